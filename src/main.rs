@@ -1,0 +1,2 @@
+//! The binary `granary`.
+fn main() {}
