@@ -1,1 +1,14 @@
-//! The room `foundation`.
+//! What every room stands on: configuration, telemetry, secrets, progress, and the shapes of jobs and events.
+//!
+//! Configuration is read once, by [`config::Config::load`]; no room reads the environment. Nothing here knows the business.
+
+pub mod config;
+mod progress;
+mod secret;
+pub mod telemetry;
+mod work;
+
+pub use config::{Config, ConfigError};
+pub use progress::{Progress, SharedProgress, Silent};
+pub use secret::Secret;
+pub use work::{Event, Job};

@@ -1,0 +1,249 @@
+//! The one configuration file. Every key is documented where its default stands; unknown keys are refused; secrets never
+//! print. A key is overridden by the environment: `database.url` by `GRANARY_DATABASE_URL`.
+
+use std::path::{Path, PathBuf};
+
+use granary_types::{Classify, ErrorKind};
+use serde::Deserialize;
+
+use crate::Secret;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the embedded Postgres, the local lake and the master key live. Default `.granary`.
+    pub data_dir: PathBuf,
+    pub database: DatabaseConfig,
+    pub lake: LakeConfig,
+    pub server: ServerConfig,
+    pub worker: WorkerConfig,
+    pub query: QueryConfig,
+    pub log: LogConfig,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Where Postgres (15 or newer) is, as the login that may create schemas and roles; none for the embedded one.
+    /// Overridden by `GRANARY_DATABASE_URL`.
+    pub url: Option<Secret>,
+    /// Connections that requests and jobs share. Default 16.
+    pub max_connections: usize,
+}
+
+/// `[lake]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeConfig {
+    /// Where the files go: `file:///path` or `s3://bucket/prefix`; none for `<data_dir>/lake`.
+    pub url: Option<String>,
+    /// `[lake.s3]`: how to reach an S3 server; ignored for `file://`.
+    pub s3: S3Config,
+}
+
+/// `[lake.s3]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Config {
+    /// The server, when it is not Amazon's: `http://127.0.0.1:9000`.
+    pub endpoint: Option<String>,
+    /// Default `us-east-1`.
+    pub region: Option<String>,
+    pub access_key_id: Option<String>,
+    /// Overridden by `GRANARY_LAKE_S3_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Option<Secret>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port to listen on. Default `127.0.0.1:8080`.
+    pub listen: std::net::SocketAddr,
+    /// Largest accepted request body in bytes. Default 16 MiB.
+    pub max_body_bytes: usize,
+    /// Whether browsers reach the server by HTTPS, through a proxy: cookies are then marked `Secure`. Default false.
+    pub behind_https: bool,
+}
+
+/// `[worker]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Jobs that run at the same time. Default 2.
+    pub concurrency: usize,
+    /// Jobs of one customer that run at the same time. Default 1.
+    pub per_customer: usize,
+    /// The hour (UTC) at which the night begins. Default 1.
+    pub night_hour: u8,
+}
+
+/// `[query]`: what one query may use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// Memory of all queries together, in bytes; beyond it they spill. Default 768 MiB.
+    pub memory_bytes: usize,
+    /// Longest run of one query in seconds. Default 60.
+    pub timeout_seconds: u64,
+    /// Rows that one answer may hold. Default 1,000,000.
+    pub max_rows: usize,
+    /// Files that one query may open. Default 50,000.
+    pub max_files: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Which messages are logged, as `level` or `target=level,…`. Default `warn,granary=info`. Overridden by `GRANARY_LOG`.
+    pub filter: String,
+    /// `text` or `json`. Default `text`.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(".granary"),
+            database: DatabaseConfig::default(),
+            lake: LakeConfig::default(),
+            server: ServerConfig::default(),
+            worker: WorkerConfig::default(),
+            query: QueryConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: None, max_connections: 16 }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)), max_body_bytes: 16 << 20, behind_https: false }
+    }
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self { concurrency: 2, per_customer: 1, night_hour: 1 }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self { memory_bytes: 768 << 20, timeout_seconds: 60, max_rows: 1_000_000, max_files: 50_000 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "warn,granary=info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("the configuration file {path} is not valid: {message}")]
+    Malformed { path: PathBuf, message: String },
+    #[error("worker.night_hour is {0}; hours go from 0 to 23")]
+    NightHour(u8),
+}
+
+impl Classify for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "configuration_unreadable",
+            Self::Malformed { .. } | Self::NightHour(_) => "configuration_invalid",
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file (none: the defaults) and then the environment, given as a look-up so that tests need no real one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or has an unknown key.
+    pub fn load(file: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut config = match file {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+                toml::from_str(&text)
+                    .map_err(|error| ConfigError::Malformed { path: path.into(), message: error.to_string().trim_end().to_owned() })?
+            }
+        };
+        if let Some(url) = environment("GRANARY_DATABASE_URL") {
+            config.database.url = Some(Secret::new(url));
+        }
+        if let Some(secret) = environment("GRANARY_LAKE_S3_SECRET_ACCESS_KEY") {
+            config.lake.s3.secret_access_key = Some(Secret::new(secret));
+        }
+        if let Some(filter) = environment("GRANARY_LOG") {
+            config.log.filter = filter;
+        }
+        if config.worker.night_hour > 23 {
+            return Err(ConfigError::NightHour(config.worker.night_hour));
+        }
+        Ok(config)
+    }
+}
+
+/// Returns one variable of the process's environment; the only place that reads it.
+pub fn environment(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    let value = std::env::var(name);
+    value.ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let path = std::env::temp_dir().join(format!("granary-config-{}.toml", uuid::Uuid::now_v7()));
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(Some(&path), |name| (name == "GRANARY_LOG").then(|| "debug".to_owned()));
+        std::fs::remove_file(path).unwrap();
+        config
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_and_named() {
+        let error = load("[server]\nlisten_on = '127.0.0.1:1'\n").unwrap_err().to_string();
+        assert!(error.contains("listen_on") && error.contains("listen"), "{error}");
+    }
+
+    #[test]
+    fn the_file_overrides_defaults_and_the_environment_the_file() {
+        let config = load("[server]\nlisten = '127.0.0.1:9'\n[log]\nfilter = 'error'\n").unwrap();
+        assert_eq!((config.server.listen.port(), config.log.filter.as_str(), config.worker.concurrency), (9, "debug", 2));
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let config = load("[database]\nurl = 'postgres://u:hunter2@h/d'\n").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}
