@@ -38,5 +38,20 @@ create table rated_lines (
     is_recurring boolean not null,
     period_start_on date not null,
     created_at timestamptz not null,
+    -- set when the invoice gets its number; from then on the period's lines are as they are
+    finalised_at timestamptz,
     constraint rated_lines_position unique (period, position)
 );
+
+create function refuse_change_of_finalised_lines() returns trigger language plpgsql as $$
+begin
+    if (tg_op <> 'INSERT' and old.finalised_at is not null)
+        or (tg_op = 'INSERT' and exists (select from rated_lines where period = new.period and finalised_at is not null)) then
+        raise exception 'the lines of % are finalised', case when tg_op = 'INSERT' then new.period else old.period end
+            using errcode = 'check_violation', constraint = 'rated_lines_finalised', table = 'rated_lines';
+    end if;
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+create trigger rated_lines_finalised before insert or update or delete on rated_lines
+    for each row execute function refuse_change_of_finalised_lines();
