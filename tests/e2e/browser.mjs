@@ -1,0 +1,120 @@
+// A person's first five minutes, in a real browser: the page while everything starts, login, overview, a customer, the PDF.
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { strict as assert } from 'node:assert';
+import { join } from 'node:path';
+
+const require = createRequire(join(process.argv[2], 'package.json'));
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const url = process.env.GRANARY_URL;
+const shots = process.env.SCREENSHOTS;
+let passed = 0;
+
+function check(name, condition, detail = '') {
+  assert.ok(condition, `${name} ${detail}`);
+  passed += 1;
+  console.log(`ok ${passed} - ${name}`);
+}
+
+async function answers(path, until, seconds) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    try {
+      const response = await fetch(url + path);
+      if (until(response)) return response;
+    } catch { /* not listening yet */ }
+    assert.ok(Date.now() < end, `${path} did not answer in ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const begun = Date.now();
+await answers('/healthz', (response) => response.ok, 10);
+check('a page is served within five seconds of the start', Date.now() - begun < 5000, `${Date.now() - begun} ms`);
+await answers('/readyz', (response) => response.ok, 240);
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+async function accessible(page, name) {
+  // The page's own policy forbids injected scripts, as it should; axe therefore runs through the debugger.
+  await page.evaluate(axe);
+  const result = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  const violations = result.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.target).join(', ')}`);
+  check(`${name} has no accessibility violation`, violations.length === 0, violations.join('\n'));
+}
+
+try {
+  const foreign = [];
+  const faults = [];
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  page.on('request', (request) => { if (!request.url().startsWith(url) && !request.url().startsWith('data:')) foreign.push(request.url()); });
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => { if (message.type() === 'error') faults.push(message.text()); });
+
+  await page.goto(url + '/');
+  check('a stranger is led to the login', new URL(page.url()).pathname === '/login', page.url());
+  await accessible(page, 'the login page');
+  await page.screenshot({ path: join(shots, 'login.png') });
+  await page.getByLabel(/e-?mail/i).fill('admin@north.example');
+  await page.getByLabel(/password/i).fill('wrong');
+  await page.keyboard.press('Enter');
+  await page.waitForLoadState();
+  check('a wrong password is refused in words', (await page.locator('[role=alert]').count()) === 1);
+  faults.length = 0;
+  await page.getByLabel(/e-?mail/i).fill('admin@north.example');
+  await page.getByLabel(/password/i).fill('granary-demo');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(url + '/');
+
+  const text = await page.locator('main').innerText();
+  for (const words of ['Active customers', 'MRR', 'Run rate', 'Churn']) {
+    check(`the overview shows ${words}`, new RegExp(words, 'i').test(text), text.slice(0, 400));
+  }
+  check('the overview draws charts', (await page.locator('main svg').count()) >= 2);
+  await page.screenshot({ path: join(shots, 'overview.png'), fullPage: true });
+  await accessible(page, 'the overview');
+
+  const first = page.locator('main a[href*="/customers/"]').first();
+  const code = new URL(await first.getAttribute('href'), url).pathname.split('/').pop();
+  await first.click();
+  await page.waitForURL('**/customers/**');
+  check('a customer page opens', (await page.locator('h1').innerText()).length > 0);
+  await page.screenshot({ path: join(shots, 'customer.png'), fullPage: true });
+  await accessible(page, 'the customer page');
+
+  const pdf = await page.locator('a[href$=".pdf"]').first().getAttribute('href');
+  const report = await context.request.get(new URL(pdf, url).href);
+  check('the monthly report is a PDF', report.ok() && (await report.body()).subarray(0, 5).toString() === '%PDF-', `${report.status()}`);
+
+  await page.goto(url + '/');
+  const explore = await page.locator('main a[href*="/explore"]').first().getAttribute('href');
+  await page.goto(new URL(explore, url).href);
+  check('a number opens the rows behind it', (await page.locator('main table tbody tr').count()) > 0);
+  await accessible(page, 'the rows behind a number');
+
+  const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', storageState: await context.storageState() });
+  const small = await phone.newPage();
+  for (const path of ['/', `/customers/${code}`]) {
+    await small.goto(url + path);
+    const [width, visible] = await small.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+    check(`${path} fits a phone`, width <= visible, `${width} > ${visible}`);
+    await accessible(small, `${path} on a phone in the dark`);
+  }
+  await small.screenshot({ path: join(shots, 'phone-dark.png') });
+
+  const stranger = await browser.newContext();
+  const refused = await stranger.request.get(`${url}/customers/${code}`, { maxRedirects: 0 });
+  check('without a session no customer is shown', refused.status() === 303 || refused.status() === 401, `${refused.status()}`);
+  const missing = await context.request.get(`${url}/customers/NOSUCH`);
+  check('an unknown customer is not found', missing.status() === 404, `${missing.status()}`);
+  check('nothing was loaded from elsewhere', foreign.length === 0, foreign.join(', '));
+  check('no script failed', faults.length === 0, faults.join('\n'));
+} finally {
+  await browser.close();
+}
+console.log(`${passed} passed, 0 failed`);
