@@ -1,5 +1,7 @@
 -- One customer's silo. search_path is the tenant's schema alone; no name is qualified, no key leaves the schema.
 -- A machine is what a source system calls one: the same in backup and in replication. Discovered is not protected.
+-- Ids of reported things are derived from (customer, kind, vendor id), so that events may arrive in any order without a
+-- look-up, and a second arrival finds the same row.
 create table machines (
     id uuid primary key,
     source_system text not null,
@@ -9,6 +11,7 @@ create table machines (
     discovered_at timestamptz not null,
     protected_on date,
     unprotected_on date,
+    -- the machine that goes on under another vendor id; both count as one
     replaced_by uuid,
     constraint machines_vendor_unique unique (source_system, vendor_id)
 );

@@ -7,8 +7,7 @@ create table tickets (
     opened_at timestamptz not null,
     answered_at timestamptz,
     closed_at timestamptz,
-    rating int constraint tickets_rating check (rating between 1 and 5),
-    constraint tickets_vendor_unique unique (source, vendor_id)
+    rating int constraint tickets_rating check (rating between 1 and 5)
 );
 
 -- Intervals of 15 minutes in which a control plane was heard, per day.
@@ -21,11 +20,12 @@ create table heartbeats (
     primary key (source, service_on)
 );
 
--- Portal logins, API calls and the use of features, per day.
+-- Portal logins, API calls and the use of features, per day and source.
 create table activity (
+    source text not null,
     service_on date not null,
     -- 'portal_login', 'api_call', or 'feature:<name>'
     kind text not null,
     amount bigint not null,
-    primary key (service_on, kind)
+    primary key (service_on, kind, source)
 );

@@ -1,22 +1,24 @@
--- Derived from the above; rebuilt while a period is open.
+-- Derived from the above; rebuilt while a period is open. A machine that was replaced counts under the one that goes on.
 create table machine_days (
-    machine_id uuid not null references machines (id),
+    machine_id uuid not null,
+    transferred_bytes bigint not null,
     billing_on date not null,
-    tier text not null,
     runs_completed int not null,
     runs_failed int not null,
     cycles_completed int not null,
+    -- the tier is in force, and a run or cycle completed on this day or one of the six before
     is_in_protection boolean not null,
-    transferred_bytes bigint not null,
+    -- the highest tier in force; null for a machine that ran without one
+    tier text,
     primary key (machine_id, billing_on)
 );
 create index machine_days_day on machine_days (billing_on);
 
 create table storage_days (
-    repository_id uuid not null references repositories (id),
-    billing_on date not null,
+    repository_id uuid not null,
     used_bytes bigint not null,
-    -- carried forward from an earlier day because no sample came
+    billing_on date not null,
+    -- carried forward from an earlier day because no sample came; at most seven days
     is_carried boolean not null,
     primary key (repository_id, billing_on)
 );
