@@ -1,0 +1,65 @@
+//! What can go wrong in billing.
+
+use granary_types::{Classify, ErrorKind, MoneyError, Period};
+use jiff::civil::Date;
+
+use crate::Item;
+
+/// A failure of billing.
+#[derive(Debug, thiserror::Error)]
+pub enum BillingError {
+    #[error("no price for {item} in {currency} is in force on {on}: set one in the price book")]
+    NoPrice { item: Item, currency: String, on: Date },
+    #[error("prices change on the first of a month, not on {0}")]
+    NotAFirst(Date),
+    #[error("period {period} cannot be billed before {from}, 72 hours after its end")]
+    TooEarly { period: Period, from: jiff::Timestamp },
+    #[error("an invoice for {period} cannot be issued on {issued_on}: it lies within the period or in the future")]
+    IssueDay { period: Period, issued_on: Date },
+    #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again")]
+    StaleDraft(String, i64, i64),
+    #[error("{0} of {1} is finalised and cannot change: write a credit or debit note")]
+    Finalised(&'static str, Period),
+    #[error("{0} has no draft for {1}: draft the period again")]
+    NotDrafted(String, Period),
+    #[error("an amount of {0} is not a payment")]
+    NotAPayment(i64),
+    #[error("a payment in {paid} cannot settle an invoice in {invoiced}")]
+    WrongCurrency { paid: String, invoiced: String },
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    #[error("the store holds something that is not a {0}: '{1}'")]
+    Corrupt(&'static str, String),
+}
+
+impl Classify for BillingError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoPrice { .. } | Self::NotAFirst(_) | Self::IssueDay { .. } | Self::NotAPayment(_) | Self::WrongCurrency { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::TooEarly { .. } | Self::StaleDraft(..) | Self::Finalised(..) | Self::NotDrafted(..) => ErrorKind::Conflict,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Money(_) | Self::Corrupt(..) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoPrice { .. } => "price_missing",
+            Self::NotAFirst(_) => "price_not_on_a_first",
+            Self::TooEarly { .. } => "period_not_over",
+            Self::IssueDay { .. } => "issue_day_invalid",
+            Self::StaleDraft(..) => "draft_stale",
+            Self::Finalised(..) => "document_finalised",
+            Self::NotDrafted(..) => "draft_missing",
+            Self::NotAPayment(_) => "payment_amount_invalid",
+            Self::WrongCurrency { .. } => "payment_currency_differs",
+            Self::NotFound(_) => "billing_not_found",
+            Self::Money(_) => "amount_overflow",
+            Self::Corrupt(..) => "billing_corrupt",
+        }
+    }
+}
