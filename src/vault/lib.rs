@@ -1,1 +1,21 @@
-//! The room `vault`.
+//! What must be kept: keys and objects.
+//!
+//! Owns the key store (schema `keystore`): one wrapping key per MSP and per customer, sealed under the installation's
+//! master key, which wraps one random key per file; and the object store, under names that are never used twice.
+//!
+//! Invariants: no key is written in the clear, no key prints, a wrapped key opens only under the name it was wrapped for,
+//! and an object is created, never overwritten. Destroying an owner's keys makes its files unreadable for ever.
+//!
+//! Not done here: what the files say (`lake`), who may read them (`access`).
+
+mod error;
+mod keys;
+mod master;
+mod objects;
+mod seal;
+mod store;
+
+pub use error::VaultError;
+pub use keys::{FileKey, Keys, Owner, Wrapped};
+pub use master::MasterKey;
+pub use objects::Objects;

@@ -1,0 +1,74 @@
+//! What can go wrong with keys and objects.
+
+use std::path::PathBuf;
+
+use granary_db::DbError;
+use granary_types::{Classify, ErrorKind};
+
+use crate::Owner;
+
+/// Why a key or an object cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("{0} has no key")]
+    NoKey(Owner),
+    #[error("the key of {0} was destroyed")]
+    KeyDestroyed(Owner),
+    #[error("the master key does not open the key of {0}: is it the one that this database was created with?")]
+    WrongMasterKey(Owner),
+    #[error("a key of {0} does not open what was given, or it was sealed for another name")]
+    Sealed(Owner),
+    #[error("cannot use the master key file {path}: {reason}")]
+    MasterKeyFile { path: PathBuf, reason: String },
+    #[error("'{url}' is not an object store: write file:///path or s3://bucket/prefix ({reason})")]
+    StoreUrl { url: String, reason: String },
+    #[error("there is already an object named {0}")]
+    ObjectExists(String),
+    #[error("there is no object named {0}")]
+    ObjectMissing(String),
+    #[error("the object store failed: {0}")]
+    Store(#[source] object_store::Error),
+    #[error("{0}")]
+    Cipher(&'static str),
+}
+
+impl Classify for VaultError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database(error) => error.kind(),
+            Self::NoKey(_) | Self::KeyDestroyed(_) | Self::ObjectMissing(_) => ErrorKind::NotFound,
+            Self::ObjectExists(_) => ErrorKind::Conflict,
+            Self::MasterKeyFile { .. } | Self::StoreUrl { .. } => ErrorKind::Invalid,
+            Self::Store(_) => ErrorKind::Unavailable,
+            Self::WrongMasterKey(_) | Self::Sealed(_) | Self::Cipher(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Database(error) => error.code(),
+            Self::NoKey(_) => "key_not_found",
+            Self::KeyDestroyed(_) => "key_destroyed",
+            Self::WrongMasterKey(_) => "wrong_master_key",
+            Self::Sealed(_) => "seal_broken",
+            Self::MasterKeyFile { .. } => "master_key_file",
+            Self::StoreUrl { .. } => "object_store_url",
+            Self::ObjectExists(_) => "object_exists",
+            Self::ObjectMissing(_) => "object_not_found",
+            Self::Store(_) => "object_store_failed",
+            Self::Cipher(_) => "cipher_failed",
+        }
+    }
+}
+
+impl From<object_store::Error> for VaultError {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { path, .. } => Self::ObjectMissing(path),
+            object_store::Error::AlreadyExists { path, .. } => Self::ObjectExists(path),
+            other => Self::Store(other),
+        }
+    }
+}

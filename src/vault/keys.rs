@@ -1,0 +1,232 @@
+//! Envelopes: the master key seals the owners' keys, an owner's key wraps one random key per file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use granary_db::{Database, Tx, TxSettings};
+use granary_types::{CustomerId, MspId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::store::{self, KeyRow};
+use crate::{MasterKey, VaultError, seal};
+
+/// How long an opened key is kept; a key that another process destroyed serves this long at most.
+const KEPT_FOR: Duration = Duration::from_secs(300);
+/// What wraps file keys.
+const WRAP: &str = "wrap";
+/// What makes look-ups on sealed columns possible.
+const BLIND_INDEX: &str = "blind_index";
+
+/// Whose keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    Msp(MspId),
+    Customer(CustomerId),
+}
+
+impl Owner {
+    /// Returns the bare id.
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::Msp(id) => id.uuid(),
+            Self::Customer(id) => id.uuid(),
+        }
+    }
+
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Msp(_) => "msp",
+            Self::Customer(_) => "customer",
+        }
+    }
+
+    const fn row(self) -> (&'static str, Uuid) {
+        (self.kind(), self.id())
+    }
+
+    const fn purposes(self) -> &'static [&'static str] {
+        match self {
+            Self::Msp(_) => &[WRAP, BLIND_INDEX, "audit", "signing"],
+            Self::Customer(_) => &[WRAP, BLIND_INDEX],
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.id())
+    }
+}
+
+/// A key in its envelope, as it lies in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrapped {
+    pub bytes: Vec<u8>,
+    /// Which version of the owner's key opens it.
+    pub key_version: i32,
+}
+
+/// The key of one file or document; it never prints and is wiped when dropped.
+#[derive(Clone)]
+pub struct FileKey(Zeroizing<[u8; 32]>);
+
+impl FileKey {
+    /// Makes a random key.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn random() -> Result<Self, VaultError> {
+        Ok(Self(Zeroizing::new(seal::random_key()?)))
+    }
+
+    /// Returns the key, for the one cipher that needs it.
+    pub fn reveal(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileKey(…)")
+    }
+}
+
+/// An owner's opened keys, by purpose and version.
+struct Opened {
+    keys: HashMap<(String, i32), Zeroizing<[u8; 32]>>,
+    newest: i32,
+    at: Instant,
+}
+
+/// The key store.
+#[derive(Clone)]
+pub struct Keys {
+    db: Database,
+    master: MasterKey,
+    opened: Arc<Mutex<HashMap<Owner, Arc<Opened>>>>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(…)")
+    }
+}
+
+impl Keys {
+    /// Returns the key store of a database under its master key.
+    pub fn new(db: Database, master: MasterKey) -> Self {
+        Self { db, master, opened: Arc::default() }
+    }
+
+    /// Makes an owner's keys; those that exist stay, a destroyed one stays destroyed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn create_for(&self, owner: Owner) -> Result<(), VaultError> {
+        let tx = self.begin().await?;
+        for purpose in owner.purposes() {
+            let key = Zeroizing::new(seal::random_key()?);
+            let wrapped = seal::seal(self.master.bytes(), key.as_slice(), &name_of(owner, purpose, 1))?;
+            store::insert_key(&tx, owner.row(), purpose, 1, &wrapped, self.db.clock().now()).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Wraps a file's key so that only its owner's key opens it, and only under the name `aad`.
+    ///
+    /// # Errors
+    /// When the owner has no key, or it was destroyed.
+    pub async fn wrap(&self, owner: Owner, key: &FileKey, aad: &[u8]) -> Result<Wrapped, VaultError> {
+        let opened = self.open(owner).await?;
+        let wrapping = opened.get(owner, WRAP, opened.newest)?;
+        Ok(Wrapped { bytes: seal::seal(wrapping, key.reveal(), aad)?, key_version: opened.newest })
+    }
+
+    /// Opens an envelope.
+    ///
+    /// # Errors
+    /// When the owner has no key, it was destroyed, or the envelope is another owner's or another name's.
+    pub async fn unwrap(&self, owner: Owner, wrapped: &Wrapped, aad: &[u8]) -> Result<FileKey, VaultError> {
+        let opened = self.open(owner).await?;
+        let plain = seal::open(opened.get(owner, WRAP, wrapped.key_version)?, &wrapped.bytes, aad).map(Zeroizing::new);
+        let bytes = plain.as_ref().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok()).ok_or(VaultError::Sealed(owner))?;
+        Ok(FileKey(Zeroizing::new(bytes)))
+    }
+
+    /// Returns a keyed digest of a value, by which a sealed column can be looked up.
+    ///
+    /// # Errors
+    /// When the owner has no key, or it was destroyed.
+    pub async fn blind_index(&self, owner: Owner, value: &[u8]) -> Result<[u8; 32], VaultError> {
+        let opened = self.open(owner).await?;
+        let key = opened.get(owner, BLIND_INDEX, 1)?;
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).map_err(|_| VaultError::Cipher("the digest takes no such key"))?;
+        mac.update(value);
+        Ok(mac.finalize().into_bytes().into())
+    }
+
+    /// Destroys an owner's keys: whatever they wrapped can never be read again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn destroy(&self, owner: Owner) -> Result<(), VaultError> {
+        let tx = self.begin().await?;
+        store::destroy_keys(&tx, owner.row(), self.db.clock().now()).await?;
+        tx.commit().await?;
+        self.lock().remove(&owner);
+        Ok(())
+    }
+
+    async fn open(&self, owner: Owner) -> Result<Arc<Opened>, VaultError> {
+        let kept = self.lock().get(&owner).filter(|opened| opened.at.elapsed() < KEPT_FOR).cloned();
+        if let Some(opened) = kept {
+            return Ok(opened);
+        }
+        let tx = self.begin().await?;
+        let rows = store::list_keys(&tx, owner.row()).await?;
+        tx.commit().await?;
+        let opened = Arc::new(self.open_rows(owner, rows)?);
+        self.lock().insert(owner, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn open_rows(&self, owner: Owner, rows: Vec<KeyRow>) -> Result<Opened, VaultError> {
+        if rows.is_empty() {
+            return Err(VaultError::NoKey(owner));
+        }
+        let newest = rows.iter().filter(|row| row.purpose == WRAP).map(|row| row.version).max().ok_or(VaultError::NoKey(owner))?;
+        let mut keys = HashMap::new();
+        for row in rows {
+            let Some(wrapped) = row.wrapped else { continue };
+            let name = name_of(owner, &row.purpose, row.version);
+            let plain = seal::open(self.master.bytes(), &wrapped, &name).map(Zeroizing::new);
+            let key = plain.as_ref().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok());
+            keys.insert((row.purpose, row.version), Zeroizing::new(key.ok_or(VaultError::WrongMasterKey(owner))?));
+        }
+        Ok(Opened { keys, newest, at: Instant::now() })
+    }
+
+    async fn begin(&self) -> Result<Tx, VaultError> {
+        Ok(self.db.begin(&TxSettings::keystore()).await?)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Arc<Opened>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Opened {
+    fn get(&self, owner: Owner, purpose: &str, version: i32) -> Result<&[u8; 32], VaultError> {
+        self.keys.get(&(purpose.to_owned(), version)).map(|key| &**key).ok_or(VaultError::KeyDestroyed(owner))
+    }
+}
+
+/// What an owner's key is sealed for, so that two owners' rows cannot be exchanged.
+fn name_of(owner: Owner, purpose: &str, version: i32) -> Vec<u8> {
+    format!("granary key {owner} {purpose} {version}").into_bytes()
+}

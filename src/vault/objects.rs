@@ -1,0 +1,174 @@
+//! The object store: a local folder or an S3 bucket, behind one interface.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use granary_foundation::config::S3Config;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use crate::VaultError;
+
+/// Files that are flushed to the disk at the same time; one journal commit then serves many.
+const PARALLEL_FLUSHES: usize = 16;
+
+/// Where files lie, under names that are relative to the store's URL.
+#[derive(Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    url: Arc<str>,
+    /// The folder, when the store is one.
+    folder: Option<Arc<std::path::Path>>,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Objects({})", self.url)
+    }
+}
+
+impl Objects {
+    /// Opens `file:///path` (the folder is made) or `s3://bucket/prefix`; the environment is not read.
+    ///
+    /// # Errors
+    /// When the URL is neither, or the folder cannot be made.
+    pub fn open(url: &str, s3: &S3Config) -> Result<Self, VaultError> {
+        let fail = |reason: String| VaultError::StoreUrl { url: url.to_owned(), reason };
+        if let Some(path) = url.strip_prefix("file://") {
+            if !path.starts_with('/') {
+                return Err(fail("a file URL has an absolute path".to_owned()));
+            }
+            std::fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
+            let folder = PathBuf::from(path).canonicalize().map_err(|error| fail(error.to_string()))?;
+            let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| fail(error.to_string()))?.with_automatic_cleanup(true);
+            return Ok(Self { store: Arc::new(store), url: url.into(), folder: Some(folder.into()) });
+        }
+        let Some(place) = url.strip_prefix("s3://") else { return Err(fail("unknown scheme".to_owned())) };
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(s3.region.as_deref().unwrap_or("us-east-1"));
+        if let Some(endpoint) = &s3.endpoint {
+            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+        }
+        if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal());
+        }
+        let bucket = builder.build().map_err(|error| fail(error.to_string()))?;
+        let prefix = Path::parse(prefix).map_err(|error| fail(error.to_string()))?;
+        Ok(Self { store: Arc::new(PrefixStore::new(bucket, prefix)), url: url.into(), folder: None })
+    }
+
+    /// Returns the store itself, for readers that fetch ranges on their own.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// When there is one of that name, or the store fails.
+    pub async fn put_new(&self, path: &str, content: Bytes) -> Result<(), VaultError> {
+        self.store.put_opts(&Path::from(path), content.into(), PutOptions::from(PutMode::Create)).await?;
+        Ok(())
+    }
+
+    /// Begins an object that is too large for one piece; it appears when the upload is completed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_in_parts(&self, path: &str) -> Result<Box<dyn MultipartUpload>, VaultError> {
+        Ok(self.store.put_multipart(&Path::from(path)).await?)
+    }
+
+    /// Returns a whole object.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub async fn get(&self, path: &str) -> Result<Bytes, VaultError> {
+        Ok(self.store.get(&Path::from(path)).await?.bytes().await?)
+    }
+
+    /// Returns a part of an object.
+    ///
+    /// # Errors
+    /// When there is none, it is shorter, or the store fails.
+    pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, VaultError> {
+        Ok(self.store.get_range(&Path::from(path), range).await?)
+    }
+
+    /// Deletes an object; one that is not there is as good as deleted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, path: &str) -> Result<(), VaultError> {
+        match self.store.delete(&Path::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lists every object under a folder.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, VaultError> {
+        Ok(self.store.list(Some(&Path::from(prefix))).try_collect().await?)
+    }
+
+    /// Makes objects survive a power cut: flushes local files to the disk; what S3 has acknowledged is safe already.
+    ///
+    /// # Errors
+    /// When a file cannot be flushed.
+    pub async fn flush(&self, paths: &[String]) -> Result<(), VaultError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let flushes = paths.iter().map(|path| {
+            let file = folder.join(path);
+            async move {
+                let outcome = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
+                outcome.map_err(std::io::Error::other).and_then(|flushed| flushed)
+            }
+        });
+        let outcome: Result<(), std::io::Error> = futures::stream::iter(flushes).buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
+        outcome.map_err(|source| VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(folder: &std::path::Path) -> Objects {
+        Objects::open(&format!("file://{}", folder.display()), &S3Config::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_object_is_created_once_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = local(folder.path());
+        objects.put_new("lake/a/b", Bytes::from_static(b"first")).await.unwrap();
+        let error = objects.put_new("lake/a/b", Bytes::from_static(b"second")).await.unwrap_err();
+        assert!(matches!(error, VaultError::ObjectExists(_)), "{error}");
+        assert_eq!(objects.get("lake/a/b").await.unwrap(), "first");
+        assert_eq!(objects.get_range("lake/a/b", 1..3).await.unwrap(), "ir");
+        objects.flush(&["lake/a/b".to_owned()]).await.unwrap();
+        assert_eq!(objects.list("lake").await.unwrap().len(), 1);
+        objects.delete("lake/a/b").await.unwrap();
+        objects.delete("lake/a/b").await.unwrap();
+        assert!(matches!(objects.get("lake/a/b").await.unwrap_err(), VaultError::ObjectMissing(_)));
+    }
+
+    #[test]
+    fn what_is_not_a_store_is_refused_with_an_example() {
+        for url in ["", "lake", "ftp://host", "file://relative"] {
+            let error = Objects::open(url, &S3Config::default()).unwrap_err().to_string();
+            assert!(error.contains("file:///path or s3://bucket/prefix"), "{error}");
+        }
+        assert!(Objects::open("s3://bucket/some/prefix", &S3Config::default()).is_ok());
+    }
+}
