@@ -1,5 +1,6 @@
--- The control schema: what the installation knows across customers. The runner has created the schema `control` and the
--- group roles before this runs, and sets search_path to `control`; `${...}` are replaced by role names of this installation.
+-- The control schema: what the installation knows across customers. The runner has created the schemas `control`,
+-- `keystore` and `outbox` before this runs and set search_path to `control`. Roles belong to the whole cluster and carry
+-- the installation's id in their names; what they may do is written by `control.secure` in V0008.
 create table installations (
     id uuid primary key,
     created_at timestamptz not null,

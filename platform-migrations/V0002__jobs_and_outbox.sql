@@ -31,6 +31,19 @@ create table cron_slots (
     primary key (name, slot_at)
 );
 
+-- Where a transaction leaves news that must travel if and only if it commits. Every role may add, only the operator reads;
+-- a row says which role wrote it, and the policy sees to it that it says so truly: the customer is found from the role.
+create table outbox.messages (
+    id uuid primary key,
+    position bigint generated always as identity,
+    kind text not null,
+    role_name text not null default current_user,
+    msp_id uuid,
+    payload jsonb not null constraint messages_payload_size check (pg_column_size(payload) < 65536),
+    emitted_at timestamptz not null
+);
+create index messages_position on outbox.messages (position);
+
 -- Events that arrived from outboxes, exactly once by their id.
 create table events (
     id uuid primary key,

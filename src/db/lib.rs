@@ -1,1 +1,31 @@
-//! The room `db`.
+//! The room `db`: connections, transactions, migrations, the outbox, the job queue, and the Postgres that the demo starts.
+//!
+//! It owns the control schema's machinery and two walls that stand in every transaction: `search_path` and role, both local
+//! to the transaction ([`TxSettings`]). Whoever forgets one meets an error, never another tenant's rows, because the login
+//! role has no right of its own. A [`Tx`] owns its connection; dropped without an end it closes the connection, so that
+//! nothing of it reaches the next borrower.
+//!
+//! Not here: who the tenant is (`tenants` opens transactions for scopes), and anything of the business.
+
+mod audit;
+mod database;
+pub mod embedded;
+mod error;
+mod installation;
+pub mod jobs;
+pub mod outbox;
+mod owner;
+mod settings;
+mod store;
+mod tx;
+
+pub use audit::{AuditEntry, record_audit};
+pub use database::{Database, DatabaseConfig};
+pub use error::DbError;
+pub use installation::InstallationNames;
+pub use owner::OwnerConnection;
+pub use settings::{Identifier, InvalidIdentifier, TxSettings};
+pub use tokio_postgres::Row;
+pub use tokio_postgres::types::ToSql;
+pub use tokio_postgres::{CopyInSink, CopyOutStream};
+pub use tx::Tx;

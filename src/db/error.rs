@@ -1,0 +1,121 @@
+//! What can go wrong between the house and Postgres.
+
+use granary_types::{Classify, ErrorKind};
+use tokio_postgres::error::SqlState;
+
+use crate::settings::InvalidIdentifier;
+
+/// An error of the database room.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("cannot reach Postgres: {}", text(.0))]
+    Unreachable(#[source] tokio_postgres::Error),
+    #[error("no connection became free: {0}")]
+    NoConnection(String),
+    #[error("{}", text(.0))]
+    Postgres(#[source] tokio_postgres::Error),
+    #[error("the transaction had failed before and cannot be committed")]
+    Aborted,
+    #[error("the database url is not valid: {0}")]
+    InvalidUrl(String),
+    #[error("Postgres {0} is too old; version 15 or newer is needed")]
+    ServerTooOld(String),
+    #[error("cannot migrate {schema}: {message}")]
+    Migration { schema: String, message: String },
+    #[error(transparent)]
+    Identifier(#[from] InvalidIdentifier),
+    #[error("the payload of {kind} cannot be written as JSON: {message}")]
+    Payload { kind: &'static str, message: String },
+}
+
+/// The driver prints "db error"; what a reader needs is the server's message.
+fn text(error: &tokio_postgres::Error) -> String {
+    use std::error::Error;
+    match (error.as_db_error(), error.source()) {
+        (Some(server), _) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+impl DbError {
+    fn state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Postgres(error) | Self::Unreachable(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the constraint that was violated.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(error) => error.as_db_error()?.constraint(),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the transaction lost against another one and may be tried again from its beginning.
+    pub fn is_serialization_failure(&self) -> bool {
+        self.state().is_some_and(|state| *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED)
+    }
+
+    /// Tells whether a unique constraint was violated.
+    pub fn is_unique_violation(&self) -> bool {
+        self.state() == Some(&SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// Tells whether the role lacks the right, or row-level security refused the row.
+    pub fn is_permission_denied(&self) -> bool {
+        self.state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+    }
+
+    /// Tells whether the server ended the statement because it took too long, or because it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.state().is_some_and(|state| *state == SqlState::QUERY_CANCELED || *state == SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                error.is_closed()
+                    || error.code().is_some_and(|state| {
+                        let class = &state.code()[..2];
+                        class == "08" || class == "57" || class == "53"
+                    })
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Classify for DbError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable(_) | Self::NoConnection(_) => ErrorKind::Unavailable,
+            Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) => ErrorKind::Invalid,
+            Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
+            Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() => ErrorKind::Unavailable,
+            Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "database_unreachable",
+            Self::NoConnection(_) => "database_busy",
+            Self::Postgres(_) => "database_error",
+            Self::Aborted => "transaction_aborted",
+            Self::InvalidUrl(_) => "database_url_invalid",
+            Self::ServerTooOld(_) => "database_too_old",
+            Self::Migration { .. } => "migration_failed",
+            Self::Identifier(_) => "identifier_invalid",
+            Self::Payload { .. } => "payload_invalid",
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}

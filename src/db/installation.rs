@@ -1,0 +1,117 @@
+//! What must exist before the house can work: schemas, group roles, the app's login, the control schema's tables.
+//!
+//! Roles belong to the whole cluster, therefore their names carry the installation's id.
+
+use granary_foundation::Secret;
+use refinery::Target;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Config, NoTls};
+use uuid::Uuid;
+
+use crate::error::DbError;
+use crate::owner::OwnerConnection;
+use crate::settings::Identifier;
+use crate::store::installation as store;
+
+mod migrations {
+    refinery::embed_migrations!("../../platform-migrations");
+}
+
+/// The names of this installation's roles.
+#[derive(Debug, Clone)]
+pub struct InstallationNames {
+    pub id: Uuid,
+    /// What every role's name begins with.
+    pub prefix: String,
+    /// The login of the pool; it may become the roles below and has no right of its own.
+    pub app_role: Identifier,
+    /// Every tenant's role is a member: it may add to the outbox.
+    pub tenants_role: Identifier,
+    pub msp_role: Identifier,
+    pub operator_role: Identifier,
+    pub access_role: Identifier,
+    pub keystore_role: Identifier,
+}
+
+impl InstallationNames {
+    fn of(id: Uuid) -> Result<Self, DbError> {
+        let prefix = format!("granary_{}", &id.simple().to_string()[..12]);
+        let name = |suffix: &str| Identifier::new(format!("{prefix}_{suffix}"));
+        Ok(Self {
+            id,
+            app_role: name("app")?,
+            tenants_role: name("tenants")?,
+            msp_role: name("msp")?,
+            operator_role: name("operator")?,
+            access_role: name("access")?,
+            keystore_role: name("keystore")?,
+            prefix,
+        })
+    }
+
+    /// Returns the role of one tenant: `granary_<installation>_t_<id>`.
+    ///
+    /// # Errors
+    /// Never for an id; the name is vetted all the same.
+    pub fn tenant_role(&self, id: Uuid) -> Result<Identifier, DbError> {
+        Ok(Identifier::new(format!("{}_t_{}", self.prefix, id.simple()))?)
+    }
+
+    fn groups(&self) -> [&Identifier; 5] {
+        [&self.tenants_role, &self.msp_role, &self.operator_role, &self.access_role, &self.keystore_role]
+    }
+}
+
+/// Prepares the database, one process at a time, and tells the names. Done again it changes nothing.
+pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -> Result<InstallationNames, DbError> {
+    let version: i32 = owner.query_one(store::SERVER_VERSION, &[]).await?.try_get(0)?;
+    if version < 150_000 {
+        return Err(DbError::ServerTooOld((version / 10_000).to_string()));
+    }
+    owner.lock(store::PREPARE_LOCK).await?;
+    owner.batch(store::CREATE_SCHEMAS).await?;
+    owner.set_path(&Identifier::new("control")?).await?;
+    owner.migrate(&migrations::migrations::runner().set_target(Target::Version(1)), "control").await?;
+    owner.execute(store::INSERT_INSTALLATION, &[&Uuid::new_v4(), &now]).await?;
+    let names = InstallationNames::of(owner.query_one(store::GET_INSTALLATION, &[]).await?.try_get(0)?)?;
+
+    let applied = owner.migrate(&migrations::migrations::runner().set_grouped(true), "control").await?;
+    let known: i64 = owner.query_one(store::COUNT_ROLES, &[&names.prefix]).await?.try_get(0)?;
+    if applied > 0 || known < 6 {
+        for role in names.groups() {
+            owner.execute_formatted(store::CREATE_GROUP, &[&role.as_str()]).await?;
+        }
+        owner.execute(store::SECURE, &[&names.prefix]).await?;
+        owner.batch(store::REVOKE_SET_CONFIG).await?;
+    }
+    Ok(names)
+}
+
+/// Sees to it that the app can log in with `password`, and may become the group roles.
+pub(crate) async fn prepare_login(
+    owner: &OwnerConnection,
+    names: &InstallationNames,
+    config: &Config,
+    password: &Secret,
+) -> Result<(), DbError> {
+    let role = names.app_role.as_str();
+    let exists = owner.query_opt(store::FIND_ROLE, &[&role]).await?.is_some();
+    if !exists {
+        owner.execute_formatted(store::CREATE_LOGIN, &[&role, &password.reveal()]).await?;
+        owner.execute_formatted(store::SET_LOGIN_DEFAULTS, &[&role]).await?;
+    }
+    for group in names.groups() {
+        if owner.query_opt(store::FIND_MEMBERSHIP, &[&group.as_str(), &role]).await?.is_none() {
+            owner.execute_formatted(store::GRANT_ROLE, &[&group.as_str(), &role]).await?;
+        }
+    }
+    // A role belongs to the cluster: it is only touched when the password that we hold does not open the door.
+    match config.connect(NoTls).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => {
+            owner.execute_formatted(store::SET_PASSWORD, &[&role, &password.reveal()]).await?;
+            Ok(())
+        }
+        Err(error) => Err(DbError::Unreachable(error)),
+    }
+}

@@ -1,0 +1,55 @@
+//! Statements that prepare the database.
+
+/// Puts a connection back into its first state: an open transaction ends (and is warned of in the server's log), then
+/// everything but prepared statements goes.
+pub(crate) const RECYCLE: &str = "begin; rollback; close all; set session authorization default; reset all; unlisten *;
+    select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences;";
+
+pub(crate) const SERVER_VERSION: &str = "select current_setting('server_version_num')::int";
+pub(crate) const CURRENT_SCHEMA: &str = "select current_schema()::text";
+pub(crate) const LOCK: &str = "select pg_advisory_lock($1)";
+
+/// The name of the lock under which one process at a time prepares the database.
+pub(crate) const PREPARE_LOCK: &str = "granary prepares the control schema";
+
+pub(crate) const CREATE_SCHEMAS: &str = "
+    set client_min_messages = warning;
+    create schema if not exists control;
+    create schema if not exists keystore;
+    create schema if not exists outbox;
+    revoke all on schema public from public;";
+
+pub(crate) const INSERT_INSTALLATION: &str =
+    "insert into installations (id, created_at) values ($1, $2) on conflict (is_single) do nothing";
+pub(crate) const GET_INSTALLATION: &str = "select id from installations";
+
+pub(crate) const COUNT_ROLES: &str = r"
+    select count(*) from pg_catalog.pg_roles
+    where rolname in ($1 || '_app', $1 || '_tenants', $1 || '_msp', $1 || '_operator', $1 || '_access', $1 || '_keystore')";
+pub(crate) const FIND_ROLE: &str = "select 1 from pg_catalog.pg_roles where rolname = $1";
+pub(crate) const FIND_MEMBERSHIP: &str = "
+    select 1 from pg_catalog.pg_auth_members
+    where roleid = (select oid from pg_catalog.pg_roles where rolname = $1) and member = (select oid from pg_catalog.pg_roles where rolname = $2)";
+
+/// Another database of the same cluster may be creating the very role: that is no error.
+pub(crate) const CREATE_GROUP: &str = "
+    select format('do $do$ begin create role %1$I nologin noinherit; exception when duplicate_object or unique_violation then null; end $do$', $1::text)";
+pub(crate) const CREATE_LOGIN: &str = "
+    select format('do $do$ begin create role %1$I login noinherit nosuperuser nocreatedb nocreaterole password %2$L;
+        exception when duplicate_object or unique_violation then null; end $do$', $1::text, $2::text)";
+/// What holds when a transaction says nothing: nobody waits for ever, and nobody keeps a transaction open for ever.
+pub(crate) const SET_LOGIN_DEFAULTS: &str = "
+    select format('alter role %1$I set lock_timeout = ''30s''; alter role %1$I set idle_in_transaction_session_timeout = ''15min''', $1::text)";
+pub(crate) const SET_PASSWORD: &str = "select format('alter role %I login password %L', $1::text, $2::text)";
+pub(crate) const GRANT_ROLE: &str = "select format('grant %I to %I', $1::text, $2::text)";
+
+/// Grants and row-level security on every table of the control schema, new ones included.
+pub(crate) const SECURE: &str = "select control.secure($1)";
+
+/// `set_config` inside a statement could change the role in the middle of it. Only the server's owner can revoke it.
+pub(crate) const REVOKE_SET_CONFIG: &str = "
+    do $do$ begin
+        revoke execute on function pg_catalog.set_config(text, text, boolean) from public;
+    exception when insufficient_privilege then
+        raise notice 'set_config stays open to everybody: the owner''s login is no superuser';
+    end $do$";
