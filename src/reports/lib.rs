@@ -6,3 +6,8 @@
 //! Not done here: layout on paper (`pdf`), pages (`web`), and any arithmetic on money beyond comparing two months.
 
 pub mod charts;
+pub mod monthly;
+mod renderer;
+
+pub use monthly::MonthlyReport;
+pub use renderer::{RenderError, Renderer};

@@ -46,6 +46,12 @@ impl Color {
         (0..=20).map(|step| self.shade(step * 5)).find(|color| color.contrast_with_white() >= 4.5).unwrap_or(Self(0, 0, 0))
     }
 
+    /// Returns the colour, lightened until text in it reads on a dark page.
+    #[must_use]
+    pub fn readable_on_dark(self) -> Self {
+        (0..=20).map(|step| self.tint(step * 5)).find(|color| color.contrast_with_white() <= 3.6).unwrap_or(Self(255, 255, 255))
+    }
+
     fn contrast_with_white(self) -> f64 {
         let channel = |value: u8| {
             let part = f64::from(value) / 255.0;
