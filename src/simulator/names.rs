@@ -1,5 +1,7 @@
 //! What customers and machines are called.
 
+use std::collections::HashSet;
+
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -50,26 +52,25 @@ const OF_MACHINES: [&str; 12] = ["DC", "FS", "SQL", "APP", "WEB", "RDS", "ERP", 
 #[derive(Debug)]
 pub(crate) struct Names {
     places: Vec<&'static str>,
-    given: usize,
+    given: HashSet<String>,
 }
 
 impl Names {
     pub(crate) fn new(rng: &mut ChaCha8Rng) -> Self {
         let mut places = PLACES.to_vec();
         places.shuffle(rng);
-        Self { places, given: 0 }
+        Self { places, given: HashSet::new() }
     }
 
     /// Returns a name and a code for a customer of a vertical.
     pub(crate) fn next(&mut self, vertical: &str) -> (String, String) {
         let trades = TRADES.iter().find(|(name, _)| *name == vertical).map_or(TRADES[0].1, |(_, trades)| trades);
-        let place = self.places[self.given % self.places.len()];
-        let round = self.given / self.places.len();
-        let trade = trades[(round + self.given) % trades.len()];
-        self.given += 1;
-        // twenty places times four kinds repeat after a while: later rounds carry their number
-        let number = if round == 0 { String::new() } else { format!(" {}", round + 1) };
-        let name = format!("{place} {trade}{number}");
+        let place = self.places[self.given.len() % self.places.len()];
+        // when a place has had all trades of a vertical, numbers tell its customers apart
+        let number = |round: usize| if round == 0 { String::new() } else { format!(" {}", round + 1) };
+        let rounds = (0_usize..).flat_map(|round| trades.iter().map(move |trade| format!("{place} {trade}{}", number(round))));
+        let name = rounds.into_iter().find(|name| !self.given.contains(name)).unwrap_or_else(|| place.to_owned());
+        self.given.insert(name.clone());
         let code = name.to_ascii_uppercase().replace(' ', "-");
         (name, code)
     }

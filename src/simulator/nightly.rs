@@ -149,8 +149,8 @@ impl<'a> Night<'a> {
         let failed = if is_sure { failed.min(20) } else { failed };
         let lag = if fails { self.rng.random_range(3_600..43_200) } else { self.rng.random_range(300..3_500) };
         let bytes = (machine.change_bytes * trace::factor(machine.trace_row, day.number + machine.trace_shift) * 1.2) as u64;
-        // eight in the evening is the same day in every zone of a portfolio
-        let last = day.begins + 20 * 3_600 - if fails { lag / 2 } else { 0 };
+        // seven in the evening is the same day in every zone of a portfolio, also when the clocks change
+        let last = day.begins + 19 * 3_600 - if fails { lag / 2 } else { 0 };
         let data = format_args!(
             r#"{},"day":"{}","cycles_completed":{},"cycles_failed":{failed},"transferred_bytes":{bytes},"lag_seconds_max":{lag},"last_cycle_at":"{}""#,
             Named(machine),
@@ -158,7 +158,7 @@ impl<'a> Night<'a> {
             24 - failed,
             At(last)
         );
-        let (id, at) = (format_args!("cycles-{}-{}", machine.number, day.date), day.begins + 20 * 3_600 + 600);
+        let (id, at) = (format_args!("cycles-{}-{}", machine.number, day.date), day.begins + 19 * 3_600 + 600);
         if is_sure {
             self.out.send_now("replication.summary", id, at, data);
         } else {
