@@ -41,6 +41,8 @@ pub struct ChartSpec {
     pub series: Vec<Series>,
     /// A value to compare with: the target of a heat strip, a line across a plot.
     pub target: Option<i64>,
+    /// What the value to compare with is: "target", "limit".
+    pub target_name: String,
     /// True when the last bucket is still going on; it is drawn paler and named "so far".
     pub is_last_open: bool,
     /// Where each bucket's rows can be read; empty when there is nothing to open.
@@ -109,7 +111,18 @@ impl ChartSpec {
         let title = title.into();
         let (buckets, values) = points.into_iter().unzip();
         let series = vec![Series { name: title.clone(), values, role: SeriesRole::Current }];
-        Self { id: id.into(), title, unit, form, buckets, series, target: None, is_last_open: false, links: Vec::new() }
+        Self {
+            id: id.into(),
+            title,
+            unit,
+            form,
+            buckets,
+            series,
+            target: None,
+            target_name: "target".to_owned(),
+            is_last_open: false,
+            links: Vec::new(),
+        }
     }
 
     /// Adds a series.
@@ -132,6 +145,14 @@ impl ChartSpec {
     #[must_use]
     pub const fn with_target(mut self, target: i64) -> Self {
         self.target = Some(target);
+        self
+    }
+
+    /// Sets an upper limit to compare with.
+    #[must_use]
+    pub fn with_limit(mut self, limit: i64) -> Self {
+        self.target = Some(limit);
+        "limit".clone_into(&mut self.target_name);
         self
     }
 

@@ -66,9 +66,9 @@ fn months(net: Money) -> Vec<MonthUsage> {
             let now = index == 12;
             MonthUsage {
                 period: period().plus_months(index - 12),
-                machines_backup: if now { 28 } else { 16 + size * 5 / 6 },
-                machines_enterprise: if now { 13 } else { 7 + size * 3 / 7 },
-                machines_replication: 3 + size / 5,
+                machines_backup: if now { 28 } else { 16 + size * 10 / 11 },
+                machines_enterprise: if now { 13 } else { 7 + size * 5 / 11 },
+                machines_replication: 3 + size * 2 / 11,
                 runs: RunCounts {
                     completed: 1_180 + index as u64 * 22,
                     with_warning: 9 + index as u64 % 4,

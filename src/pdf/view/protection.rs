@@ -100,9 +100,13 @@ fn verdict(report: &MonthlyReport) -> (Tone, String, String) {
 fn machines(report: &MonthlyReport) -> Figure {
     let protection = &report.protection;
     let count = |count: u64| words::counted(count, "", "").trim_end().to_owned();
-    let note = format!("{} with a good restore point", count(protection.machines_safe()));
-    let tone = if protection.at_risk.is_empty() { Tone::Plain } else { Tone::Bad };
-    Figure { label: "Machines protected", value: count(protection.machines_protected), note, tone }
+    let value = format!("{} of {}", count(protection.machines_safe()), count(protection.machines_protected));
+    let (value, tone) = match (protection.machines_protected, protection.at_risk.len()) {
+        (0, _) => ("None".to_owned(), Tone::Plain),
+        (_, 0) => (value, Tone::Good),
+        _ => (value, Tone::Bad),
+    };
+    Figure { label: "Protected machines", value, note: "with a good restore point".to_owned(), tone }
 }
 
 fn backup(report: &MonthlyReport) -> Figure {
@@ -184,7 +188,7 @@ fn restore_level(level: RestoreLevel) -> Level {
         }
     };
     let (target, actual) = (Unit::Minutes.format(level.target_minutes), time(level.p95_minutes));
-    Level { name: "Restore, 95 of 100 within", detail, target, actual, result: result.to_owned(), tone }
+    Level { name: "Restore time, p95", detail, target, actual, result: result.to_owned(), tone }
 }
 
 fn support_level(level: SupportLevel) -> Level {

@@ -33,7 +33,7 @@ impl UsageView {
         let mut storage = ChartSpec::new("storage", "Average stored", Unit::Bytes, Form::Area, points(|month| month.stored_bytes_average))
             .named("Stored");
         if let Some(limit) = report.usage.storage_limit_bytes {
-            storage = storage.with_target(limit);
+            storage = storage.with_limit(limit);
         }
         let transferred = ChartSpec::new("transferred", "Transferred", Unit::Bytes, Form::Bar, points(|month| month.transferred_bytes));
         let tickets = ChartSpec::new("tickets", "Tickets opened", Unit::Count, Form::Bar, points(|month| month.tickets_opened));

@@ -106,7 +106,7 @@ fn legend(spec: &ChartSpec) -> Vec<(Ink, String)> {
             entries.push((ink, series.name.clone()));
         }
     }
-    entries.extend(spec.target.map(|target| (Ink::Target, format!("target {}", spec.unit.format(target)))));
+    entries.extend(spec.target.map(|target| (Ink::Target, format!("{} {}", spec.target_name, spec.unit.format(target)))));
     entries
 }
 
@@ -158,7 +158,8 @@ pub(super) fn print(spec: &ChartSpec, brand: Color, width_pt: f64) -> String {
     let width = if width_pt.is_finite() { width_pt.clamp(60.0, 2_000.0) } else { 240.0 };
     let with_axis = matches!(spec.form, Form::Line | Form::Area | Form::Bar | Form::StackedBar);
     let left = if with_axis && !spec.is_empty() { PAPER_AXIS } else { 0.0 };
-    let surface = Surface::Paper { brand, left, right: width };
+    let right = if left > 0.0 { width - 6.0 } else { width };
+    let surface = Surface::Paper { brand, left, right };
     let entries = legend(spec);
     let top = if entries.is_empty() { 6.0 } else { 18.0 };
     let mut canvas = Canvas::new(surface, 0.0);
