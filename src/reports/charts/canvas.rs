@@ -263,32 +263,34 @@ impl Canvas {
         let _ = write!(self.out, "<rect x=\"{}\" y=\"{}\" width=\"6\" height=\"6\" rx=\"1\" {fill}/>", number(x), number(y));
     }
 
-    /// What the pointer, the keyboard and a screen reader meet in a bucket; nothing in print.
+    /// What the pointer, the keyboard and a screen reader meet in a bucket over the whole height; nothing in print.
     pub(super) fn hit(&mut self, (from, share): (f64, f64), label: &str, tip: &str, link: Option<&str>) {
-        if self.is_paper() {
-            return;
-        }
-        let (label, height) = (escaped(label), number(self.height));
-        let rect = format!("<rect x=\"{}\" y=\"0\" width=\"{}\" height=\"{height}\"/>", self.across(from), self.width(share));
         let middle = from + share / 2.0;
         let (at, anchor) = match middle {
             x if x < 0.34 => (from, "start"),
             x if x > 0.66 => (from + share, "end"),
             x => (x, "middle"),
         };
-        let tip = format!(
-            "<text class=\"tip\" aria-hidden=\"true\" x=\"{}\" y=\"12\" text-anchor=\"{anchor}\">{}</text>",
-            self.across(at),
-            escaped(tip)
-        );
+        let at = self.across(at);
+        let tip = format!("<text class=\"tip\" aria-hidden=\"true\" x=\"{at}\" y=\"12\" text-anchor=\"{anchor}\">{}</text>", escaped(tip));
+        self.target((from, share), (0.0, self.height), label, &tip, link);
+    }
+
+    /// A row that can be opened; nothing in print.
+    pub(super) fn opener(&mut self, down: (f64, f64), label: &str, link: &str) {
+        self.target((0.0, 1.0), down, label, "", Some(link));
+    }
+
+    fn target(&mut self, (from, share): (f64, f64), (top, height): (f64, f64), label: &str, tip: &str, link: Option<&str>) {
+        if self.is_paper() {
+            return;
+        }
+        let (label, top, height) = (escaped(label), number(top), number(height));
+        let rect = format!("<rect x=\"{}\" y=\"{top}\" width=\"{}\" height=\"{height}\"/>", self.across(from), self.width(share));
+        let inside = format!("<title>{label}</title>{rect}{tip}");
         let _ = match link {
-            Some(link) => {
-                write!(self.out, "<a class=\"hit\" href=\"{}\" aria-label=\"{label}\"><title>{label}</title>{rect}{tip}</a>", escaped(link))
-            }
-            None => write!(
-                self.out,
-                "<g class=\"hit\" tabindex=\"0\" role=\"img\" aria-label=\"{label}\"><title>{label}</title>{rect}{tip}</g>"
-            ),
+            Some(link) => write!(self.out, "<a class=\"hit\" href=\"{}\" aria-label=\"{label}\">{inside}</a>", escaped(link)),
+            None => write!(self.out, "<g class=\"hit\" tabindex=\"0\" role=\"img\" aria-label=\"{label}\">{inside}</g>"),
         };
     }
 }

@@ -57,8 +57,9 @@ fn web_body(out: &mut String, spec: &ChartSpec, id: &str) {
             plot::plot(&mut canvas, spec, PAGE_FRAME, Labels { most: 6 });
         }
     }
-    // Rows of bars have no hit targets: their names and values are text.
-    let role = if matches!(spec.form, Form::HorizontalBar | Form::Meter) { "img" } else { "group" };
+    // Rows of bars without links have nothing inside to reach: their names and values are text.
+    let is_still = matches!(spec.form, Form::HorizontalBar | Form::Meter) && spec.links.is_empty();
+    let role = if is_still { "img" } else { "group" };
     let _ = write!(
         out,
         "<svg class=\"chart-plot\" width=\"100%\" height=\"{}\" role=\"{role}\" aria-labelledby=\"{id}-title\">{}</svg></div>",

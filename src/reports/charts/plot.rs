@@ -97,6 +97,8 @@ fn opacity(spec: &ChartSpec, bucket: usize) -> f64 {
 fn line(canvas: &mut Canvas, spec: &ChartSpec, frame: Frame, scale: &Scale, (index, series): (usize, &Series)) {
     let (ink, stroke, width) = match series.role {
         SeriesRole::Current => (Ink::Series(index), Stroke::Solid, 2.0),
+        // Over bars the pale line of the time before would not be seen.
+        SeriesRole::Previous if matches!(spec.form, Form::Bar | Form::StackedBar) => (Ink::Text, Stroke::Dashed, 1.5),
         SeriesRole::Previous => (Ink::Previous, Stroke::Dashed, 1.5),
     };
     let count = spec.buckets.len();

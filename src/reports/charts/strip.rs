@@ -65,6 +65,9 @@ fn row(canvas: &mut Canvas, spec: &ChartSpec, bucket: usize, value: &str, share:
     if share > 0.0 {
         canvas.rect((0.0, share.max(0.004)), bar, ink, if spec.is_open(bucket) { 0.5 } else { 1.0 });
     }
+    if let Some(link) = spec.links.get(bucket) {
+        canvas.opener((top, row_height(canvas) - size * 0.3), &format!("{name}: {value}"), link);
+    }
 }
 
 /// Draws a cell per day: full when the target is met, marked when it is not, hollow when nothing is known.

@@ -118,6 +118,13 @@ fn every_bucket_opens_its_rows() {
 }
 
 #[test]
+fn a_row_opens_its_rows_too() {
+    let spec = chart(Form::HorizontalBar, Unit::Count, &[Some(1), Some(2)]).with_links(vec!["/a".into(), "/b".into()]);
+    let page = render(&spec, Target::Web);
+    assert!(page.contains("<a class=\"hit\" href=\"/b\" aria-label=\"M1: 2\">") && page.contains("role=\"group\""));
+}
+
+#[test]
 fn a_value_over_its_limit_is_marked() {
     let meter = |value: i64| {
         let spec = chart(Form::Meter, Unit::Bytes, &[Some(value << 30)]).with_series("Limit", SeriesRole::Current, vec![Some(10 << 30)]);
