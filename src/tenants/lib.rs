@@ -1,1 +1,31 @@
-//! The room `tenants`.
+//! The room `tenants`: who the MSPs and their customers are, on what terms, and how their data is reached.
+//!
+//! It owns the catalog (MSPs, customers, contracts, control planes), the life of a tenant's silo (schema, role, grants, keys,
+//! migrations), and the three kinds of transaction: [`TenantTx`] (one customer's schema), [`MspTx`] (the control schema
+//! under row-level security) and [`OperatorTx`] (audited, with a reason). Each is opened from a scope, a scope comes from
+//! `access` or from a job, and there is no other way in.
+//!
+//! Not here: who somebody is (`access`), and what lies inside a tenant's tables (`metering`, `billing`).
+
+mod catalog;
+mod contract;
+mod customer;
+mod datasets;
+mod error;
+mod grant;
+mod msp;
+mod provision;
+mod scope;
+mod store;
+mod transaction;
+
+pub use catalog::Tenants;
+pub use contract::{Contract, NewContract};
+pub use customer::{ControlPlane, Customer, NewCustomer, StatusChange};
+pub use datasets::DATASETS;
+pub use error::TenantsError;
+pub use grant::{Granted, ReadGrant};
+pub use msp::{Msp, NewMsp};
+pub use provision::MigrationReport;
+pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
+pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -115,6 +115,18 @@ words! {
         Elite = "elite",
     }
 
+    /// How the machines of a period are counted.
+    CountingRule, "counting rule" {
+        /// Machines with at least one completed run or cycle in the period.
+        DistinctInPeriod = "distinct_in_period",
+        /// Machine-days in protection divided by the days of the period.
+        AverageDaily = "average_daily",
+        /// The one day with the highest rated amount.
+        PeakDaily = "peak_daily",
+        /// The machines in protection on the last day.
+        LastDay = "last_day",
+    }
+
     /// Who sends the billing document.
     BillingChannel, "billing channel" {
         Stripe = "stripe",

@@ -1,0 +1,76 @@
+//! What can go wrong with tenants.
+
+use granary_db::DbError;
+use granary_types::{Classify, CustomerCode, CustomerId, ErrorKind, MoneyError, MspId};
+use granary_vault::VaultError;
+use jiff::civil::Date;
+
+/// An error of the tenants room.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantsError {
+    #[error("there is no MSP '{0}'")]
+    UnknownMspCode(String),
+    #[error("there is no MSP {0}")]
+    UnknownMsp(MspId),
+    #[error("there is no customer '{0}'")]
+    UnknownCustomerCode(CustomerCode),
+    #[error("there is no customer {0}")]
+    UnknownCustomer(CustomerId),
+    #[error("the customer has no contract on {0}")]
+    NoContract(Date),
+    #[error("'{0}' is not a time zone such as America/New_York")]
+    UnknownTimeZone(String),
+    #[error("{0}")]
+    Invalid(&'static str),
+    #[error("the customer belongs to another MSP than the scope says")]
+    ScopeMismatch,
+    #[error("a stored row cannot be read: {0}")]
+    Stored(String),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Classify for TenantsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownMspCode(_)
+            | Self::UnknownMsp(_)
+            | Self::UnknownCustomerCode(_)
+            | Self::UnknownCustomer(_)
+            | Self::NoContract(_) => ErrorKind::NotFound,
+            Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::ScopeMismatch | Self::Stored(_) => ErrorKind::Internal,
+            Self::Vault(error) => error.kind(),
+            Self::Db(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownMspCode(_) | Self::UnknownMsp(_) => "msp_not_found",
+            Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
+            Self::NoContract(_) => "contract_not_found",
+            Self::UnknownTimeZone(_) => "time_zone_unknown",
+            Self::Invalid(_) => "customer_invalid",
+            Self::ScopeMismatch => "scope_mismatch",
+            Self::Stored(_) => "stored_row_unreadable",
+            Self::Vault(error) => error.code(),
+            Self::Db(error) => error.code(),
+        }
+    }
+}
+
+impl From<MoneyError> for TenantsError {
+    fn from(error: MoneyError) -> Self {
+        Self::Stored(error.to_string())
+    }
+}
+
+impl TenantsError {
+    /// A column that does not fit: the driver's error becomes one of ours.
+    pub(crate) fn column(error: impl std::fmt::Display) -> Self {
+        Self::Stored(error.to_string())
+    }
+}

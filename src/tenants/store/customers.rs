@@ -1,0 +1,229 @@
+//! Customers, their status and their control planes. A customer that is not fully provisioned (schema version 0) is seen by
+//! nobody but the provisioning itself.
+
+use granary_db::{Row, Tx};
+use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, MspId};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::customer::{ControlPlane, Customer, NewCustomer, StatusChange};
+use crate::error::TenantsError;
+use crate::store::{zone, zone_name};
+
+const INSERT: &str = "
+    insert into customers (id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name,
+        trial_ends_on, activated_on, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    on conflict (msp_id, code) do nothing";
+const FIND: &str = "
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+        trial_ends_on, activated_on, created_at
+    from customers where id = $1 and schema_version > 0";
+const FIND_BY_CODE: &str = "
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+        trial_ends_on, activated_on, created_at
+    from customers where msp_id = $1 and code = $2 and (schema_version > 0 or $3)";
+const LIST: &str = "
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+        trial_ends_on, activated_on, created_at
+    from customers where msp_id = $1 and schema_version > 0 order by code";
+const LIST_OLDER_THAN: &str = "
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+        trial_ends_on, activated_on, created_at
+    from customers where schema_version > 0 and schema_version < $1 order by id";
+const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
+const UPDATE_STATUS: &str = "
+    update customers
+    set status = $2, activated_on = coalesce(activated_on, case when $2 = 'active' then $3::date end)
+    where id = $1 and schema_version > 0";
+const INSERT_STATUS_CHANGE: &str = "
+    insert into status_changes (id, msp_id, customer_id, status, reason, changed_at) values ($1, $2, $3, $4, $5, $6)";
+const LIST_STATUS_CHANGES: &str = "
+    select customer_id, status, reason, changed_at from status_changes where msp_id = $1 order by customer_id, changed_at, id";
+const INSERT_CONTROL_PLANE: &str = "
+    insert into control_planes (id, msp_id, customer_id, name, source, enrolled_at) values ($1, $2, $3, $4, $5, $6)
+    on conflict (customer_id, source) do nothing";
+const LIST_CONTROL_PLANES: &str = "
+    select id, customer_id, name, source, version, enrolled_at, last_seen_at from control_planes where customer_id = $1 order by name";
+const UPSERT_STEP: &str = "
+    insert into lifecycle_steps (customer_id, operation, step, state, updated_at) values ($1, $2, $3, $4, $5)
+    on conflict (customer_id, operation, step) do update set state = excluded.state, updated_at = excluded.updated_at";
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_BY_CODE,
+    LIST,
+    LIST_OLDER_THAN,
+    UPDATE_SCHEMA_VERSION,
+    UPDATE_STATUS,
+    INSERT_STATUS_CHANGE,
+    LIST_STATUS_CHANGES,
+    INSERT_CONTROL_PLANE,
+    LIST_CONTROL_PLANES,
+    UPSERT_STEP,
+];
+
+/// What provisioning has worked out about a new customer.
+#[derive(Debug)]
+pub(crate) struct Placed<'a> {
+    pub(crate) id: CustomerId,
+    pub(crate) schema_name: &'a str,
+    pub(crate) role_name: &'a str,
+    pub(crate) trial_ends_on: Option<Date>,
+    pub(crate) activated_on: Option<Date>,
+    pub(crate) created_at: Timestamp,
+}
+
+/// Inserts a customer; false when its code is taken.
+pub(crate) async fn insert_customer(tx: &Tx, customer: &NewCustomer, placed: &Placed<'_>) -> Result<bool, TenantsError> {
+    let zone = zone_name(&customer.time_zone)?;
+    let inserted = tx
+        .execute(
+            INSERT,
+            &[
+                &placed.id,
+                &customer.msp_id,
+                &customer.code.as_str(),
+                &customer.name,
+                &customer.status,
+                &zone,
+                &customer.country,
+                &customer.region,
+                &customer.vertical,
+                &customer.contact_email,
+                &placed.schema_name,
+                &placed.role_name,
+                &placed.trial_ends_on,
+                &placed.activated_on,
+                &placed.created_at,
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Finds a customer.
+pub(crate) async fn find_customer(tx: &Tx, id: CustomerId) -> Result<Option<Customer>, TenantsError> {
+    tx.query_opt(FIND, &[&id]).await?.as_ref().map(customer).transpose()
+}
+
+/// Finds a customer by its code.
+pub(crate) async fn find_customer_by_code(tx: &Tx, msp: MspId, code: &CustomerCode) -> Result<Option<Customer>, TenantsError> {
+    tx.query_opt(FIND_BY_CODE, &[&msp, &code.as_str(), &false]).await?.as_ref().map(customer).transpose()
+}
+
+/// Finds a customer by its code, provisioned or on its way.
+pub(crate) async fn find_customer_on_its_way(tx: &Tx, msp: MspId, code: &CustomerCode) -> Result<Option<Customer>, TenantsError> {
+    tx.query_opt(FIND_BY_CODE, &[&msp, &code.as_str(), &true]).await?.as_ref().map(customer).transpose()
+}
+
+/// Lists an MSP's customers by code.
+pub(crate) async fn list_customers(tx: &Tx, msp: MspId) -> Result<Vec<Customer>, TenantsError> {
+    tx.query(LIST, &[&msp]).await?.iter().map(customer).collect()
+}
+
+/// Lists customers whose schema is older than a version.
+pub(crate) async fn list_customers_older_than(tx: &Tx, version: i32) -> Result<Vec<Customer>, TenantsError> {
+    tx.query(LIST_OLDER_THAN, &[&version]).await?.iter().map(customer).collect()
+}
+
+/// Notes the version of a customer's schema; from the first on the customer can be seen.
+pub(crate) async fn update_schema_version(tx: &Tx, id: CustomerId, version: i32) -> Result<(), TenantsError> {
+    tx.execute(UPDATE_SCHEMA_VERSION, &[&id, &version]).await?;
+    Ok(())
+}
+
+/// Changes a customer's status; false when there is none.
+pub(crate) async fn update_status(tx: &Tx, id: CustomerId, status: CustomerStatus, on: Date) -> Result<bool, TenantsError> {
+    Ok(tx.execute(UPDATE_STATUS, &[&id, &status, &on]).await? == 1)
+}
+
+/// Adds to the history of a customer's status.
+pub(crate) async fn insert_status_change(
+    tx: &Tx,
+    (msp, id): (MspId, CustomerId),
+    status: CustomerStatus,
+    reason: Option<&str>,
+    at: Timestamp,
+) -> Result<(), TenantsError> {
+    tx.execute(INSERT_STATUS_CHANGE, &[&Uuid::now_v7(), &msp, &id, &status, &reason, &at]).await?;
+    Ok(())
+}
+
+/// Lists the changes of status of an MSP's customers, by customer and time.
+pub(crate) async fn list_status_changes(tx: &Tx, msp: MspId) -> Result<Vec<StatusChange>, TenantsError> {
+    let get = TenantsError::column;
+    let rows = tx.query(LIST_STATUS_CHANGES, &[&msp]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StatusChange {
+                customer_id: row.try_get("customer_id").map_err(get)?,
+                status: row.try_get("status").map_err(get)?,
+                reason: row.try_get("reason").map_err(get)?,
+                changed_at: row.try_get("changed_at").map_err(get)?,
+            })
+        })
+        .collect()
+}
+
+/// Inserts a control plane unless its source is there.
+pub(crate) async fn insert_control_plane(
+    tx: &Tx,
+    (msp, id): (MspId, CustomerId),
+    name: &str,
+    source: &str,
+    at: Timestamp,
+) -> Result<(), TenantsError> {
+    tx.execute(INSERT_CONTROL_PLANE, &[&ControlPlaneId::new(), &msp, &id, &name, &source, &at]).await?;
+    Ok(())
+}
+
+/// Lists a customer's control planes by name.
+pub(crate) async fn list_control_planes(tx: &Tx, customer: CustomerId) -> Result<Vec<ControlPlane>, TenantsError> {
+    let get = TenantsError::column;
+    let rows = tx.query(LIST_CONTROL_PLANES, &[&customer]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ControlPlane {
+                id: ControlPlaneId(row.try_get("id").map_err(get)?),
+                customer_id: row.try_get("customer_id").map_err(get)?,
+                name: row.try_get("name").map_err(get)?,
+                source: row.try_get("source").map_err(get)?,
+                version: row.try_get("version").map_err(get)?,
+                enrolled_at: row.try_get("enrolled_at").map_err(get)?,
+                last_seen_at: row.try_get("last_seen_at").map_err(get)?,
+            })
+        })
+        .collect()
+}
+
+/// Notes how far a step of an operation on a customer is.
+pub(crate) async fn upsert_step(tx: &Tx, customer: CustomerId, operation: &str, step: &str, state: &str) -> Result<(), TenantsError> {
+    tx.execute(UPSERT_STEP, &[&customer, &operation, &step, &state, &tx.now()]).await?;
+    Ok(())
+}
+
+fn customer(row: &Row) -> Result<Customer, TenantsError> {
+    let get = TenantsError::column;
+    Ok(Customer {
+        id: row.try_get("id").map_err(get)?,
+        msp_id: row.try_get("msp_id").map_err(get)?,
+        code: row.try_get::<_, &str>("code").map_err(get)?.parse().map_err(TenantsError::column)?,
+        name: row.try_get("name").map_err(get)?,
+        status: row.try_get("status").map_err(get)?,
+        time_zone: zone(row.try_get("time_zone").map_err(get)?)?,
+        country: row.try_get("country").map_err(get)?,
+        region: row.try_get("region").map_err(get)?,
+        vertical: row.try_get("vertical").map_err(get)?,
+        contact_email: row.try_get("contact_email").map_err(get)?,
+        schema_name: row.try_get("schema_name").map_err(get)?,
+        role_name: row.try_get("role_name").map_err(get)?,
+        schema_version: row.try_get("schema_version").map_err(get)?,
+        trial_ends_on: row.try_get("trial_ends_on").map_err(get)?,
+        activated_on: row.try_get("activated_on").map_err(get)?,
+        created_at: row.try_get("created_at").map_err(get)?,
+    })
+}
