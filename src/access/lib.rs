@@ -1,1 +1,24 @@
-//! The room `access`.
+//! Who is asking, and what they may do: users, passwords, browser sessions, API keys, the table of permissions.
+//!
+//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::session`] and [`Access::key`] are its only
+//! sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
+//! [`Access::msp_scope`] for Postgres — and refuses what it may not open: a permission that is missing is *denied*,
+//! another tenant's thing is *not found*.
+//!
+//! Secrets are stored as hashes only: passwords as Argon2id, session tokens and API keys (random, long) as SHA-256.
+//! Nothing here knows HTTP; cookies and headers are made in `web`.
+
+mod api_key;
+mod error;
+mod password;
+mod permission;
+mod principal;
+mod store;
+mod token;
+mod users;
+
+pub use api_key::{ApiKeyScope, NewApiKey};
+pub use error::AccessError;
+pub use permission::Permission;
+pub use principal::{Principal, Who};
+pub use users::{Access, NewUser, Session};

@@ -1,0 +1,120 @@
+//! Who may do what: one table.
+
+use std::fmt;
+
+use granary_types::Role;
+
+/// Something that a principal may do. Every page and route names the one it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    /// See the list of MSPs and the state of the installation.
+    InstallationRead,
+    /// See the MSP's portfolio: overview, customers, revenue, service levels.
+    PortfolioRead,
+    /// See the usage, machines and service levels of the granted customers.
+    UsageRead,
+    /// Download the monthly reports of the granted customers.
+    ReportRead,
+    /// See the invoices of the granted customers.
+    InvoiceRead,
+    /// See health, churn risk and expansion.
+    IntelligenceRead,
+    /// See wholesale, margin, statements.
+    MarginRead,
+    /// Compare usage, rated lines, invoices and payments.
+    ReconciliationRead,
+    /// Send usage events.
+    UsageWrite,
+    /// Ask the warehouse anything that the grant covers.
+    Sql,
+}
+
+impl Permission {
+    /// Every permission, in order.
+    pub const ALL: &'static [Self] = &[
+        Self::InstallationRead,
+        Self::PortfolioRead,
+        Self::UsageRead,
+        Self::ReportRead,
+        Self::InvoiceRead,
+        Self::IntelligenceRead,
+        Self::MarginRead,
+        Self::ReconciliationRead,
+        Self::UsageWrite,
+        Self::Sql,
+    ];
+
+    /// Returns the stable name, `usage.read`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InstallationRead => "installation.read",
+            Self::PortfolioRead => "portfolio.read",
+            Self::UsageRead => "usage.read",
+            Self::ReportRead => "reports.read",
+            Self::InvoiceRead => "invoices.read",
+            Self::IntelligenceRead => "intelligence.read",
+            Self::MarginRead => "billing.read",
+            Self::ReconciliationRead => "reconciliation.read",
+            Self::UsageWrite => "usage.write",
+            Self::Sql => "sql",
+        }
+    }
+
+    /// Returns the permissions of a role. Margin is also given to a person by `can_read_billing`.
+    pub const fn of_role(role: Role) -> &'static [Self] {
+        match role {
+            Role::OperatorAdmin => &[Self::InstallationRead],
+            Role::MspAdmin => &[
+                Self::PortfolioRead,
+                Self::UsageRead,
+                Self::ReportRead,
+                Self::InvoiceRead,
+                Self::IntelligenceRead,
+                Self::MarginRead,
+                Self::ReconciliationRead,
+                Self::Sql,
+            ],
+            Role::MspOperator => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead],
+            Role::MspAnalyst => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead, Self::Sql],
+            Role::MspFinance => {
+                &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::InvoiceRead, Self::MarginRead, Self::ReconciliationRead]
+            }
+            Role::CustomerAdmin | Role::CustomerBilling | Role::CustomerViewer => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead],
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customers_role_never_meets_what_belongs_to_the_msp() {
+        let forbidden = [
+            Permission::InstallationRead,
+            Permission::PortfolioRead,
+            Permission::IntelligenceRead,
+            Permission::MarginRead,
+            Permission::ReconciliationRead,
+        ];
+        for role in Role::ALL.iter().copied().filter(|role| role.is_customer()) {
+            assert!(forbidden.iter().all(|permission| !Permission::of_role(role).contains(permission)), "{role}");
+        }
+    }
+
+    #[test]
+    fn the_operator_reads_no_tenants_data_by_role() {
+        assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead]);
+    }
+
+    #[test]
+    fn no_person_sends_usage_events() {
+        assert!(Role::ALL.iter().all(|role| !Permission::of_role(*role).contains(&Permission::UsageWrite)));
+    }
+}

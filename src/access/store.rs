@@ -1,0 +1,171 @@
+//! The SQL of users, sessions and API keys.
+
+use granary_db::{Row, Tx};
+use granary_foundation::Secret;
+use granary_tenants::Granted;
+use granary_types::{ApiKeyId, CustomerId, MspId, Role, SessionId, UserId};
+use jiff::Timestamp;
+
+use crate::users::granted;
+use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Principal, Session, Who, token};
+
+const INSERT_USER: &str = "
+    insert into users (id, msp_id, customer_id, email, name, role, can_read_billing, sees_all_customers, password_hash, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const INSERT_USER_CUSTOMER: &str = "
+    insert into user_customers (user_id, msp_id, customer_id) values ($1, $2, $3)";
+
+const FIND_USER_BY_EMAIL: &str = "
+    select u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers, u.password_hash,
+        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted
+    from users u
+    where lower(u.email) = lower($1) and not u.is_disabled";
+
+const INSERT_SESSION: &str = "
+    insert into sessions (id, user_id, token_hash, csrf_token, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)";
+
+const FIND_SESSION: &str = "
+    select s.id, s.csrf_token, s.expires_at, u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
+        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted
+    from sessions s
+    join users u on u.id = s.user_id
+    where s.token_hash = $1 and s.revoked_at is null and s.expires_at > $2 and not u.is_disabled";
+
+const UPDATE_SESSION_REVOKED: &str = "
+    update sessions set revoked_at = $2 where token_hash = $1 and revoked_at is null";
+
+const INSERT_API_KEY: &str = "
+    insert into api_keys (id, msp_id, customer_id, control_plane_id, name, prefix, secret_hash, scopes, created_at, expires_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const FIND_API_KEY: &str = "
+    select k.id, k.msp_id, k.customer_id, k.name, k.scopes, p.source
+    from api_keys k
+    left join control_planes p on p.id = k.control_plane_id
+    where k.secret_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)";
+
+const UPDATE_API_KEY_USED: &str = "
+    update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2 - interval '1 minute')";
+
+const UPDATE_API_KEY_REVOKED: &str = "
+    update api_keys set revoked_at = $2 where id = $1 and revoked_at is null";
+
+/// Every statement, for the test that prepares them.
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[
+    INSERT_USER,
+    INSERT_USER_CUSTOMER,
+    FIND_USER_BY_EMAIL,
+    INSERT_SESSION,
+    FIND_SESSION,
+    UPDATE_SESSION_REVOKED,
+    INSERT_API_KEY,
+    FIND_API_KEY,
+    UPDATE_API_KEY_USED,
+    UPDATE_API_KEY_REVOKED,
+];
+
+/// Inserts a user.
+pub(crate) async fn insert_user(tx: &Tx, id: UserId, user: &NewUser, password_hash: &str, now: Timestamp) -> Result<(), AccessError> {
+    let sees_all = user.granted.is_none() && !user.role.is_customer();
+    let email = user.email.trim();
+    tx.execute(
+        INSERT_USER,
+        &[&id, &user.msp_id, &user.customer_id, &email, &user.name, &user.role, &user.can_read_billing, &sees_all, &password_hash, &now],
+    )
+    .await
+    .map(drop)
+    .map_err(|error| if error.constraint() == Some("users_email_unique") { AccessError::EmailTaken } else { error.into() })
+}
+
+/// Grants a customer to a user.
+pub(crate) async fn insert_user_customer(tx: &Tx, user: UserId, msp: Option<MspId>, customer: CustomerId) -> Result<(), AccessError> {
+    tx.execute(INSERT_USER_CUSTOMER, &[&user, &msp, &customer]).await?;
+    Ok(())
+}
+
+/// Finds an enabled user and the hash of the password.
+pub(crate) async fn find_user_by_email(tx: &Tx, email: &str) -> Result<Option<(Principal, String)>, AccessError> {
+    let row = tx.query_opt(FIND_USER_BY_EMAIL, &[&email]).await?;
+    Ok(row.map(|row| (principal_of(&row), row.get("password_hash"))))
+}
+
+/// Inserts a session.
+pub(crate) async fn insert_session(tx: &Tx, session: &Session, user: UserId, token_hash: &[u8], now: Timestamp) -> Result<(), AccessError> {
+    let csrf = session.csrf_token.reveal();
+    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &now, &session.expires_at]).await?;
+    Ok(())
+}
+
+/// Finds an open session.
+pub(crate) async fn find_session(tx: &Tx, token_hash: &[u8], now: Timestamp) -> Result<Option<Session>, AccessError> {
+    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now]).await?;
+    Ok(row.map(|row| Session {
+        id: row.get::<_, SessionId>("id"),
+        principal: principal_of(&row),
+        csrf_token: Secret::new(row.get::<_, String>("csrf_token")),
+        expires_at: row.get("expires_at"),
+    }))
+}
+
+/// Ends a session.
+pub(crate) async fn update_session_revoked(tx: &Tx, token_hash: &[u8], now: Timestamp) -> Result<(), AccessError> {
+    tx.execute(UPDATE_SESSION_REVOKED, &[&token_hash, &now]).await?;
+    Ok(())
+}
+
+/// Inserts a key.
+pub(crate) async fn insert_api_key(tx: &Tx, id: ApiKeyId, key: &NewApiKey, secret: &Secret, now: Timestamp) -> Result<(), AccessError> {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let prefix = token::shown(secret.reveal());
+    let hash = token::hash(secret.reveal());
+    tx.execute(
+        INSERT_API_KEY,
+        &[&id, &key.msp_id, &key.customer_id, &key.control_plane_id, &key.name, &prefix, &hash, &scopes, &now, &key.expires_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Finds a live key, and notes at most once a minute that it was used.
+pub(crate) async fn find_api_key(tx: &Tx, secret_hash: &[u8], now: Timestamp) -> Result<Option<Principal>, AccessError> {
+    let Some(row) = tx.query_opt(FIND_API_KEY, &[&secret_hash, &now]).await? else { return Ok(None) };
+    let id: ApiKeyId = row.get("id");
+    tx.execute(UPDATE_API_KEY_USED, &[&id, &now]).await?;
+    let scopes = row.get::<_, Vec<String>>("scopes").iter().map(|scope| scope.parse()).collect::<Result<Vec<ApiKeyScope>, _>>()?;
+    let customer: Option<CustomerId> = row.get("customer_id");
+    Ok(Some(Principal {
+        who: Who::ApiKey { id, name: row.get("name") },
+        role: if customer.is_some() { Role::CustomerViewer } else { Role::MspAnalyst },
+        msp: row.get("msp_id"),
+        customers: customer.map_or(Granted::All, |customer| Granted::Only([customer].into())),
+        can_read_billing: false,
+        permissions: scopes.iter().flat_map(|scope| scope.permissions()).copied().collect(),
+        source: row.get("source"),
+    }))
+}
+
+/// Ends a key.
+pub(crate) async fn update_api_key_revoked(tx: &Tx, id: ApiKeyId, now: Timestamp) -> Result<(), AccessError> {
+    tx.execute(UPDATE_API_KEY_REVOKED, &[&id, &now]).await?;
+    Ok(())
+}
+
+fn principal_of(row: &Row) -> Principal {
+    let role: Role = row.get("role");
+    let mut permissions = Permission::of_role(role).to_vec();
+    let can_read_billing = !role.is_customer() && (row.get("can_read_billing") || permissions.contains(&Permission::MarginRead));
+    if can_read_billing && !permissions.contains(&Permission::MarginRead) {
+        permissions.push(Permission::MarginRead);
+    }
+    Principal {
+        who: Who::User { id: row.get("user_id"), name: row.get("name") },
+        role,
+        msp: row.get("msp_id"),
+        customers: granted(role, row.get("customer_id"), row.get("sees_all_customers"), row.get("granted")),
+        can_read_billing,
+        permissions,
+        source: None,
+    }
+}
