@@ -56,10 +56,51 @@ create table nights (
     primary key (night_on, owner_id)
 );
 
--- Control rows that changed since the last export, by dataset and UTC month.
+-- Which export of an owner is the newest. Whoever begins takes a token before its snapshot; only the holder of the last
+-- token may commit, so that an older snapshot never replaces a newer one.
+create table lake_exports (
+    -- a customer, or the MSP itself for its control data
+    owner_id uuid primary key,
+    msp_id uuid not null references msps (id),
+    token uuid not null,
+    -- "<dataset> <hash of its schema>" of what has been exported: a dataset that is new or changed goes out whole
+    datasets text[] not null default '{}',
+    started_at timestamptz not null
+);
+
+-- Control rows that changed since the last export. Rows are only added, so that writers never wait for one another; the
+-- export removes the very rows that its snapshot saw. Control data is small: a change concerns every month.
 create table dirty (
     id bigint generated always as identity primary key,
     msp_id uuid not null,
     dataset text not null,
     month text not null
 );
+create index dirty_msp on dirty (msp_id);
+
+create function mark_dirty() returns trigger language plpgsql as $$
+begin
+    if tg_op <> 'DELETE' then
+        insert into dirty (msp_id, dataset, month) select distinct msp_id, tg_table_name, 'all' from new_rows where msp_id is not null;
+    end if;
+    if tg_op <> 'INSERT' then
+        insert into dirty (msp_id, dataset, month) select distinct msp_id, tg_table_name, 'all' from old_rows where msp_id is not null;
+    end if;
+    return null;
+end
+$$;
+
+do $$
+declare
+    watched text;
+begin
+    foreach watched in array array[
+        'customers', 'status_changes', 'contracts', 'control_planes', 'periods', 'customer_months', 'prices', 'invoices', 'invoice_items', 'statements',
+        'statement_lines', 'payments', 'run_rates']
+    loop
+        execute format('create trigger %1$s_inserted after insert on %1$I referencing new table as new_rows for each statement execute function mark_dirty()', watched);
+        execute format('create trigger %1$s_updated after update on %1$I referencing old table as old_rows new table as new_rows for each statement execute function mark_dirty()', watched);
+        execute format('create trigger %1$s_deleted after delete on %1$I referencing old table as old_rows for each statement execute function mark_dirty()', watched);
+    end loop;
+end
+$$;

@@ -127,14 +127,12 @@ impl Objects {
     /// When a file cannot be flushed.
     pub async fn flush(&self, paths: &[String]) -> Result<(), VaultError> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let flushes = paths.iter().map(|path| {
-            let file = folder.join(path);
-            async move {
-                let outcome = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
-                outcome.map_err(std::io::Error::other).and_then(|flushed| flushed)
-            }
+        let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
+        let flushes = futures::stream::iter(files).map(|file| async move {
+            let flushed = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
+            flushed.map_err(std::io::Error::other).and_then(|outcome| outcome)
         });
-        let outcome: Result<(), std::io::Error> = futures::stream::iter(flushes).buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
+        let outcome: Result<(), std::io::Error> = flushes.buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
         outcome.map_err(|source| VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }))
     }
 }

@@ -1,0 +1,45 @@
+//! Collects the rubbish that killed exports leave: objects that no version of any manifest names.
+
+use std::collections::HashSet;
+
+use granary_tenants::OperatorScope;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::lake::{ACTOR, Lake};
+use crate::{LakeError, store};
+
+/// What was collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    pub objects_deleted: u64,
+    pub bytes_deleted: u64,
+    pub objects_kept: u64,
+}
+
+impl Lake {
+    /// Deletes the objects that no manifest row names and that are older than `stored_before`, by the object store's own
+    /// clock; younger ones may belong to an export that has not committed yet.
+    ///
+    /// # Errors
+    /// When the manifest or the object store cannot be read.
+    pub async fn collect(&self, stored_before: Timestamp) -> Result<Collected, LakeError> {
+        // Listed before the manifest is read: what is committed in between is then known.
+        let objects = self.objects().list("lake").await?;
+        let tx = self.tenants().begin_operator(&OperatorScope::for_job(ACTOR, "collect unreferenced objects")).await?;
+        let named: HashSet<String> = store::list_paths(&tx).await?.into_iter().collect();
+        tx.commit().await?;
+        let mut collected = Collected { objects_deleted: 0, bytes_deleted: 0, objects_kept: 0 };
+        for object in objects {
+            let path = object.location.to_string();
+            if named.contains(&path) || object.last_modified.timestamp_micros() >= stored_before.as_microsecond() {
+                collected.objects_kept += 1;
+                continue;
+            }
+            self.objects().delete(&path).await?;
+            collected.objects_deleted += 1;
+            collected.bytes_deleted += object.size;
+        }
+        Ok(collected)
+    }
+}

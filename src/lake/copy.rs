@@ -1,0 +1,298 @@
+//! `COPY … (FORMAT binary)`, decoded straight into Arrow builders.
+//!
+//! The stream is an 19-byte header, then per row a field count (16 bits) and per field a length (32 bits, −1 for null) and
+//! that many bytes, then a field count of −1. All numbers are big-endian. Rows come sorted by month; a batch never spans
+//! two months.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::SchemaRef;
+use granary_types::{Column, ColumnKind, Dataset};
+
+use crate::LakeError;
+use crate::month::{EPOCH_SHIFT_DAYS, EPOCH_SHIFT_US, MonthSpan, Part};
+use crate::numeric;
+use crate::schema::arrow_schema;
+
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+const HEADER_BYTES: usize = 19;
+/// Rows per batch.
+const BATCH_ROWS: usize = 65_536;
+
+/// Decodes the rows of one dataset.
+pub(crate) struct CopyDecoder {
+    dataset: Dataset,
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+    rows: usize,
+    /// Which column decides the month.
+    month_column: Option<usize>,
+    span: Option<MonthSpan>,
+    /// Bytes of a row that has not arrived whole.
+    pending: Vec<u8>,
+    has_header: bool,
+    is_ended: bool,
+}
+
+impl CopyDecoder {
+    pub(crate) fn new(dataset: Dataset) -> Result<Self, LakeError> {
+        let schema = arrow_schema(&dataset);
+        let builders = dataset.columns.iter().map(|column| Builder::new(column.kind)).collect::<Result<_, _>>()?;
+        let month_column = dataset.month_column.map(|name| month_column(&dataset, name)).transpose()?;
+        Ok(Self { dataset, schema, builders, rows: 0, month_column, span: None, pending: Vec::new(), has_header: false, is_ended: false })
+    }
+
+    /// Decodes the next bytes and hands every batch that is full, or whose month ended, to `sink`.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
+        if self.pending.is_empty() {
+            let used = self.decode(bytes, sink)?;
+            self.pending.extend_from_slice(&bytes[used..]);
+        } else {
+            let mut joined = std::mem::take(&mut self.pending);
+            joined.extend_from_slice(bytes);
+            let used = self.decode(&joined, sink)?;
+            joined.drain(..used);
+            self.pending = joined;
+        }
+        Ok(())
+    }
+
+    /// Hands over the last batch; an incomplete stream is an error.
+    pub(crate) fn finish(mut self, sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>) -> Result<(), LakeError> {
+        if !self.is_ended || !self.pending.is_empty() {
+            return Err(self.malformed("it ends in the middle"));
+        }
+        self.flush(sink)
+    }
+
+    fn decode(&mut self, bytes: &[u8], sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>) -> Result<usize, LakeError> {
+        let mut at = 0;
+        if !self.has_header {
+            let Some(header) = bytes.get(..HEADER_BYTES) else { return Ok(0) };
+            if &header[..11] != SIGNATURE || header[11..] != [0; 8] {
+                return Err(self.malformed("it has another header"));
+            }
+            (at, self.has_header) = (HEADER_BYTES, true);
+        }
+        while let Some(row) = self.next_row(&bytes[at..])? {
+            if row == END_OF_ROWS {
+                self.is_ended = true;
+                return Ok(at + 2);
+            }
+            self.append(&bytes[at + 2..at + row], sink)?;
+            at += row;
+        }
+        Ok(at)
+    }
+
+    /// Returns the length of the row that `bytes` begins with; none when it has not arrived whole.
+    fn next_row(&self, bytes: &[u8]) -> Result<Option<usize>, LakeError> {
+        let Some((count, _)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
+        let count = i16::from_be_bytes(*count);
+        if count == -1 {
+            return Ok(Some(END_OF_ROWS));
+        }
+        if usize::try_from(count) != Ok(self.builders.len()) || self.is_ended {
+            return Err(self.malformed("a row has another number of columns"));
+        }
+        let mut at = 2;
+        for _ in 0..count {
+            let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) else { return Ok(None) };
+            at += 4 + usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        }
+        Ok((at <= bytes.len()).then_some(at))
+    }
+
+    fn append(&mut self, row: &[u8], sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>) -> Result<(), LakeError> {
+        if self.rows == BATCH_ROWS {
+            self.flush(sink)?;
+        }
+        if let Some(index) = self.month_column {
+            self.turn_page(index, row, sink)?;
+        }
+        let mut rest = row;
+        for (builder, column) in self.builders.iter_mut().zip(self.dataset.columns) {
+            let value = next_field(&mut rest);
+            let fail = |reason: String| LakeError::Value { dataset: self.dataset.name, column: column.name, reason };
+            match value {
+                None if !column.is_nullable => return Err(fail("it is null and may not be".to_owned())),
+                None => builder.append_null(),
+                Some(raw) => builder.append(raw).map_err(|reason| fail(reason.to_string()))?,
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Ends the batch when a row lies in another month than the one before.
+    fn turn_page(
+        &mut self,
+        index: usize,
+        row: &[u8],
+        sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
+        let mut rest = row;
+        let mut value = None;
+        for _ in 0..=index {
+            value = next_field(&mut rest);
+        }
+        let Column { name, kind, .. } = self.dataset.columns[index];
+        let fail = |reason: &str| LakeError::Value { dataset: self.dataset.name, column: name, reason: reason.to_owned() };
+        let raw = match value {
+            None => return Err(fail("it decides the month and is null")),
+            Some(raw) if kind == ColumnKind::Date => raw.try_into().map(|raw| i64::from(i32::from_be_bytes(raw))),
+            Some(raw) => raw.try_into().map(i64::from_be_bytes),
+        };
+        let raw = raw.map_err(|_| fail("it has another type"))?;
+        if self.span.as_ref().is_none_or(|span| !span.raw.contains(&raw)) {
+            let next = MonthSpan::containing(raw, kind).ok_or_else(|| fail("it decides the month and is not finite"))?;
+            self.flush(sink)?;
+            self.span = Some(next);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, sink: &mut impl FnMut(Part, RecordBatch) -> Result<(), LakeError>) -> Result<(), LakeError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.rows = 0;
+        let columns = self.builders.iter_mut().map(Builder::finish).collect();
+        let part = self.span.as_ref().map_or(Part::Whole, |span| Part::Month(span.period));
+        sink(part, RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    fn malformed(&self, reason: &'static str) -> LakeError {
+        LakeError::Format { dataset: self.dataset.name, reason }
+    }
+}
+
+/// What [`CopyDecoder::next_row`] answers at the trailer; no row is that short.
+const END_OF_ROWS: usize = 0;
+
+fn month_column(dataset: &Dataset, name: &'static str) -> Result<usize, LakeError> {
+    let is_month = |column: &Column| column.name == name && matches!(column.kind, ColumnKind::Date | ColumnKind::Timestamp);
+    dataset.columns.iter().position(is_month).ok_or(LakeError::Value {
+        dataset: dataset.name,
+        column: name,
+        reason: "it decides the month and is neither a date nor an instant of this dataset".to_owned(),
+    })
+}
+
+/// Takes the next field off a row that is known to be whole.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+        *rest = tail;
+        return None;
+    };
+    let (value, tail) = tail.split_at_checked(length)?;
+    *rest = tail;
+    Some(value)
+}
+
+/// Why a field does not fit its column.
+#[derive(Debug, thiserror::Error)]
+enum FieldError {
+    #[error("it has another type")]
+    Type,
+    #[error("it is infinite")]
+    Infinite,
+    #[error("it is not UTF-8")]
+    Text,
+    #[error("{0}")]
+    Numeric(#[from] numeric::NumericError),
+}
+
+/// A column under construction.
+enum Builder {
+    Bool(BooleanBuilder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Float64(Float64Builder),
+    Decimal { values: Decimal128Builder, precision: u8, scale: i8 },
+    Text(StringBuilder),
+    Uuid(StringBuilder),
+    Date(Date32Builder),
+    Timestamp(TimestampMicrosecondBuilder),
+}
+
+impl Builder {
+    fn new(kind: ColumnKind) -> Result<Self, LakeError> {
+        Ok(match kind {
+            ColumnKind::Bool => Self::Bool(BooleanBuilder::new()),
+            ColumnKind::Int32 => Self::Int32(Int32Builder::new()),
+            ColumnKind::Int64 => Self::Int64(Int64Builder::new()),
+            ColumnKind::Float64 => Self::Float64(Float64Builder::new()),
+            ColumnKind::Decimal { precision, scale } => {
+                Self::Decimal { values: Decimal128Builder::new().with_precision_and_scale(precision, scale)?, precision, scale }
+            }
+            ColumnKind::Text => Self::Text(StringBuilder::new()),
+            ColumnKind::Uuid => Self::Uuid(StringBuilder::new()),
+            ColumnKind::Date => Self::Date(Date32Builder::new()),
+            ColumnKind::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+        })
+    }
+
+    fn append(&mut self, raw: &[u8]) -> Result<(), FieldError> {
+        match self {
+            Self::Bool(values) => values.append_value(u8::from_be_bytes(fixed(raw)?) != 0),
+            Self::Int32(values) => values.append_value(i32::from_be_bytes(fixed(raw)?)),
+            Self::Int64(values) => values.append_value(i64::from_be_bytes(fixed(raw)?)),
+            Self::Float64(values) => values.append_value(f64::from_be_bytes(fixed(raw)?)),
+            Self::Decimal { values, precision, scale } => values.append_value(numeric::decode(raw, *precision, *scale)?),
+            Self::Text(values) => values.append_value(std::str::from_utf8(raw).map_err(|_| FieldError::Text)?),
+            Self::Uuid(values) => {
+                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                values.append_value(uuid::Uuid::from_bytes(fixed(raw)?).hyphenated().encode_lower(&mut text));
+            }
+            Self::Date(values) => match i32::from_be_bytes(fixed(raw)?) {
+                i32::MIN | i32::MAX => return Err(FieldError::Infinite),
+                days => values.append_value(days.checked_add(EPOCH_SHIFT_DAYS).ok_or(FieldError::Infinite)?),
+            },
+            Self::Timestamp(values) => match i64::from_be_bytes(fixed(raw)?) {
+                i64::MIN | i64::MAX => return Err(FieldError::Infinite),
+                instant => values.append_value(instant.checked_add(EPOCH_SHIFT_US).ok_or(FieldError::Infinite)?),
+            },
+        }
+        Ok(())
+    }
+
+    fn append_null(&mut self) {
+        match self {
+            Self::Bool(values) => values.append_null(),
+            Self::Int32(values) => values.append_null(),
+            Self::Int64(values) => values.append_null(),
+            Self::Float64(values) => values.append_null(),
+            Self::Decimal { values, .. } => values.append_null(),
+            Self::Text(values) | Self::Uuid(values) => values.append_null(),
+            Self::Date(values) => values.append_null(),
+            Self::Timestamp(values) => values.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Bool(values) => Arc::new(values.finish()),
+            Self::Int32(values) => Arc::new(values.finish()),
+            Self::Int64(values) => Arc::new(values.finish()),
+            Self::Float64(values) => Arc::new(values.finish()),
+            Self::Decimal { values, .. } => Arc::new(values.finish()),
+            Self::Text(values) | Self::Uuid(values) => Arc::new(values.finish()),
+            Self::Date(values) => Arc::new(values.finish()),
+            Self::Timestamp(values) => Arc::new(values.finish()),
+        }
+    }
+}
+
+fn fixed<const N: usize>(raw: &[u8]) -> Result<[u8; N], FieldError> {
+    raw.try_into().map_err(|_| FieldError::Type)
+}

@@ -1,0 +1,72 @@
+//! What can go wrong with the lake.
+
+use arrow::error::ArrowError;
+use granary_db::DbError;
+use granary_tenants::TenantsError;
+use granary_types::{Classify, ErrorKind, MspId};
+use granary_vault::VaultError;
+use parquet::errors::ParquetError;
+
+/// Why the lake cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Tenants(#[from] TenantsError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("cannot handle rows: {0}")]
+    Arrow(#[from] ArrowError),
+    #[error("cannot seal or open a file: {0}")]
+    Parquet(#[from] ParquetError),
+    #[error("{dataset}.{column} cannot be exported: {reason}")]
+    Value { dataset: &'static str, column: &'static str, reason: String },
+    #[error("Postgres sent rows of {dataset} that are not in its binary format: {reason}")]
+    Format { dataset: &'static str, reason: &'static str },
+    #[error("the lake does not take values of type {0}")]
+    UnsupportedType(String),
+    #[error("'{0}' is not a part of a dataset: write a month such as 2025-10, or all")]
+    InvalidPart(String),
+    #[error("another export of the same owner began meanwhile; it carries on")]
+    Overtaken,
+    #[error("the lake of MSP {msp} has no version {version}")]
+    NoVersion { msp: MspId, version: i64 },
+    #[error("the manifest is not readable: {0}")]
+    Manifest(String),
+    #[error("a worker thread of the export ended early")]
+    WorkerEnded,
+}
+
+impl Classify for LakeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database(error) => error.kind(),
+            Self::Tenants(error) => error.kind(),
+            Self::Vault(error) => error.kind(),
+            Self::UnsupportedType(_) | Self::InvalidPart(_) => ErrorKind::Invalid,
+            Self::Overtaken => ErrorKind::Conflict,
+            Self::NoVersion { .. } => ErrorKind::NotFound,
+            Self::Arrow(_) | Self::Parquet(_) | Self::Value { .. } | Self::Format { .. } | Self::Manifest(_) | Self::WorkerEnded => {
+                ErrorKind::Internal
+            }
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Database(error) => error.code(),
+            Self::Tenants(error) => error.code(),
+            Self::Vault(error) => error.code(),
+            Self::Arrow(_) => "lake_rows",
+            Self::Parquet(_) => "lake_file",
+            Self::Value { .. } | Self::Format { .. } => "export_value",
+            Self::UnsupportedType(_) => "unsupported_type",
+            Self::InvalidPart(_) => "invalid_part",
+            Self::Overtaken => "export_overtaken",
+            Self::NoVersion { .. } => "lake_version_not_found",
+            Self::Manifest(_) => "manifest_malformed",
+            Self::WorkerEnded => "export_worker_ended",
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One sealed file: zstd Parquet, encrypted with AES-256-GCM under a random key of its own.
+//!
+//! The object's path is the associated data of every module and is not stored: a file that is moved or exchanged does not
+//! open, not even with its key. There are no bloom filters, because Parquet would write them in the clear.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use granary_vault::{FileKey, Objects, VaultError};
+use object_store::MultipartUpload;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::encryption::decrypt::FileDecryptionProperties;
+use parquet::encryption::encrypt::FileEncryptionProperties;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tokio::runtime::Handle;
+
+use crate::LakeError;
+use crate::checksum::Checksum;
+use crate::schema::signature;
+use crate::statistics::{FileStatistics, Gatherer};
+
+/// A row group ends after this many rows …
+const GROUP_ROWS: usize = 1 << 20;
+/// … or this many encoded bytes, which bounds the memory of a writer.
+const GROUP_BYTES: usize = 32 << 20;
+/// What is encoded is uploaded in parts of at least this size; smaller files go in one piece.
+const PART_BYTES: usize = 8 << 20;
+/// The end of a sealed Parquet file: the footer's length, then `PARE`.
+const TRAILER_BYTES: usize = 8;
+
+/// Writes one file. It blocks (on encoding, and on uploads of large files) and therefore lives on a blocking thread.
+pub(crate) struct SealedWriter {
+    path: String,
+    key: FileKey,
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+    objects: Objects,
+    runtime: Handle,
+    upload: Option<Box<dyn MultipartUpload>>,
+    uploaded_bytes: u64,
+    checksum: Checksum,
+    statistics: Gatherer,
+}
+
+/// A file that is encoded: its content, or the upload that holds it, and what the manifest says about it.
+pub(crate) struct SealedFile {
+    pub(crate) path: String,
+    pub(crate) key: FileKey,
+    pub(crate) size_bytes: u64,
+    pub(crate) footer_bytes: u64,
+    pub(crate) row_count: u64,
+    pub(crate) statistics: FileStatistics,
+    pub(crate) source_hash: [u8; 32],
+    content: Content,
+}
+
+enum Content {
+    Buffered(Bytes),
+    /// All but the completion has been uploaded.
+    Uploaded(Box<dyn MultipartUpload>),
+}
+
+impl SealedWriter {
+    pub(crate) fn create(path: String, schema: SchemaRef, objects: Objects, runtime: Handle) -> Result<Self, LakeError> {
+        let key = FileKey::random()?;
+        let encryption = FileEncryptionProperties::builder(key.reveal().to_vec())
+            .with_aad_prefix(path.clone().into_bytes())
+            .with_aad_prefix_storage(false)
+            .build()?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_bloom_filter_enabled(false)
+            .set_created_by(concat!("granary ", env!("CARGO_PKG_VERSION")).to_owned())
+            .with_file_encryption_properties(encryption)
+            .build();
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
+        let (checksum, statistics) = (Checksum::default(), Gatherer::default());
+        Ok(Self { path, key, schema, writer, objects, runtime, upload: None, uploaded_bytes: 0, checksum, statistics })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        self.checksum.add(batch)?;
+        self.statistics.add(batch);
+        self.writer.write(batch)?;
+        if self.writer.in_progress_size() >= GROUP_BYTES {
+            self.writer.flush()?;
+        }
+        if self.writer.inner().len() >= PART_BYTES {
+            let part = std::mem::take(self.writer.inner_mut());
+            self.upload_part(part)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<SealedFile, LakeError> {
+        let metadata = self.writer.finish()?;
+        let tail = std::mem::take(self.writer.inner_mut());
+        let size_bytes = self.uploaded_bytes + tail.len() as u64;
+        let footer_bytes = footer_bytes(&tail, size_bytes, &metadata)?;
+        let content = if self.upload.is_some() {
+            self.upload_part(tail)?;
+            self.upload.take().map_or(Content::Buffered(Bytes::new()), Content::Uploaded)
+        } else {
+            Content::Buffered(tail.into())
+        };
+        Ok(SealedFile {
+            path: self.path,
+            key: self.key,
+            size_bytes,
+            footer_bytes,
+            row_count: self.checksum.rows,
+            statistics: self.statistics.finish(self.schema.fields().iter().map(|field| field.name())),
+            source_hash: self.checksum.digest(&signature(&self.schema)),
+            content,
+        })
+    }
+
+    fn upload_part(&mut self, part: Vec<u8>) -> Result<(), LakeError> {
+        self.uploaded_bytes += part.len() as u64;
+        let mut upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => self.runtime.block_on(self.objects.put_in_parts(&self.path))?,
+        };
+        self.runtime.block_on(upload.put_part(part.into())).map_err(VaultError::from)?;
+        self.upload = Some(upload);
+        Ok(())
+    }
+}
+
+impl SealedFile {
+    /// Makes the object exist.
+    pub(crate) async fn store(&mut self, objects: &Objects) -> Result<(), LakeError> {
+        match std::mem::replace(&mut self.content, Content::Buffered(Bytes::new())) {
+            Content::Buffered(bytes) => objects.put_new(&self.path, bytes).await?,
+            Content::Uploaded(mut upload) => {
+                upload.complete().await.map_err(VaultError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the file, because the lake holds the same rows already.
+    pub(crate) async fn discard(self) -> Result<(), LakeError> {
+        if let Content::Uploaded(mut upload) = self.content {
+            upload.abort().await.map_err(VaultError::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes at the end of a file that a reader needs before it can read any row.
+fn footer_bytes(tail: &[u8], size_bytes: u64, metadata: &ParquetMetaData) -> Result<u64, LakeError> {
+    let trailer = tail.last_chunk::<TRAILER_BYTES>();
+    let Some([a, b, c, d, b'P', b'A', b'R', b'E']) = trailer else {
+        return Err(LakeError::Manifest("a file was written without its seal".to_owned()));
+    };
+    let footer = u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + TRAILER_BYTES as u64;
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let index = columns.filter_map(|column| column.column_index_offset().or(column.offset_index_offset())).min();
+    let from_index = index.and_then(|offset| u64::try_from(offset).ok()).map_or(0, |offset| size_bytes.saturating_sub(offset));
+    Ok(footer.max(from_index))
+}
+
+/// Returns what a Parquet reader needs to open a file.
+///
+/// # Errors
+/// Never for a key of 32 bytes.
+pub fn decryption(path: &str, key: &FileKey) -> Result<Arc<FileDecryptionProperties>, LakeError> {
+    Ok(FileDecryptionProperties::builder(key.reveal().to_vec()).with_aad_prefix(path.as_bytes().to_vec()).build()?)
+}
+
+/// Opens a file's content; its rows come batch by batch.
+pub(crate) fn open(content: Bytes, path: &str, key: &FileKey) -> Result<ParquetRecordBatchReader, LakeError> {
+    let options = ArrowReaderOptions::new().with_file_decryption_properties(decryption(path, key)?);
+    Ok(ParquetRecordBatchReaderBuilder::try_new_with_options(content, options)?.with_batch_size(65_536).build()?)
+}

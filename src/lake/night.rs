@@ -1,0 +1,206 @@
+//! A night: every MSP's control data and every customer's silo, two owners at a time, each for itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use granary_foundation::SharedProgress;
+use granary_tenants::{Msp, MspScope, TenantScope};
+use granary_types::{CustomerCode, CustomerStatus};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::export::{Exported, OwnerExport};
+use crate::lake::{ACTOR, Lake};
+use crate::manifest::Changes;
+use crate::store::NightRow;
+use crate::{LakeError, store};
+
+/// Owners that are exported at the same time: one of them waits for Postgres while the other one encodes.
+const PARALLEL_OWNERS: usize = 2;
+
+/// What a night did.
+#[derive(Debug, Clone, Serialize)]
+pub struct NightReport {
+    pub night: Date,
+    pub owners: Vec<OwnerNight>,
+}
+
+/// What a night did for one owner.
+#[derive(Debug, Clone, Serialize)]
+pub struct OwnerNight {
+    /// Code of the MSP.
+    pub msp: String,
+    /// None for the MSP's control data.
+    pub customer: Option<CustomerCode>,
+    #[serde(flatten)]
+    pub outcome: OwnerOutcome,
+}
+
+/// How an owner's export ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum OwnerOutcome {
+    /// Files were written or removed.
+    Done { files_written: u64, files_removed: u64, rows_written: u64 },
+    /// The lake held it all.
+    Unchanged,
+    /// It goes on next time.
+    Failed { error: String },
+}
+
+impl NightReport {
+    /// Returns the number of files that were written.
+    pub fn files_written(&self) -> u64 {
+        self.done().map(|(files, _)| files).sum()
+    }
+
+    /// Returns the number of rows that were written.
+    pub fn rows_written(&self) -> u64 {
+        self.done().map(|(_, rows)| rows).sum()
+    }
+
+    /// Returns the owners whose export failed.
+    pub fn failures(&self) -> impl Iterator<Item = &OwnerNight> {
+        self.owners.iter().filter(|owner| matches!(owner.outcome, OwnerOutcome::Failed { .. }))
+    }
+
+    fn done(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.owners.iter().filter_map(|owner| match owner.outcome {
+            OwnerOutcome::Done { files_written, rows_written, .. } => Some((files_written, rows_written)),
+            OwnerOutcome::Unchanged | OwnerOutcome::Failed { .. } => None,
+        })
+    }
+}
+
+/// An owner, and the datasets that went out before.
+struct Due {
+    exported: Exported,
+    known: Vec<String>,
+}
+
+impl Lake {
+    /// Exports what changed since the last night: of every MSP, or of those named.
+    ///
+    /// Owners fail on their own; their failure is part of the report and of the table `nights`.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn export_night(&self, night: Date, progress: SharedProgress) -> Result<NightReport, LakeError> {
+        let msps = self.tenants().list_msps().await?;
+        self.export(night, msps, progress).await
+    }
+
+    /// Exports what changed of one MSP and its customers.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn export_msp(&self, night: Date, msp: Msp, progress: SharedProgress) -> Result<NightReport, LakeError> {
+        self.export(night, vec![msp], progress).await
+    }
+
+    async fn export(&self, night: Date, msps: Vec<Msp>, progress: SharedProgress) -> Result<NightReport, LakeError> {
+        let mut due = Vec::new();
+        for msp in msps {
+            due.extend(self.list_due(msp).await?);
+        }
+        progress.begin("export", due.len() as u64);
+        let owners = futures::stream::iter(due)
+            .map(|owner| {
+                // A task of its own: it decodes and encodes beside the others.
+                let (lake, progress) = (self.clone(), Arc::clone(&progress));
+                tokio::spawn(async move {
+                    let report = lake.export_owner(night, owner).await;
+                    progress.advance(1);
+                    report
+                })
+            })
+            .buffer_unordered(PARALLEL_OWNERS)
+            .map(|joined| joined.map_err(|_| LakeError::WorkerEnded))
+            .collect::<Vec<_>>()
+            .await;
+        progress.end();
+        let mut owners = owners.into_iter().collect::<Result<Vec<_>, _>>()?;
+        owners.sort_by(|left, right| (&left.msp, &left.customer).cmp(&(&right.msp, &right.customer)));
+        Ok(NightReport { night, owners })
+    }
+
+    async fn list_due(&self, msp: Msp) -> Result<Vec<Due>, LakeError> {
+        let tx = self.begin(&msp).await?;
+        let mut known: HashMap<Uuid, Vec<String>> = store::list_exported(&tx, msp.id).await?.into_iter().collect();
+        tx.commit().await?;
+        let customers = self.tenants().list_customers(msp.id).await?;
+        let mut scopes = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
+        let present = customers.into_iter().filter(|customer| customer.status != CustomerStatus::Erased);
+        scopes.extend(present.map(|customer| Exported::Customer(TenantScope::for_job(msp.clone(), customer, ACTOR))));
+        Ok(scopes.into_iter().map(|exported| Due { known: known.remove(&exported.owner().id()).unwrap_or_default(), exported }).collect())
+    }
+
+    async fn export_owner(&self, night: Date, due: Due) -> OwnerNight {
+        let started_at = self.tenants().clock().now();
+        let (msp, customer) = match &due.exported {
+            Exported::Customer(scope) => (scope.msp.code.clone(), Some(scope.customer.code.clone())),
+            Exported::Msp(scope) => (scope.msp.code.clone(), None),
+        };
+        let export = OwnerExport {
+            tenants: self.tenants(),
+            keys: self.keys(),
+            objects: self.objects(),
+            datasets: self.datasets(),
+            exported: due.exported,
+        };
+        let mut outcome = match export.run(&due.known).await {
+            Ok(None) => OwnerOutcome::Unchanged,
+            Ok(Some(changes)) => OwnerOutcome::of(&changes),
+            Err(error) => OwnerOutcome::Failed { error: error.to_string() },
+        };
+        if let Err(error) = self.record_night(night, &export.exported, &outcome, started_at).await {
+            tracing::error!(msp, customer = customer.as_ref().map(CustomerCode::as_str), %error, "the night cannot be recorded");
+            outcome = OwnerOutcome::Failed { error: error.to_string() };
+        }
+        if let OwnerOutcome::Failed { error } = &outcome {
+            tracing::error!(msp, customer = customer.as_ref().map(CustomerCode::as_str), error, "an export failed");
+        }
+        OwnerNight { msp, customer, outcome }
+    }
+
+    async fn record_night(
+        &self,
+        night_on: Date,
+        exported: &Exported,
+        outcome: &OwnerOutcome,
+        started_at: Timestamp,
+    ) -> Result<(), LakeError> {
+        let owner = exported.owner();
+        let (word, files, rows, error) = match outcome {
+            OwnerOutcome::Done { files_written, rows_written, .. } => ("done", *files_written, *rows_written, None),
+            OwnerOutcome::Unchanged => ("unchanged", 0, 0, None),
+            OwnerOutcome::Failed { error } => ("failed", 0, 0, Some(error.as_str())),
+        };
+        let row = NightRow {
+            night_on,
+            msp: owner.msp,
+            owner: owner.id(),
+            outcome: word,
+            files_written: i32::try_from(files).unwrap_or(i32::MAX),
+            rows_written: rows.cast_signed(),
+            error,
+            started_at,
+        };
+        let tx = exported.begin_control(self.tenants()).await?;
+        store::upsert_night(&tx, &row).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+impl OwnerOutcome {
+    fn of(changes: &Changes) -> Self {
+        Self::Done {
+            files_written: changes.added.len() as u64,
+            files_removed: changes.emptied.len() as u64,
+            rows_written: changes.rows_added(),
+        }
+    }
+}

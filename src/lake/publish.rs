@@ -1,0 +1,96 @@
+//! How marts and scores return to the lake.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use granary_types::MspId;
+use tokio::runtime::Handle;
+
+use crate::file::{SealedFile, SealedWriter};
+use crate::lake::Lake;
+use crate::manifest::{Changes, FileOwner, NewFile};
+use crate::month::Part;
+use crate::schema::{conform, published_schema};
+use crate::{LakeError, store};
+
+/// Rows that replace one part of a published dataset.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub dataset: String,
+    /// A UTC month such as `2025-10`, or `all`.
+    pub month: String,
+    /// See [`published_schema`] for how it lies in the file.
+    pub schema: SchemaRef,
+    /// None, or no row in any: the part is emptied.
+    pub batches: Vec<RecordBatch>,
+}
+
+impl Lake {
+    /// Publishes one part of a dataset; returns the version that holds it.
+    ///
+    /// # Errors
+    /// When a type does not fit the lake, or storing fails.
+    pub async fn publish(
+        &self,
+        msp: MspId,
+        dataset: &str,
+        month: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        reason: &str,
+    ) -> Result<i64, LakeError> {
+        let publication = Publication { dataset: dataset.to_owned(), month: month.to_owned(), schema, batches };
+        self.publish_all(msp, vec![publication], reason).await
+    }
+
+    /// Publishes several parts as one version, sealed with the MSP's key. Parts that are the same as before are not
+    /// written; when all are, the current version is returned.
+    ///
+    /// # Errors
+    /// When a type does not fit the lake, or storing fails; nothing is published then.
+    pub async fn publish_all(&self, msp: MspId, publications: Vec<Publication>, reason: &str) -> Result<i64, LakeError> {
+        let msp = self.tenants().get_msp(msp).await?;
+        let owner = FileOwner { msp: msp.id, customer: None };
+        let tx = self.begin(&msp).await?;
+        let current = store::list_current(&tx, msp.id, None).await?;
+        tx.commit().await?;
+        let current: HashMap<_, _> = current.into_iter().map(|file| ((file.dataset, file.part), file.source_hash)).collect();
+
+        let mut changes = Changes::default();
+        for publication in publications {
+            let part: Part = publication.month.parse().map_err(|_| LakeError::InvalidPart(publication.month.clone()))?;
+            let name = (publication.dataset.clone(), part);
+            let before = current.get(&name);
+            match self.encode(owner, publication, part).await? {
+                None if before.is_some() => changes.emptied.push(name),
+                None => {}
+                Some(file) if before.is_some_and(|hash| *hash == file.source_hash) => file.discard().await?,
+                Some(file) => changes.added.push(NewFile::store(file, owner, &name.0, part, self.keys(), self.objects()).await?),
+            }
+        }
+        self.objects().flush(&changes.paths()).await?;
+        let tx = self.begin(&msp).await?;
+        let version = changes.apply(&tx, owner, reason).await?;
+        tx.commit().await?;
+        Ok(version)
+    }
+
+    /// Encodes on a thread of its own; none when there is no row.
+    async fn encode(&self, owner: FileOwner, publication: Publication, part: Part) -> Result<Option<SealedFile>, LakeError> {
+        let (objects, runtime) = (self.objects().clone(), Handle::current());
+        let encoding = tokio::task::spawn_blocking(move || {
+            let Publication { dataset, schema, batches, .. } = publication;
+            let schema = published_schema(&schema)?;
+            if batches.iter().all(|batch| batch.num_rows() == 0) {
+                return Ok(None);
+            }
+            let mut writer = SealedWriter::create(owner.new_path(&dataset, part), schema.clone(), objects, runtime)?;
+            for batch in batches {
+                writer.write(&conform(&batch, &schema)?)?;
+            }
+            writer.finish().map(Some)
+        });
+        encoding.await.map_err(|_| LakeError::WorkerEnded)?
+    }
+}

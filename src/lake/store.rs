@@ -1,0 +1,295 @@
+//! The SQL of the manifest, of dirty months, and the one statement that is composed: `COPY`.
+
+use granary_db::{DbError, Row, Tx};
+use granary_tenants::MspTx;
+use granary_types::{ColumnKind, CustomerId, Dataset, FileId, MspId};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::LakeError;
+use crate::manifest::{CurrentFile, NewFile};
+use crate::month::Part;
+use crate::plan::Wanted;
+use crate::statistics::FileStatistics;
+
+const LIST_DIRTY: &str = "
+    select dataset, month, array_agg(id)
+    from dirty
+    group by dataset, month";
+
+const DELETE_DIRTY: &str = "delete from dirty where id = any($1)";
+
+const LIST_EXPORTED: &str = "select owner_id, datasets from lake_exports where msp_id = $1";
+
+const BEGIN_EXPORT: &str = "
+    insert into lake_exports (owner_id, msp_id, token, started_at)
+    values ($1, $2, $3, $4)
+    on conflict (owner_id) do update set token = excluded.token, started_at = excluded.started_at
+    returning datasets";
+
+const LOCK_EXPORT: &str = "select token from lake_exports where owner_id = $1 for update";
+
+const FINISH_EXPORT: &str = "update lake_exports set datasets = $2 where owner_id = $1 and datasets is distinct from $2";
+
+const LIST_CURRENT: &str = "
+    select id, dataset, month, source_hash
+    from lake_files
+    where msp_id = $1
+        and coalesce(customer_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
+        and removed_version is null";
+
+const INSERT_HEAD: &str = "insert into lake_heads (msp_id, version) values ($1, 0) on conflict (msp_id) do nothing";
+
+const LOCK_HEAD: &str = "select version from lake_heads where msp_id = $1 for update";
+
+const FIND_HEAD: &str = "select version from lake_heads where msp_id = $1";
+
+const UPDATE_HEAD: &str = "update lake_heads set version = $2 where msp_id = $1";
+
+const INSERT_VERSION: &str = "
+    insert into lake_versions (msp_id, version, customer_id, reason, created_at)
+    values ($1, $2, $3, $4, $5)";
+
+const REMOVE_FILES: &str = "
+    update lake_files
+    set removed_version = $2
+    where msp_id = $1 and removed_version is null
+        and coalesce(customer_id, '00000000-0000-0000-0000-000000000000') = coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
+        and (dataset, month) in (select * from unnest($4::text[], $5::text[]))";
+
+const INSERT_FILES: &str = "
+    insert into lake_files (
+        id, msp_id, customer_id, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash,
+        wrapped_key, key_version, added_version)
+    select id, $1, $2, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash, wrapped_key, key_version, $3
+    from unnest(
+        $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::jsonb[], $12::bytea[], $13::bytea[],
+        $14::int[])
+        as new (id, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash, wrapped_key, key_version)";
+
+const UPSERT_NIGHT: &str = "
+    insert into nights (night_on, msp_id, owner_id, outcome, files_written, rows_written, error, started_at, finished_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    on conflict (night_on, owner_id) do update set
+        outcome = excluded.outcome, files_written = nights.files_written + excluded.files_written,
+        rows_written = nights.rows_written + excluded.rows_written, error = excluded.error, finished_at = excluded.finished_at
+    where excluded.outcome <> 'unchanged' or nights.outcome = 'failed'";
+
+const LIST_FILES_AT: &str = "
+    select
+        lake_files.id, lake_files.customer_id, customers.code, lake_files.dataset, lake_files.month, lake_files.path, lake_files.size_bytes,
+        lake_files.footer_bytes, lake_files.row_count, lake_files.statistics, lake_files.source_hash, lake_files.wrapped_key,
+        lake_files.key_version
+    from lake_files
+    left join customers on customers.id = lake_files.customer_id
+    where lake_files.msp_id = $1
+        and lake_files.added_version <= $2
+        and (lake_files.removed_version is null or lake_files.removed_version > $2)
+        and (lake_files.customer_id is null or $3::uuid[] is null or lake_files.customer_id = any($3))
+    order by lake_files.dataset, lake_files.month, customers.code";
+
+const LIST_PATHS: &str = "select path from lake_files";
+
+/// What changed, and by which rows we know.
+pub(crate) struct DirtyRow {
+    pub(crate) dataset: String,
+    pub(crate) month: String,
+    pub(crate) ids: Vec<i64>,
+}
+
+pub(crate) async fn list_dirty(tx: &Tx) -> Result<Vec<DirtyRow>, DbError> {
+    let rows = tx.query(LIST_DIRTY, &[]).await?;
+    Ok(rows.iter().map(|row| DirtyRow { dataset: row.get(0), month: row.get(1), ids: row.get(2) }).collect())
+}
+
+pub(crate) async fn delete_dirty(tx: &Tx, ids: &[i64]) -> Result<u64, DbError> {
+    tx.execute(DELETE_DIRTY, &[&ids]).await
+}
+
+pub(crate) async fn list_exported(tx: &MspTx, msp: MspId) -> Result<Vec<(Uuid, Vec<String>)>, DbError> {
+    Ok(tx.query(LIST_EXPORTED, &[&msp]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+pub(crate) async fn begin_export(tx: &MspTx, owner: Uuid, msp: MspId, token: Uuid, now: Timestamp) -> Result<Vec<String>, DbError> {
+    Ok(tx.query_one(BEGIN_EXPORT, &[&owner, &msp, &token, &now]).await?.get(0))
+}
+
+pub(crate) async fn lock_export(tx: &MspTx, owner: Uuid) -> Result<Option<Uuid>, DbError> {
+    Ok(tx.query_opt(LOCK_EXPORT, &[&owner]).await?.map(|row| row.get(0)))
+}
+
+pub(crate) async fn finish_export(tx: &MspTx, owner: Uuid, datasets: &[String]) -> Result<u64, DbError> {
+    tx.execute(FINISH_EXPORT, &[&owner, &datasets]).await
+}
+
+pub(crate) async fn list_current(tx: &MspTx, msp: MspId, customer: Option<CustomerId>) -> Result<Vec<CurrentFile>, LakeError> {
+    let rows = tx.query(LIST_CURRENT, &[&msp, &customer]).await?;
+    let file = |row: &Row| {
+        let month: String = row.get(2);
+        let part = month.parse::<Part>().map_err(|_| LakeError::Manifest(format!("'{month}' is not a month")))?;
+        Ok(CurrentFile { dataset: row.get(1), part, source_hash: row.get(3) })
+    };
+    rows.iter().map(file).collect()
+}
+
+/// Locks the MSP's head row and returns its version; from here to the commit nobody else adds one.
+pub(crate) async fn lock_head(tx: &MspTx, msp: MspId) -> Result<i64, DbError> {
+    tx.execute(INSERT_HEAD, &[&msp]).await?;
+    Ok(tx.query_one(LOCK_HEAD, &[&msp]).await?.get(0))
+}
+
+pub(crate) async fn find_head(tx: &MspTx, msp: MspId) -> Result<i64, DbError> {
+    Ok(tx.query_opt(FIND_HEAD, &[&msp]).await?.map_or(0, |row| row.get(0)))
+}
+
+pub(crate) async fn insert_version(
+    tx: &MspTx,
+    msp: MspId,
+    version: i64,
+    customer: Option<CustomerId>,
+    reason: &str,
+) -> Result<(), DbError> {
+    tx.execute(INSERT_VERSION, &[&msp, &version, &customer, &reason, &tx.now()]).await?;
+    tx.execute(UPDATE_HEAD, &[&msp, &version]).await?;
+    Ok(())
+}
+
+pub(crate) async fn remove_files(
+    tx: &MspTx,
+    msp: MspId,
+    version: i64,
+    customer: Option<CustomerId>,
+    parts: &[(String, Part)],
+) -> Result<u64, DbError> {
+    let datasets: Vec<&str> = parts.iter().map(|(dataset, _)| dataset.as_str()).collect();
+    let months: Vec<String> = parts.iter().map(|(_, part)| part.to_string()).collect();
+    tx.execute(REMOVE_FILES, &[&msp, &version, &customer, &datasets, &months]).await
+}
+
+pub(crate) async fn insert_files(
+    tx: &MspTx,
+    msp: MspId,
+    version: i64,
+    customer: Option<CustomerId>,
+    files: &[NewFile],
+) -> Result<u64, DbError> {
+    fn column<'a, T>(files: &'a [NewFile], value: impl Fn(&'a NewFile) -> T) -> Vec<T> {
+        files.iter().map(value).collect()
+    }
+    let params: [&(dyn granary_db::ToSql + Sync); 14] = [
+        &msp,
+        &customer,
+        &version,
+        &column(files, |file| file.id),
+        &column(files, |file| file.dataset.as_str()),
+        &column(files, |file| file.part.to_string()),
+        &column(files, |file| file.path.as_str()),
+        &column(files, |file| file.size_bytes.cast_signed()),
+        &column(files, |file| file.footer_bytes.cast_signed()),
+        &column(files, |file| file.row_count.cast_signed()),
+        &column(files, |file| Json(&file.statistics)),
+        &column(files, |file| file.source_hash.as_slice()),
+        &column(files, |file| file.wrapped.bytes.as_slice()),
+        &column(files, |file| file.wrapped.key_version),
+    ];
+    tx.execute(INSERT_FILES, &params).await
+}
+
+/// What one night did for one owner.
+pub(crate) struct NightRow<'a> {
+    pub(crate) night_on: Date,
+    pub(crate) msp: MspId,
+    pub(crate) owner: Uuid,
+    pub(crate) outcome: &'a str,
+    pub(crate) files_written: i32,
+    pub(crate) rows_written: i64,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) started_at: Timestamp,
+}
+
+pub(crate) async fn upsert_night(tx: &MspTx, row: &NightRow<'_>) -> Result<(), DbError> {
+    let NightRow { night_on, msp, owner, outcome, files_written, rows_written, error, started_at } = row;
+    tx.execute(UPSERT_NIGHT, &[night_on, msp, owner, outcome, files_written, rows_written, error, started_at, &tx.now()]).await?;
+    Ok(())
+}
+
+/// A file of the manifest as a reader needs it, its key still wrapped.
+pub(crate) struct FileRow {
+    pub(crate) id: FileId,
+    pub(crate) customer: Option<CustomerId>,
+    pub(crate) code: Option<String>,
+    pub(crate) dataset: String,
+    pub(crate) month: String,
+    pub(crate) path: String,
+    pub(crate) size_bytes: i64,
+    pub(crate) footer_bytes: i64,
+    pub(crate) row_count: i64,
+    pub(crate) statistics: FileStatistics,
+    pub(crate) source_hash: Vec<u8>,
+    pub(crate) wrapped_key: Vec<u8>,
+    pub(crate) key_version: i32,
+}
+
+impl From<Row> for FileRow {
+    fn from(row: Row) -> Self {
+        let Json(statistics) = row.get(9);
+        Self {
+            id: row.get(0),
+            customer: row.get(1),
+            code: row.get(2),
+            dataset: row.get(3),
+            month: row.get(4),
+            path: row.get(5),
+            size_bytes: row.get(6),
+            footer_bytes: row.get(7),
+            row_count: row.get(8),
+            statistics,
+            source_hash: row.get(10),
+            wrapped_key: row.get(11),
+            key_version: row.get(12),
+        }
+    }
+}
+
+/// Lists the files of a version; of the customers given only, or of all.
+pub(crate) async fn list_files_at(tx: &MspTx, msp: MspId, version: i64, customers: Option<&[CustomerId]>) -> Result<Vec<FileRow>, DbError> {
+    Ok(tx.query(LIST_FILES_AT, &[&msp, &version, &customers]).await?.into_iter().map(FileRow::from).collect())
+}
+
+/// Lists every path that any manifest row names, of every version.
+pub(crate) async fn list_paths(tx: &Tx) -> Result<Vec<String>, DbError> {
+    Ok(tx.query(LIST_PATHS, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Composes the statement that sends a dataset's rows, month after month, in the order of its files. Names come from the
+/// code and months from [`Part`]: nothing of it is input.
+pub(crate) fn copy_statement(dataset: &Dataset, wanted: &Wanted) -> String {
+    let quoted = |name: &&str| format!("\"{name}\"");
+    let columns = dataset.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
+    let month = dataset.month_column.map(|name| {
+        let is_date = dataset.columns.iter().any(|column| column.name == name && column.kind == ColumnKind::Date);
+        (name, is_date)
+    });
+    let mut order: Vec<String> = dataset.sort.iter().map(quoted).collect();
+    if let Some((name, is_date)) = month
+        && dataset.sort.first() != Some(&name)
+        && !matches!(wanted, Wanted::Months(months) if months.len() == 1)
+    {
+        let clock = if is_date { "::timestamp" } else { " at time zone 'UTC'" };
+        order.insert(0, format!("date_trunc('month', \"{name}\"{clock})"));
+    }
+    let condition = match (wanted, month) {
+        (Wanted::Months(months), Some((name, is_date))) => {
+            let suffix = if is_date { "" } else { " 00:00:00+00" };
+            let spans = months.iter().map(|period| {
+                format!("(\"{name}\" >= '{}{suffix}' and \"{name}\" < '{}{suffix}')", period.first_day(), period.next().first_day())
+            });
+            format!(" where {}", spans.collect::<Vec<_>>().join(" or "))
+        }
+        _ => String::new(),
+    };
+    let order = if order.is_empty() { String::new() } else { format!(" order by {}", order.join(", ")) };
+    format!("copy (select {columns} from \"{}\"{condition}{order}) to stdout (format binary)", dataset.name)
+}
