@@ -6,8 +6,11 @@
 //! Not done here: layout on paper (`pdf`), pages (`web`), and any arithmetic on money beyond comparing two months.
 
 pub mod charts;
+mod error;
 pub mod monthly;
 mod renderer;
+mod store;
 
+pub use error::ReportError;
 pub use monthly::MonthlyReport;
 pub use renderer::{RenderError, Renderer};

@@ -3,7 +3,10 @@
 //! Everything that is printed is in here: the renderer adds words and looks, never numbers. There is no field for
 //! wholesale, margin, health or churn, because a customer never meets them.
 
+mod assemble;
 mod change;
+mod compose;
+mod facts;
 
 use granary_types::{Currency, CustomerCode, Money, Period, Quantity, Tier, UnitPrice};
 use jiff::Timestamp;
@@ -12,7 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::charts::Color;
 
+pub(crate) use assemble::MONTHS_BACK;
+pub use assemble::assemble;
 pub use change::{Change, ChangeReason, changes};
+pub use compose::{compose, compose_all};
+pub use facts::{Facts, FactsByCustomer, InvoiceFact, LevelFact, LineFact, MachineFact, MonthFact, NightFact, RestoreFact, TicketFact};
 
 /// What an MSP tells a customer about one month.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
