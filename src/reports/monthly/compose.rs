@@ -17,13 +17,8 @@ use crate::store::{Window, list_facts};
 ///
 /// # Errors
 /// When the period has not begun, the customer has no contract in it, or catalog or warehouse do not answer.
-pub async fn compose(
-    warehouse: &Warehouse,
-    tenants: &Tenants,
-    customer: &Customer,
-    period: Period,
-    now: Timestamp,
-) -> Result<MonthlyReport, ReportError> {
+pub async fn compose(warehouse: &Warehouse, tenants: &Tenants, customer: &Customer, period: Period) -> Result<MonthlyReport, ReportError> {
+    let now = tenants.clock().now();
     let msp = tenants.get_msp(customer.msp_id).await?;
     let window = window(&msp, period, now)?;
     let contract = tenants.contract_of(customer.id, window.as_of_day).await?;
@@ -43,8 +38,8 @@ pub async fn compose_all(
     msp: &Msp,
     customers: &[Customer],
     period: Period,
-    now: Timestamp,
 ) -> Result<Vec<MonthlyReport>, ReportError> {
+    let now = tenants.clock().now();
     let window = window(msp, period, now)?;
     let contracts = tenants.list_contracts(msp.id).await?;
     let session = warehouse.session(&grant(msp, customers.iter().map(|customer| customer.id))).await?;
