@@ -296,3 +296,125 @@ impl Builder {
 fn fixed<const N: usize>(raw: &[u8]) -> Result<[u8; N], FieldError> {
     raw.try_into().map_err(|_| FieldError::Type)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
+    use granary_types::Source;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RUNS: Dataset = Dataset {
+        name: "runs",
+        source: Source::Tenant,
+        month_column: Some("ended_at"),
+        columns: &[
+            Column::new("id", ColumnKind::Int64),
+            Column::new("ended_at", ColumnKind::Timestamp),
+            Column::nullable("name", ColumnKind::Text),
+            Column::nullable("price", ColumnKind::Decimal { precision: 10, scale: 2 }),
+            Column::nullable("day", ColumnKind::Date),
+        ],
+        sort: &["id"],
+    };
+    const DAY: i64 = 86_400_000_000;
+
+    type Fields = Vec<Option<Vec<u8>>>;
+
+    fn row(id: i64, ended_at: i64, name: Option<&str>) -> Fields {
+        vec![Some(id.to_be_bytes().into()), Some(ended_at.to_be_bytes().into()), name.map(|name| name.as_bytes().into()), None, None]
+    }
+
+    fn stream(rows: &[Fields]) -> Vec<u8> {
+        let mut bytes = [SIGNATURE.as_slice(), &[0; 8]].concat();
+        for row in rows {
+            bytes.extend(i16::try_from(row.len()).unwrap().to_be_bytes());
+            for field in row {
+                bytes.extend(field.as_ref().map_or(-1, |field| i32::try_from(field.len()).unwrap()).to_be_bytes());
+                bytes.extend(field.iter().flatten());
+            }
+        }
+        bytes.extend((-1_i16).to_be_bytes());
+        bytes
+    }
+
+    fn decode(chunks: &[&[u8]]) -> Result<Vec<(String, RecordBatch)>, LakeError> {
+        let mut batches = Vec::new();
+        let mut sink = |part: Part, batch| {
+            batches.push((part.to_string(), batch));
+            Ok(())
+        };
+        let mut decoder = CopyDecoder::new(RUNS)?;
+        for chunk in chunks {
+            decoder.push(chunk, &mut sink)?;
+        }
+        decoder.finish(&mut sink)?;
+        Ok(batches)
+    }
+
+    #[test]
+    fn a_batch_never_spans_two_months_wherever_the_stream_is_cut() {
+        let rows = [row(1, 0, Some("a")), row(2, 31 * DAY - 1, None), row(3, 31 * DAY, Some("")), row(4, -1, Some("ä"))];
+        let bytes = stream(&rows);
+        let whole = decode(&[&bytes]).unwrap();
+        let months: Vec<_> = whole.iter().map(|(month, batch)| (month.as_str(), batch.num_rows())).collect();
+        assert_eq!(months, [("2000-01", 2), ("2000-02", 1), ("1999-12", 1)]);
+        let (_, first) = &whole[0];
+        assert_eq!(first.column(0).as_primitive::<Int64Type>().values(), &[1, 2]);
+        assert_eq!(first.column(1).as_primitive::<TimestampMicrosecondType>().value(0), EPOCH_SHIFT_US);
+        assert!(first.column(2).is_null(1) && !first.column(2).is_null(0));
+        for cut in 0..bytes.len() {
+            assert_eq!(decode(&[&bytes[..cut], &bytes[cut..]]).unwrap(), whole, "cut at {cut}");
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(decode(&single).unwrap(), whole);
+    }
+
+    #[test]
+    fn decimals_and_dates_arrive_exactly() {
+        let minus_twelve_and_a_half = vec![0, 2, 0, 0, 0x40, 0, 0, 2, 0, 12, 0x13, 0x88];
+        let mut fields = row(1, 0, None);
+        fields[3] = Some(minus_twelve_and_a_half);
+        fields[4] = Some((-EPOCH_SHIFT_DAYS).to_be_bytes().into());
+        let batches = decode(&[&stream(&[fields])]).unwrap();
+        assert_eq!(batches[0].1.column(3).as_primitive::<Decimal128Type>().value(0), -1250);
+        assert_eq!(batches[0].1.column(4).as_primitive::<Date32Type>().value(0), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_named() {
+        let refusal = |at: usize, field: Option<Vec<u8>>| {
+            let mut fields = row(1, 0, None);
+            fields[at] = field;
+            decode(&[&stream(&[fields])]).unwrap_err().to_string()
+        };
+        assert_eq!(refusal(0, None), "runs.id cannot be exported: it is null and may not be");
+        assert_eq!(refusal(0, Some(vec![0; 4])), "runs.id cannot be exported: it has another type");
+        assert_eq!(
+            refusal(1, Some(i64::MAX.to_be_bytes().into())),
+            "runs.ended_at cannot be exported: it decides the month and is not finite"
+        );
+        assert_eq!(refusal(2, Some(vec![0xff])), "runs.name cannot be exported: it is not UTF-8");
+        assert_eq!(refusal(3, Some(vec![0, 0, 0, 0, 0xc0, 0, 0, 0])), "runs.price cannot be exported: it is not a finite number");
+        assert_eq!(refusal(4, Some(i32::MAX.to_be_bytes().into())), "runs.day cannot be exported: it is infinite");
+    }
+
+    #[test]
+    fn a_stream_that_breaks_off_is_never_taken_for_a_whole_one() {
+        let bytes = stream(&[row(1, 0, Some("a")), row(2, 0, None)]);
+        for length in 0..bytes.len() {
+            assert!(decode(&[&bytes[..length]]).is_err(), "{length} bytes");
+        }
+        assert!(decode(&[&bytes, &[0]]).is_err());
+        assert!(decode(&[&stream(&[])]).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(tail in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&[SIGNATURE, &[0; 8], &tail]);
+        }
+    }
+}

@@ -182,3 +182,113 @@ pub(crate) fn open(content: Bytes, path: &str, key: &FileKey) -> Result<ParquetR
     let options = ArrowReaderOptions::new().with_file_decryption_properties(decryption(path, key)?);
     Ok(ParquetRecordBatchReaderBuilder::try_new_with_options(content, options)?.with_batch_size(65_536).build()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use granary_foundation::config::S3Config;
+
+    use super::*;
+
+    fn batch(rows: i64) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("machine-{row}"))));
+        RecordBatch::try_from_iter([("number", numbers), ("text", texts)]).unwrap()
+    }
+
+    async fn write(objects: &Objects, path: &str, rows: i64) -> SealedFile {
+        let (objects_of_writer, path, runtime) = (objects.clone(), path.to_owned(), Handle::current());
+        let writing = tokio::task::spawn_blocking(move || {
+            let batch = batch(rows);
+            let mut writer = SealedWriter::create(path, batch.schema(), objects_of_writer, runtime).unwrap();
+            writer.write(&batch).unwrap();
+            writer.finish().unwrap()
+        });
+        let mut file = writing.await.unwrap();
+        file.store(objects).await.unwrap();
+        file
+    }
+
+    fn store() -> (tempfile::TempDir, Objects) {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(&format!("file://{}", folder.path().display()), &S3Config::default()).unwrap();
+        (folder, objects)
+    }
+
+    #[tokio::test]
+    async fn a_file_opens_with_its_key_under_its_name_and_in_no_other_way() {
+        let (_folder, objects) = store();
+        let (first, second) = (write(&objects, "lake/a/first", 100).await, write(&objects, "lake/b/second", 100).await);
+        let content = objects.get("lake/a/first").await.unwrap();
+        let rows: Vec<_> = open(content.clone(), "lake/a/first", &first.key).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [batch(100)]);
+        assert!(open(content.clone(), "lake/a/first", &second.key).is_err(), "another key");
+        assert!(open(content.clone(), "lake/b/second", &first.key).is_err(), "another name");
+        assert!(ParquetRecordBatchReaderBuilder::try_new(content.clone()).is_err(), "no key");
+        assert!(!content.windows(9).any(|window| window == b"machine-1"), "values in the clear");
+        assert!(!content.windows(6).any(|window| window == b"number"), "names in the clear");
+        assert!(!content.windows(6).any(|window| window == b"lake/a"), "the name is stored");
+    }
+
+    #[tokio::test]
+    async fn a_changed_byte_never_changes_a_row() {
+        let (_folder, objects) = store();
+        let file = write(&objects, "lake/a", 50).await;
+        let content = objects.get("lake/a").await.unwrap().to_vec();
+        let mut refusals = 0;
+        for at in 0..content.len() {
+            let mut changed = content.clone();
+            changed[at] ^= 1;
+            let rows = open(changed.into(), "lake/a", &file.key).and_then(|reader| Ok(reader.collect::<Result<Vec<_>, _>>()?));
+            refusals += usize::from(rows.is_err());
+            assert!(rows.is_err() || rows.is_ok_and(|rows| rows == [batch(50)]), "byte {at}");
+        }
+        // The rest are the magic bytes in front, and lengths that the footer repeats.
+        assert!(refusals > content.len() - 40, "{refusals} of {}", content.len());
+    }
+
+    #[tokio::test]
+    async fn the_footer_hint_covers_all_that_a_reader_needs_first() {
+        let (_folder, objects) = store();
+        let file = write(&objects, "lake/a", 100_000).await;
+        let content = objects.get("lake/a").await.unwrap();
+        assert_eq!(content.len() as u64, file.size_bytes);
+        let footer = content.slice(usize::try_from(file.size_bytes - file.footer_bytes).unwrap()..);
+        let metadata = parquet::file::metadata::ParquetMetaDataReader::new()
+            .with_decryption_properties(Some(decryption("lake/a", &file.key).unwrap()))
+            .parse_and_finish(&footer)
+            .unwrap();
+        assert_eq!(metadata.file_metadata().num_rows(), 100_000);
+        assert!(metadata.row_groups().iter().flat_map(|group| group.columns()).all(|column| column.bloom_filter_offset().is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_large_file_goes_up_in_parts_and_comes_back_whole() {
+        let (_folder, objects) = store();
+        let (objects_of_writer, runtime) = (objects.clone(), Handle::current());
+        let writing = tokio::task::spawn_blocking(move || {
+            let random = |round: u64| {
+                use rand::{Rng, SeedableRng};
+                let mut random = rand::rngs::StdRng::seed_from_u64(round);
+                let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1 << 20).map(|_| random.random::<i64>())));
+                RecordBatch::try_from_iter([("number", numbers)]).unwrap()
+            };
+            let mut writer = SealedWriter::create("lake/large".to_owned(), random(0).schema(), objects_of_writer, runtime).unwrap();
+            for round in 0..4 {
+                writer.write(&random(round)).unwrap();
+            }
+            assert!(writer.upload.is_some());
+            writer.finish().unwrap()
+        });
+        let mut file = writing.await.unwrap();
+        assert!(objects.get("lake/large").await.is_err(), "it appears when it is whole");
+        file.store(&objects).await.unwrap();
+        let content = objects.get("lake/large").await.unwrap();
+        assert_eq!(content.len() as u64, file.size_bytes);
+        let mut checksum = Checksum::default();
+        for batch in open(content, "lake/large", &file.key).unwrap() {
+            checksum.add(&batch.unwrap()).unwrap();
+        }
+        assert_eq!(checksum.rows, 4 << 20);
+    }
+}
