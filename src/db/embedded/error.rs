@@ -1,0 +1,57 @@
+//! Why our own Postgres does not run.
+
+use std::path::PathBuf;
+
+use granary_types::{Classify, ErrorKind};
+
+/// An error of the embedded Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    #[error(
+        "no Postgres binaries (15 or newer) were found in PATH or /usr/lib/postgresql; install them (Debian, Ubuntu: apt-get install \
+         postgresql), or name a running server in GRANARY_DATABASE_URL"
+    )]
+    NoBinaries,
+    #[error(
+        "the data directory {data} was made by Postgres {wanted}, and the machine has {found}; install Postgres {wanted} (Debian, Ubuntu: \
+         apt-get install postgresql-{wanted}), or name a running server in GRANARY_DATABASE_URL"
+    )]
+    OtherVersion { data: PathBuf, wanted: String, found: String },
+    #[error("Postgres does not run as root, and there is neither an account 'postgres' nor 'nobody' to run it as")]
+    NoAccount,
+    #[error("cannot {action} {path}: {source}")]
+    File { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{program} failed: {message}")]
+    Program { program: &'static str, message: String },
+    #[error("Postgres did not start: {0}")]
+    NotStarted(String),
+    #[error("Postgres does not answer: {0}")]
+    NoAnswer(String),
+}
+
+impl EmbeddedError {
+    pub(super) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+impl Classify for EmbeddedError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoBinaries | Self::OtherVersion { .. } | Self::NoAccount => ErrorKind::Invalid,
+            Self::File { .. } | Self::Program { .. } | Self::NotStarted(_) | Self::NoAnswer(_) => ErrorKind::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoBinaries => "postgres_not_installed",
+            Self::OtherVersion { .. } => "postgres_version_differs",
+            Self::NoAccount => "postgres_account_missing",
+            Self::File { .. } => "postgres_files_unusable",
+            Self::Program { .. } | Self::NotStarted(_) => "postgres_not_started",
+            Self::NoAnswer(_) => "postgres_silent",
+        }
+    }
+}

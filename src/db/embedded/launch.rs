@@ -1,0 +1,126 @@
+//! Making, starting and stopping the server's process.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use granary_foundation::Secret;
+
+use super::account::Place;
+use super::binaries::Binaries;
+use super::error::EmbeddedError;
+
+/// The role that owns everything in our own server.
+pub(super) const OWNER: &str = "granary";
+
+/// How the server runs. Files are synced; recovery after a crash syncs file systems instead of each of many files; locks are
+/// many because a schema has many tables; queries are many and small, so none is parallel or compiled.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "recovery_init_sync_method=syncfs",
+    "max_locks_per_transaction=256",
+    "max_connections=100",
+    "shared_buffers=256MB",
+    "min_wal_size=128MB",
+    "max_wal_size=1GB",
+    "wal_compression=on",
+    "checkpoint_timeout=15min",
+    "max_parallel_workers_per_gather=0",
+    "jit=off",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "log_line_prefix=%m [%p] ",
+];
+
+/// A server that forgets on a crash, for tests.
+const VOLATILE: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+
+/// Makes the cluster if there is none yet: into another directory first, so that a start that was killed leaves nothing half
+/// made.
+pub(super) fn make_cluster(place: &Place, binaries: &Binaries, password: &Secret) -> Result<(), EmbeddedError> {
+    let (data, draft, password_file) = (place.data(), place.base.join("data.new"), place.base.join("password.new"));
+    if data.join("PG_VERSION").exists() {
+        return Ok(());
+    }
+    for leftover in [&draft, &data] {
+        if leftover.exists() {
+            fs::remove_dir_all(leftover).map_err(EmbeddedError::file("remove", leftover))?;
+        }
+    }
+    write_private(&password_file, password.reveal())?;
+    place.hand_over(&password_file)?;
+    let outcome = run(
+        "initdb",
+        place
+            .command(&binaries.program("initdb"))
+            .args(["--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--username", OWNER])
+            .arg("--pgdata")
+            .arg(&draft)
+            .arg("--pwfile")
+            .arg(&password_file),
+    );
+    fs::remove_file(&password_file).map_err(EmbeddedError::file("remove", &password_file))?;
+    outcome?;
+    fs::rename(&draft, &data).map_err(EmbeddedError::file("rename", draft))
+}
+
+/// Starts the server's process.
+pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Result<Child, EmbeddedError> {
+    let log = place.log();
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(EmbeddedError::file("open", &log))?;
+    let mut command = place.command(&binaries.program("postgres"));
+    command.arg("-D").arg(place.data()).arg("-k").arg(&place.socket_dir);
+    for setting in SETTINGS.iter().chain(if is_durable { &[][..] } else { VOLATILE }) {
+        command.args(["-c", setting]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    command.spawn().map_err(EmbeddedError::file("run", binaries.program("postgres")))
+}
+
+/// Tells whether a server runs in the data directory.
+pub(super) fn is_running(place: &Place, binaries: &Binaries) -> bool {
+    let mut command = place.command(&binaries.program("pg_ctl"));
+    command.args(["status", "-D"]).arg(place.data()).stdin(Stdio::null());
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Stops the server: sessions end, what was committed stays.
+pub(super) fn stop(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
+    if !is_running(place, binaries) {
+        return Ok(());
+    }
+    let mut command = place.command(&binaries.program("pg_ctl"));
+    command.args(["stop", "-m", "fast", "-w", "-t", "120", "-D"]).arg(place.data());
+    match run("pg_ctl", &mut command) {
+        // It may have ended by itself between the look and the order.
+        Err(_) if !is_running(place, binaries) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Returns the end of the server's log.
+pub(super) fn end_of_log(place: &Place) -> String {
+    let text = fs::read(place.log()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+}
+
+/// Writes a file that only we may read.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), EmbeddedError> {
+    let opened = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+    opened.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())).map_err(EmbeddedError::file("write", path))
+}
+
+fn run(program: &'static str, command: &mut Command) -> Result<(), EmbeddedError> {
+    let failed = |message: String| EmbeddedError::Program { program, message };
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().map_err(|error| failed(error.to_string()))?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = format!("{}\n{}", String::from_utf8_lossy(&stderr), String::from_utf8_lossy(&stdout));
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(6).collect();
+    Err(failed(format!("{status}: {}", lines.join("; "))))
+}

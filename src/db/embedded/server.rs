@@ -1,0 +1,215 @@
+//! The server that a process uses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use granary_foundation::{Secret, SharedProgress};
+use tokio_postgres::{Config, NoTls};
+
+use super::account::{Account, Place};
+use super::binaries::Binaries;
+use super::error::EmbeddedError;
+use super::launch::{self, OWNER};
+use super::lease::{Lease, Turn};
+use crate::store::embedded as store;
+
+/// How long a start may take; a server that recovers from a crash needs its time.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const DATABASE: &str = "granary";
+
+/// A running Postgres that this process has a lease of. Dropping it lets go, and stops the server when nobody else uses it.
+#[derive(Debug)]
+pub struct Server {
+    data_dir: PathBuf,
+    place: Place,
+    binaries: Binaries,
+    password: Secret,
+    url: Secret,
+    lease: Option<Lease>,
+    /// The process, when it is ours and was not adopted.
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts the server of a data directory, or joins the one that runs there.
+    ///
+    /// # Errors
+    /// When there are no binaries, the directory cannot be used, or the server does not come up.
+    pub async fn start(data_dir: &Path, progress: SharedProgress) -> Result<Self, EmbeddedError> {
+        Self::start_as(data_dir.to_owned(), true, progress).await
+    }
+
+    /// Starts a server that does not survive a crash of the machine, for tests.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_volatile(data_dir: &Path, progress: SharedProgress) -> Result<Self, EmbeddedError> {
+        Self::start_as(data_dir.to_owned(), false, progress).await
+    }
+
+    async fn start_as(data_dir: PathBuf, is_durable: bool, progress: SharedProgress) -> Result<Self, EmbeddedError> {
+        progress.begin("starting Postgres", 0);
+        let started = tokio::task::spawn_blocking(move || Self::launch(&data_dir, is_durable)).await;
+        let (mut server, turn) = started.map_err(|error| EmbeddedError::NotStarted(error.to_string()))??;
+        let outcome = server.wait_until_ready().await;
+        drop(turn);
+        progress.end();
+        outcome.map(|()| server)
+    }
+
+    /// Returns how the owner connects; holds the password.
+    pub fn url(&self) -> &Secret {
+        &self.url
+    }
+
+    /// Returns how the owner connects to another database of the server.
+    pub fn url_of(&self, database: &str) -> Secret {
+        url(&self.place, &self.password, database)
+    }
+
+    /// Returns where the server's files lie.
+    pub fn base(&self) -> &Path {
+        &self.place.base
+    }
+
+    /// Lets go, and stops the server when nobody else uses it.
+    ///
+    /// # Errors
+    /// When the server does not stop.
+    pub async fn stop(mut self) -> Result<(), EmbeddedError> {
+        let stopped = tokio::task::spawn_blocking(move || self.let_go()).await;
+        stopped.map_err(|error| EmbeddedError::NotStarted(error.to_string()))?
+    }
+
+    /// Does what needs no connection, in its turn: lease, place, binaries, cluster, process.
+    fn launch(data_dir: &Path, is_durable: bool) -> Result<(Self, Turn), EmbeddedError> {
+        fs::create_dir_all(data_dir).map_err(EmbeddedError::file("make", data_dir))?;
+        let data_dir = &fs::canonicalize(data_dir).map_err(EmbeddedError::file("find", data_dir))?;
+        let turn = Turn::wait(data_dir)?;
+        let place = Place::choose(data_dir, Account::choose(&own_file(data_dir)?)?);
+        let binaries = Binaries::find(&place.data(), place.account.as_ref())?;
+        if !place.base.starts_with(data_dir) {
+            tracing::info!(place = %place.base.display(), "the account that Postgres runs as cannot enter the data directory");
+        }
+        let password_file = data_dir.join("postgres.password");
+        let password = match fs::read_to_string(&password_file) {
+            Ok(password) => Secret::new(password.trim()),
+            Err(_) => {
+                set_aside(&place, &binaries)?;
+                let password = Secret::new(hex::encode(rand::random::<[u8; 24]>()));
+                launch::write_private(&password_file, password.reveal())?;
+                password
+            }
+        };
+        if let Some(parent) = place.base.parent() {
+            fs::create_dir_all(parent).map_err(EmbeddedError::file("make", parent))?;
+        }
+        place.make_directory(&place.base)?;
+        place.make_directory(&place.socket_dir)?;
+        launch::make_cluster(&place, &binaries, &password)?;
+        let lease = turn.join()?;
+        let child = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
+        let url = url(&place, &password, DATABASE);
+        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), child }, turn))
+    }
+
+    /// Waits until the server answers, and makes the database. An adopted server may be stopping: then it is started anew.
+    async fn wait_until_ready(&mut self) -> Result<(), EmbeddedError> {
+        let postgres = Config::from_str(self.url_of("postgres").reveal()).map_err(|error| EmbeddedError::NotStarted(error.to_string()))?;
+        let deadline = Instant::now() + PATIENCE;
+        let client = loop {
+            let error = match postgres.connect(NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    break client;
+                }
+                Err(error) => error,
+            };
+            if Instant::now() > deadline {
+                return Err(EmbeddedError::NoAnswer(error.to_string()));
+            }
+            self.look_after(&error)?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let answer = async {
+            if client.query_opt(store::FIND_DATABASE, &[&DATABASE]).await?.is_none() {
+                client.batch_execute(store::CREATE_DATABASE).await?;
+            }
+            Ok(())
+        };
+        answer.await.map_err(|error: tokio_postgres::Error| EmbeddedError::NoAnswer(error.to_string()))
+    }
+
+    /// Why a connection failed: a server of ours that ended is an error, an adopted one that ended is replaced by ours.
+    fn look_after(&mut self, error: &tokio_postgres::Error) -> Result<(), EmbeddedError> {
+        if error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD) {
+            return Err(EmbeddedError::NoAnswer("the password in postgres.password is not the server's".to_owned()));
+        }
+        match &mut self.child {
+            Some(child) => match child.try_wait() {
+                Ok(Some(status)) => Err(EmbeddedError::NotStarted(format!("{status}: {}", launch::end_of_log(&self.place)))),
+                _ => Ok(()),
+            },
+            None => {
+                if !launch::is_running(&self.place, &self.binaries) {
+                    self.child = Some(launch::spawn(&self.place, &self.binaries, true)?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn let_go(&mut self) -> Result<(), EmbeddedError> {
+        let Some(lease) = self.lease.take() else { return Ok(()) };
+        let turn = Turn::wait(&self.data_dir)?;
+        if turn.leave(lease)? {
+            launch::stop(&self.place, &self.binaries)?;
+            if let Some(child) = &mut self.child {
+                child.wait().map_err(EmbeddedError::file("wait for", self.binaries.program("postgres")))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.let_go() {
+            tracing::warn!(%error, "Postgres was not stopped");
+        }
+    }
+}
+
+/// A file that this process made, which shows whose it is.
+fn own_file(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
+    let path = data_dir.join(".whose");
+    if path.exists() {
+        fs::remove_file(&path).map_err(EmbeddedError::file("remove", &path))?;
+    }
+    fs::write(&path, b"").map_err(EmbeddedError::file("write", &path))?;
+    Ok(path)
+}
+
+/// A cluster whose password is gone belonged to a data directory that was removed: nobody can open it. It is kept once, under
+/// another name.
+fn set_aside(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
+    if !place.data().join("PG_VERSION").exists() {
+        return Ok(());
+    }
+    launch::stop(place, binaries)?;
+    let aside = place.base.with_extension("abandoned");
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(EmbeddedError::file("remove", &aside))?;
+    }
+    tracing::warn!(place = %aside.display(), "a database whose password is lost was set aside");
+    fs::rename(&place.base, &aside).map_err(EmbeddedError::file("rename", &place.base))
+}
+
+fn url(place: &Place, password: &Secret, database: &str) -> Secret {
+    let quoted = place.socket_dir.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
+    Secret::new(format!("host='{quoted}' port=5432 user={OWNER} password='{}' dbname={database}", password.reveal()))
+}

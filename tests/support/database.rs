@@ -1,0 +1,127 @@
+//! A database of a test's own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use granary_db::embedded::Server;
+use granary_db::{Database, DatabaseConfig};
+use granary_foundation::Secret;
+use granary_foundation::config::S3Config;
+use granary_tenants::Tenants;
+use granary_types::Clock;
+use granary_vault::{Keys, MasterKey, Objects};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::fixture::TwoCustomers;
+use crate::server;
+
+/// A fresh, migrated database with the rooms that stand directly on it. Its clock stands still at 2025-11-10 12:00 UTC until
+/// the test moves it. Dropped, the database is gone.
+pub struct TestDatabase {
+    database: Database,
+    tenants: Tenants,
+    keys: Keys,
+    objects: Objects,
+    folder: TempDir,
+    name: String,
+    server: Arc<Server>,
+}
+
+impl fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestDatabase").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl TestDatabase {
+    /// Makes a database with a pool of eight connections.
+    pub async fn new() -> Self {
+        Self::with_connections(8).await
+    }
+
+    /// Makes a database whose pool has a given size.
+    pub async fn with_connections(max_connections: usize) -> Self {
+        let (server, template) = server::server().await;
+        let name = format!("granary_test_{}_{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..12]);
+        let admin = server::connect(&server, "postgres").await;
+        admin.batch_execute(&format!("create database {name} template {template}")).await.unwrap();
+        let clock = Clock::fixed("2025-11-10T12:00:00Z".parse().unwrap());
+        let database = open(&server, &name, max_connections, clock).await;
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::new(database.clone(), MasterKey::load_or_create(&folder.path().join("master")).unwrap());
+        let lake = folder.path().join("lake");
+        let objects = Objects::open(&format!("file://{}", lake.display()), &S3Config::default()).unwrap();
+        let tenants = Tenants::new(database.clone(), keys.clone());
+        Self { database, tenants, keys, objects, folder, name, server }
+    }
+
+    /// Opens the same database again, as another process would, with a pool of a given size.
+    pub async fn reopen(&self, max_connections: usize) -> Database {
+        open(&self.server, &self.name, max_connections, self.clock().clone()).await
+    }
+
+    /// Returns the database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Returns the catalog.
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// Returns the keys, under a master key of the test's own.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Returns an object store in a directory of the test's own.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Returns that directory; it is removed with the database.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Returns the clock, which stands still.
+    pub fn clock(&self) -> &Clock {
+        self.database.clock()
+    }
+
+    /// Connects as the owner, around every wall, to see what is really there.
+    pub async fn superuser(&self) -> tokio_postgres::Client {
+        server::connect(&self.server, &self.name).await
+    }
+
+    /// Returns how the owner connects.
+    pub fn url(&self) -> Secret {
+        self.server.url_of(&self.name)
+    }
+
+    /// Makes two MSPs with customers whose codes and names meet on purpose.
+    pub async fn two_customers(&self) -> TwoCustomers {
+        TwoCustomers::make(&self.tenants).await
+    }
+}
+
+async fn open(server: &Server, name: &str, max_connections: usize, clock: Clock) -> Database {
+    let config = DatabaseConfig { url: server.url_of(name), app_password: Secret::new(server::APP_PASSWORD), max_connections };
+    Database::connect(&config, clock).await.unwrap()
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        self.database.close();
+        let (server, name) = (Arc::clone(&self.server), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(server::drop_database(&server, &name));
+        });
+        if dropped.join().is_err() && !std::thread::panicking() {
+            panic!("the database of a test could not be dropped");
+        }
+    }
+}
