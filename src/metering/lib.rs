@@ -1,1 +1,43 @@
-//! The room `metering`.
+//! The room `metering`: from usage events to what a customer used in a period.
+//!
+//! It owns the event log, the typed rows that events are projected to, daily usage, periods and customer months.
+//!
+//! - An event is known for ever by (source, id): the same content counts once, other content goes to quarantine.
+//! - The rows do not depend on the order, the repetition or the batches in which events come: ids are hashes of what the
+//!   source calls a thing, contradicting reports merge by a total order on their content, a run is derived from its attempts,
+//!   a machine from everything that was ever said of it.
+//! - Facts are never refused: limits and states refuse commands, every event that fits its type is counted.
+//! - Quantities are rounded here, once, before anyone multiplies them.
+//!
+//! Not here: prices and money (`billing`), service levels and health (`warehouse`, `intelligence`), HTTP (`web`).
+
+mod annex;
+mod apply;
+mod canonical;
+mod datasets;
+mod days;
+mod error;
+mod event;
+mod fact;
+mod fields;
+mod identity;
+mod ingest;
+mod merge;
+mod period;
+mod projection;
+mod protection;
+mod row;
+mod run;
+mod store;
+mod usage;
+pub mod veeam;
+
+pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use datasets::DATASETS;
+pub use days::rebuild_days;
+pub use error::MeteringError;
+pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
+pub use period::{
+    CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
+};
+pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, measure};

@@ -1,0 +1,55 @@
+//! What can go wrong in metering.
+
+use granary_db::DbError;
+use granary_tenants::TenantsError;
+use granary_types::{Classify, ErrorKind, Period};
+
+/// An error of the metering room. A bad event is not one: it is an outcome in the report of its batch.
+#[derive(Debug, thiserror::Error)]
+pub enum MeteringError {
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    #[error("the body is neither an event nor an array of events")]
+    NotEvents,
+    #[error("a batch holds at most {limit} events; this one holds {count}")]
+    BatchTooLarge { count: usize, limit: usize },
+    #[error("the period {0} is closed")]
+    PeriodClosed(Period),
+    #[error("the period {0} has not ended")]
+    PeriodNotEnded(Period),
+    #[error("{from} is after {to}")]
+    PeriodsReversed { from: Period, to: Period },
+    #[error("a stored value is outside its set: {0}")]
+    Corrupt(String),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Tenants(#[from] TenantsError),
+}
+
+impl Classify for MeteringError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
+            Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
+            Self::PeriodClosed(_) | Self::PeriodNotEnded(_) => ErrorKind::Conflict,
+            Self::Corrupt(_) => ErrorKind::Internal,
+            Self::Db(error) => error.kind(),
+            Self::Tenants(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "body_not_json",
+            Self::NotEvents => "body_not_events",
+            Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::PeriodClosed(_) => "period_closed",
+            Self::PeriodNotEnded(_) => "period_not_ended",
+            Self::PeriodsReversed { .. } => "periods_reversed",
+            Self::Corrupt(_) => "stored_value_unknown",
+            Self::Db(error) => error.code(),
+            Self::Tenants(error) => error.code(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Takes usage events, each once for ever.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use granary_tenants::TenantTx;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::apply::apply;
+use crate::canonical::write_canonical;
+use crate::error::MeteringError;
+use crate::event::{Event, hash_of_misfit};
+use crate::fields::{Misfit, without_nul};
+use crate::projection::Projection;
+use crate::store;
+use crate::store::events::Refused;
+
+/// The most events that one batch may hold.
+pub const MAX_BATCH_EVENTS: usize = 20_000;
+
+/// What became of one event of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was new, and counts.
+    Accepted,
+    /// The same event, with the same content, was here before; it counted then.
+    Duplicate,
+    /// Another event with the same source and id was here before; this one lies in quarantine.
+    Conflict,
+    /// It does not fit: what in it (a JSON pointer into the event), and what about it.
+    Invalid { pointer: String, message: String },
+}
+
+/// What became of a batch, event by event, in the batch's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct IngestReport {
+    pub outcomes: Vec<Outcome>,
+    pub accepted: usize,
+    pub duplicates: usize,
+    pub conflicts: usize,
+    pub invalid: usize,
+}
+
+impl IngestReport {
+    fn of(outcomes: Vec<Outcome>) -> Self {
+        let mut report = Self::default();
+        for outcome in &outcomes {
+            match outcome {
+                Outcome::Accepted => report.accepted += 1,
+                Outcome::Duplicate => report.duplicates += 1,
+                Outcome::Conflict => report.conflicts += 1,
+                Outcome::Invalid { .. } => report.invalid += 1,
+            }
+        }
+        report.outcomes = outcomes;
+        report
+    }
+}
+
+/// Takes a batch of usage events (a JSON array, or a single event) into the caller's transaction: the log, the typed rows and
+/// the quarantine change together or not at all.
+///
+/// An event is known for ever by (source, id): the same content again counts once, other content goes to quarantine. The
+/// rows that come out do not depend on the order, the repetition or the batches in which events come. A source that the
+/// caller's key may not speak for makes an event invalid. One transaction at a time ingests for a tenant.
+///
+/// # Errors
+/// When the body is not JSON, neither an event nor an array, or too large; or when Postgres refuses. A bad event is an
+/// [`Outcome`], never an error.
+pub async fn ingest(tx: &TenantTx, source_allowed: Option<&str>, batch: &[u8]) -> Result<IngestReport, MeteringError> {
+    let body: Value = serde_json::from_slice(batch).map_err(|error| MeteringError::NotJson(error.to_string()))?;
+    let values = match &body {
+        Value::Array(values) => values.as_slice(),
+        Value::Object(_) => std::slice::from_ref(&body),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(MeteringError::NotEvents),
+    };
+    if values.len() > MAX_BATCH_EVENTS {
+        return Err(MeteringError::BatchTooLarge { count: values.len(), limit: MAX_BATCH_EVENTS });
+    }
+    let may_hold_nul = batch.windows(6).any(|window| window == b"\\u0000");
+    let mut outcomes = vec![Outcome::Accepted; values.len()];
+    let mut refused = Vec::new();
+    let events = read_events(values, source_allowed, may_hold_nul, &mut outcomes, &mut refused);
+    let fresh = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
+    if !fresh.is_empty() {
+        store::events::insert(tx, &fresh, tx.now()).await?;
+        let mut projection = Projection::new(tx.customer().id);
+        fresh.iter().for_each(|event| projection.add(event));
+        apply(tx, projection).await?;
+    }
+    if !refused.is_empty() {
+        store::events::insert_quarantined(tx, &refused, tx.now()).await?;
+    }
+    Ok(IngestReport::of(outcomes))
+}
+
+/// Reads what fits; what does not becomes an invalid outcome, and is kept if it has a name.
+fn read_events<'a>(
+    values: &'a [Value],
+    source_allowed: Option<&str>,
+    may_hold_nul: bool,
+    outcomes: &mut [Outcome],
+    refused: &mut Vec<Refused>,
+) -> Vec<(usize, Event<'a>)> {
+    let mut events = Vec::with_capacity(values.len());
+    for (position, value) in values.iter().enumerate() {
+        let checked = if may_hold_nul { without_nul(value, &mut String::new()) } else { Ok(()) };
+        match checked.and_then(|()| Event::read(value, source_allowed)) {
+            Ok(event) => events.push((position, event)),
+            Err(misfit) => {
+                refused.extend(quarantined(value, source_allowed, &misfit));
+                outcomes[position] = Outcome::Invalid { pointer: misfit.pointer, message: misfit.message };
+            }
+        }
+    }
+    events
+}
+
+/// Keeps an event that does not fit, if it says which one it is and may speak for its source.
+fn quarantined(value: &Value, source_allowed: Option<&str>, misfit: &Misfit) -> Option<Refused> {
+    let name = |member: &str| {
+        let text = value.get(member)?.as_str()?;
+        ((1..=200).contains(&text.len()) && !text.contains('\0')).then_some(text)
+    };
+    let (source, id) = (name("source")?, name("id")?);
+    if source_allowed.is_some_and(|allowed| allowed != source) {
+        return None;
+    }
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    let reason = format!("{} {}", misfit.pointer, misfit.message);
+    Some(Refused { source: source.to_owned(), id: id.to_owned(), content_hash: hash_of_misfit(&text), reason, event: text })
+}
+
+/// Leaves out events that were here before, in this batch or in the log.
+async fn leave_out_repeats<'e, 'a>(
+    tx: &TenantTx,
+    values: &[Value],
+    events: &'e [(usize, Event<'a>)],
+    outcomes: &mut [Outcome],
+    refused: &mut Vec<Refused>,
+) -> Result<Vec<&'e Event<'a>>, MeteringError> {
+    let mut refuse = |position: usize, event: &Event<'_>| {
+        let (source, id, content_hash) = (event.source.to_owned(), event.id.to_owned(), event.content_hash);
+        let mut text = String::new();
+        write_canonical(&values[position], &mut text);
+        let reason = "another event with this source and id was accepted before".to_owned();
+        refused.push(Refused { source, id, content_hash, reason, event: text });
+        Outcome::Conflict
+    };
+    let mut first: HashMap<(&str, &str), &Event<'_>> = HashMap::with_capacity(events.len());
+    let mut distinct: Vec<(i32, &Event<'a>)> = Vec::with_capacity(events.len());
+    for (position, event) in events {
+        let position = *position;
+        match first.entry((event.source, event.id)) {
+            Entry::Vacant(entry) => {
+                entry.insert(event);
+                distinct.push((i32::try_from(position).unwrap_or(i32::MAX), event));
+            }
+            Entry::Occupied(entry) if entry.get().content_hash == event.content_hash => outcomes[position] = Outcome::Duplicate,
+            Entry::Occupied(_) => outcomes[position] = refuse(position, event),
+        }
+    }
+    if distinct.is_empty() {
+        return Ok(Vec::new());
+    }
+    store::events::lock(tx).await?;
+    let known: HashMap<i32, Vec<u8>> = store::events::list_known(tx, &distinct).await?.into_iter().collect();
+    let mut fresh = Vec::with_capacity(distinct.len());
+    for (position, event) in distinct {
+        let at = usize::try_from(position).unwrap_or(usize::MAX);
+        match known.get(&position) {
+            None => fresh.push(event),
+            Some(hash) if *hash == event.content_hash => outcomes[at] = Outcome::Duplicate,
+            Some(_) => outcomes[at] = refuse(at, event),
+        }
+    }
+    Ok(fresh)
+}

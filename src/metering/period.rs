@@ -1,0 +1,176 @@
+//! Periods of an MSP (open, drafted, closed) and the months of its customers, as the control schema keeps them.
+
+use std::str::FromStr;
+
+use granary_foundation::Event;
+use granary_tenants::{MspScope, MspTx, TenantScope, Tenants};
+use granary_types::{CustomerId, MspId, Period};
+use serde::{Deserialize, Serialize};
+
+use crate::days::rebuild_days;
+use crate::error::MeteringError;
+use crate::store;
+use crate::usage::{PeriodUsage, measure};
+
+/// Where a period stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodState {
+    /// Usage is counted and rewritten.
+    Open,
+    /// Invoices are drafted; usage may still change and be drafted again.
+    Drafted,
+    /// Nothing changes any more; what comes later is a correction on a later invoice.
+    Closed,
+}
+
+impl PeriodState {
+    /// Returns the word as it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Drafted => "drafted",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for PeriodState {
+    type Err = MeteringError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Open, Self::Drafted, Self::Closed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| MeteringError::Corrupt(format!("'{text}' is not a state of a period")))
+    }
+}
+
+/// A customer's month as pages and closing read it, without a look into the customer's schema. Machines are whole: those of the
+/// default counting rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CustomerMonth {
+    pub customer_id: CustomerId,
+    pub period: Period,
+    pub machines_backup: i32,
+    pub machines_enterprise: i32,
+    pub machines_replication: i32,
+    pub runs_completed: i64,
+    pub runs_with_warning: i64,
+    pub runs_failed: i64,
+    pub transferred_bytes: i64,
+    pub stored_bytes_average: i64,
+    pub restores_completed: i64,
+    pub tickets_opened: i64,
+    pub api_calls: i64,
+    pub is_estimated: bool,
+    pub is_closed: bool,
+    /// SHA-256 over the sorted (source, id, content hash) of the period's events, once it is closed.
+    pub events_hash: Option<String>,
+}
+
+/// A period was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodClosed {
+    pub msp_id: MspId,
+    pub period: Period,
+}
+
+impl Event for PeriodClosed {
+    const KIND: &'static str = "metering.period_closed";
+}
+
+/// Returns where a period stands; one that was never touched is open.
+///
+/// # Errors
+/// When Postgres refuses.
+pub async fn period_state(tx: &MspTx, period: Period) -> Result<PeriodState, MeteringError> {
+    Ok(store::control::find_period(tx, period).await?.unwrap_or(PeriodState::Open))
+}
+
+/// Notes that invoices of a period are drafted, which may be repeated until it is closed.
+///
+/// # Errors
+/// When the period is closed, or Postgres refuses.
+pub async fn mark_drafted(tx: &MspTx, period: Period) -> Result<(), MeteringError> {
+    if store::control::lock_period(tx, period).await? == Some(PeriodState::Closed) {
+        return Err(MeteringError::PeriodClosed(period));
+    }
+    store::control::upsert_period(tx, period, PeriodState::Drafted, None).await
+}
+
+/// Returns the months of the MSP's customers.
+///
+/// # Errors
+/// When Postgres refuses.
+pub async fn list_customer_months(tx: &MspTx, period: Period) -> Result<Vec<CustomerMonth>, MeteringError> {
+    store::control::list_months(tx, period).await
+}
+
+/// Rebuilds a customer's days of a period, measures it and writes the month to the control schema. A closed month stays as it
+/// is; the measurement is returned all the same.
+///
+/// # Errors
+/// When Postgres refuses.
+pub async fn project_month(tenants: &Tenants, scope: &TenantScope, period: Period) -> Result<PeriodUsage, MeteringError> {
+    let tx = tenants.begin_tenant(scope).await?;
+    rebuild_days(&tx, period, period).await?;
+    let usage = measure(&tx, period).await?;
+    tx.commit().await?;
+    write_month(tenants, scope, &usage).await?;
+    Ok(usage)
+}
+
+/// Writes a measured month to the control schema, unless the month is closed.
+///
+/// # Errors
+/// When Postgres refuses.
+pub async fn write_month(tenants: &Tenants, scope: &TenantScope, usage: &PeriodUsage) -> Result<(), MeteringError> {
+    let tx = tenants.begin_msp(&msp_scope(scope)).await?;
+    store::control::upsert_month(&tx, scope.customer.id, usage).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Closes a period of an MSP: measures every customer for the last time, seals each month with the hash of what it counted,
+/// and says so. Closing a closed period changes nothing.
+///
+/// # Errors
+/// When the period has not ended, or Postgres refuses.
+pub async fn close_period(tenants: &Tenants, scope: &MspScope, period: Period) -> Result<(), MeteringError> {
+    let msp = &scope.msp;
+    let span = (period.start_at(&msp.time_zone), period.end_at(&msp.time_zone));
+    if tenants.clock().now() < span.1 {
+        return Err(MeteringError::PeriodNotEnded(period));
+    }
+    let tx = tenants.begin_msp(scope).await?;
+    let state = period_state(&tx, period).await?;
+    tx.commit().await?;
+    if state == PeriodState::Closed {
+        return Ok(());
+    }
+    let mut hashes = Vec::new();
+    for customer in tenants.list_customers(msp.id).await? {
+        let scope = TenantScope { msp: msp.clone(), customer, actor: scope.actor };
+        project_month(tenants, &scope, period).await?;
+        let tx = tenants.begin_tenant(&scope).await?;
+        hashes.push((scope.customer.id, store::usage::hash_events(&tx, span).await?));
+        tx.commit().await?;
+    }
+    let tx = tenants.begin_msp(scope).await?;
+    if store::control::lock_period(&tx, period).await? == Some(PeriodState::Closed) {
+        return Ok(tx.rollback().await?);
+    }
+    for (customer, hash) in &hashes {
+        store::control::close_month(&tx, *customer, period, hash).await?;
+    }
+    let by = scope.actor.to_string();
+    store::control::upsert_period(&tx, period, PeriodState::Closed, Some((tx.now(), &by))).await?;
+    tx.emit(&PeriodClosed { msp_id: msp.id, period }).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn msp_scope(scope: &TenantScope) -> MspScope {
+    MspScope { msp: scope.msp.clone(), actor: scope.actor }
+}

@@ -1,0 +1,14 @@
+//! All SQL of the room. Rows go as arrays, one statement a table and batch.
+
+pub(crate) mod control;
+pub(crate) mod events;
+pub(crate) mod machines;
+pub(crate) mod runs;
+pub(crate) mod service;
+pub(crate) mod storage;
+pub(crate) mod usage;
+
+/// Makes the array of one column.
+pub(crate) fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}

@@ -1,0 +1,166 @@
+//! Backup runs with their attempts and disks.
+
+use std::borrow::Cow;
+
+use granary_tenants::TenantTx;
+use granary_types::RunState;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::column;
+use crate::error::MeteringError;
+use crate::run::{Attempt, Derived, Disk};
+
+/// The limit keeps the planner at one index probe a run, whatever it believes about the size of a young table.
+const LIST_KNOWN: &str = "
+    select given.id, known.machine_id
+    from unnest($1::uuid[]) as given (id)
+    cross join lateral (select machine_id from backup_runs where id = given.id limit 1) as known";
+
+const LIST_ATTEMPTS: &str = "
+    select known.run_id, known.attempt, known.kind, known.state, known.started_at, known.ended_at, known.error
+    from unnest($1::uuid[]) as given (id)
+    cross join lateral (select run_id, attempt, kind, state, started_at, ended_at, error from backup_attempts where run_id = given.id offset 0) as known";
+
+const LIST_DISKS: &str = "
+    select known.run_id, known.disk_index, known.attempt, known.state, known.size_bytes, known.transferred_bytes
+    from unnest($1::uuid[]) as given (id)
+    cross join lateral (select run_id, disk_index, attempt, state, size_bytes, transferred_bytes from backup_disks where run_id = given.id offset 0) as known";
+
+const UPSERT_ATTEMPTS: &str = "
+    insert into backup_attempts (run_id, started_at, ended_at, attempt, kind, state, error)
+    select run_id, started_at, ended_at, attempt, kind, state, error
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[])
+        as given (run_id, started_at, ended_at, attempt, kind, state, error)
+    on conflict (run_id, attempt) do update set started_at = excluded.started_at, ended_at = excluded.ended_at, kind = excluded.kind,
+        state = excluded.state, error = excluded.error";
+
+const UPSERT_DISKS: &str = "
+    insert into backup_disks (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state)
+    select run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state
+    from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::int[], $6::int[], $7::text[])
+        as given (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state)
+    on conflict (run_id, disk_index) do update set size_bytes = excluded.size_bytes, transferred_bytes = excluded.transferred_bytes,
+        ended_at = excluded.ended_at, attempt = excluded.attempt, state = excluded.state";
+
+const UPSERT_RUNS: &str = "
+    insert into backup_runs (id, machine_id, started_at, ended_at, transferred_bytes, protected_bytes, duration_ms, service_on, billing_on,
+        attempt_count, kind, state, source, vendor_id, error)
+    select id, machine_id, started_at, ended_at, transferred_bytes, protected_bytes, duration_ms, service_on, billing_on,
+        attempt_count, kind, state, source, vendor_id, error
+    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], $8::date[], $9::date[],
+        $10::int[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+        as given (id, machine_id, started_at, ended_at, transferred_bytes, protected_bytes, duration_ms, service_on, billing_on,
+            attempt_count, kind, state, source, vendor_id, error)
+    on conflict (id) do update set machine_id = excluded.machine_id, started_at = excluded.started_at, ended_at = excluded.ended_at,
+        transferred_bytes = excluded.transferred_bytes, protected_bytes = excluded.protected_bytes, duration_ms = excluded.duration_ms,
+        service_on = excluded.service_on, billing_on = excluded.billing_on, attempt_count = excluded.attempt_count, kind = excluded.kind,
+        state = excluded.state, error = excluded.error";
+
+/// Returns those of the runs that are stored, each with its machine.
+pub(crate) async fn list_known(tx: &TenantTx, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, MeteringError> {
+    let rows = tx.query(LIST_KNOWN, &[&ids]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Returns the stored attempts of runs, keyed by run and number.
+pub(crate) async fn list_attempts(tx: &TenantTx, runs: &[Uuid]) -> Result<Vec<((Uuid, i32), Attempt<'static>)>, MeteringError> {
+    let rows = tx.query(LIST_ATTEMPTS, &[&runs]).await?;
+    let read = |row: &granary_db::Row| {
+        let state: RunState = row.try_get(3).map_err(|error| MeteringError::Corrupt(error.to_string()))?;
+        let (kind, error): (String, Option<String>) = (row.get(2), row.get(6));
+        let attempt = Attempt { kind: Cow::Owned(kind), state, started_at: row.get(4), ended_at: row.get(5), error: error.map(Cow::Owned) };
+        Ok(((row.get(0), row.get(1)), attempt))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Returns the stored disks of runs, keyed by run and index.
+pub(crate) async fn list_disks(tx: &TenantTx, runs: &[Uuid]) -> Result<Vec<((Uuid, i32), Disk<'static>)>, MeteringError> {
+    let rows = tx.query(LIST_DISKS, &[&runs]).await?;
+    let read = |row: &granary_db::Row| {
+        let disk = Disk { attempt: row.get(2), state: Cow::Owned(row.get(3)), size_bytes: row.get(4), transferred_bytes: row.get(5) };
+        ((row.get(0), row.get(1)), disk)
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
+/// Writes attempts.
+pub(crate) async fn upsert_attempts(tx: &TenantTx, rows: &[((Uuid, i32), &Attempt<'_>)]) -> Result<(), MeteringError> {
+    let runs = column(rows, |((run, _), _)| *run);
+    let started_at = column(rows, |(_, attempt)| attempt.started_at);
+    let ended_at = column(rows, |(_, attempt)| attempt.ended_at);
+    let numbers = column(rows, |((_, number), _)| *number);
+    let kinds = column(rows, |(_, attempt)| &*attempt.kind);
+    let states = column(rows, |(_, attempt)| attempt.state.as_str());
+    let errors = column(rows, |(_, attempt)| attempt.error.as_deref());
+    tx.execute(UPSERT_ATTEMPTS, &[&runs, &started_at, &ended_at, &numbers, &kinds, &states, &errors]).await?;
+    Ok(())
+}
+
+/// Writes disks, each with the end of its run.
+pub(crate) async fn upsert_disks(tx: &TenantTx, rows: &[((Uuid, i32), &Disk<'_>, Timestamp)]) -> Result<(), MeteringError> {
+    let runs = column(rows, |((run, _), ..)| *run);
+    let sizes = column(rows, |(_, disk, _)| disk.size_bytes);
+    let transferred = column(rows, |(_, disk, _)| disk.transferred_bytes);
+    let ended_at = column(rows, |(.., ended_at)| *ended_at);
+    let indexes = column(rows, |((_, index), ..)| *index);
+    let attempts = column(rows, |(_, disk, _)| disk.attempt);
+    let states = column(rows, |(_, disk, _)| &*disk.state);
+    tx.execute(UPSERT_DISKS, &[&runs, &sizes, &transferred, &ended_at, &indexes, &attempts, &states]).await?;
+    Ok(())
+}
+
+/// A run, ready to be written.
+#[derive(Debug)]
+pub(crate) struct RunRow<'r> {
+    pub(crate) id: Uuid,
+    pub(crate) machine_id: Uuid,
+    pub(crate) source: &'r str,
+    pub(crate) vendor_id: &'r str,
+    pub(crate) service_on: Date,
+    pub(crate) billing_on: Date,
+    pub(crate) derived: Derived<'r>,
+}
+
+/// Writes runs.
+pub(crate) async fn upsert_runs(tx: &TenantTx, rows: &[RunRow<'_>]) -> Result<(), MeteringError> {
+    let ids = column(rows, |row| row.id);
+    let machines = column(rows, |row| row.machine_id);
+    let started_at = column(rows, |row| row.derived.started_at);
+    let ended_at = column(rows, |row| row.derived.ended_at);
+    let transferred = column(rows, |row| row.derived.transferred_bytes);
+    let protected = column(rows, |row| row.derived.protected_bytes);
+    let durations = column(rows, |row| row.derived.duration_ms);
+    let service_on = column(rows, |row| row.service_on);
+    let billing_on = column(rows, |row| row.billing_on);
+    let attempts = column(rows, |row| row.derived.attempt_count);
+    let kinds = column(rows, |row| row.derived.kind);
+    let states = column(rows, |row| row.derived.state.as_str());
+    let sources = column(rows, |row| row.source);
+    let vendor_ids = column(rows, |row| row.vendor_id);
+    let errors = column(rows, |row| row.derived.error);
+    tx.execute(
+        UPSERT_RUNS,
+        &[
+            &ids,
+            &machines,
+            &started_at,
+            &ended_at,
+            &transferred,
+            &protected,
+            &durations,
+            &service_on,
+            &billing_on,
+            &attempts,
+            &kinds,
+            &states,
+            &sources,
+            &vendor_ids,
+            &errors,
+        ],
+    )
+    .await?;
+    Ok(())
+}
