@@ -104,3 +104,13 @@ begin
     end loop;
 end
 $$;
+
+-- An MSP is its own: its id stands where the others name theirs.
+create function mark_msp_dirty() returns trigger language plpgsql as $$
+begin
+    insert into dirty (msp_id, dataset, month) select id, 'msps', 'all' from new_rows;
+    return null;
+end
+$$;
+create trigger msps_inserted after insert on msps referencing new table as new_rows for each statement execute function mark_msp_dirty();
+create trigger msps_updated after update on msps referencing new table as new_rows for each statement execute function mark_msp_dirty();

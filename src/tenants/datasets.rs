@@ -2,8 +2,23 @@
 
 use granary_types::{Column, ColumnKind, Dataset, Source};
 
-/// Customers, contracts and changes of status of an MSP, written whole.
+/// The MSP itself, its customers, contracts and changes of status, written whole.
 pub const DATASETS: &[Dataset] = &[
+    Dataset {
+        name: "msps",
+        source: Source::Control,
+        month_column: None,
+        columns: &[
+            Column::new("id", ColumnKind::Uuid),
+            Column::new("code", ColumnKind::Text),
+            Column::new("name", ColumnKind::Text),
+            Column::new("time_zone", ColumnKind::Text),
+            Column::new("currency", ColumnKind::Text),
+            Column::new("partner_tier", ColumnKind::Text),
+            Column::new("counting_rule", ColumnKind::Text),
+        ],
+        sort: &[],
+    },
     Dataset {
         name: "customers",
         source: Source::Control,

@@ -1,0 +1,62 @@
+//! What one query, and all queries together, may use.
+
+use std::time::Duration;
+
+use granary_foundation::config::QueryConfig;
+
+/// The limits of a warehouse; whoever exceeds one is told its name.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Memory of all running queries together, shared fairly; what does not fit spills to disk.
+    pub memory_bytes: u64,
+    /// Temporary files of all running queries together.
+    pub spill_bytes: u64,
+    /// Wall time of one query.
+    pub time: Duration,
+    /// Rows that one query may return.
+    pub rows: usize,
+    /// Files that one query may open.
+    pub files: usize,
+    /// Memory that one session keeps answers in.
+    pub cache_bytes: usize,
+    /// Sessions that stay open, one per grant and version of the lake.
+    pub sessions: usize,
+    /// Threads that one query may keep busy.
+    pub threads: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            spill_bytes: 2 << 30,
+            time: Duration::from_secs(60),
+            rows: 1_000_000,
+            files: 20_000,
+            cache_bytes: 16 << 20,
+            sessions: 64,
+            threads: std::thread::available_parallelism().map_or(2, usize::from).min(16),
+        }
+    }
+}
+
+impl From<&QueryConfig> for Budget {
+    fn from(config: &QueryConfig) -> Self {
+        Self {
+            memory_bytes: config.memory_bytes as u64,
+            time: Duration::from_secs(config.timeout_seconds),
+            rows: config.max_rows,
+            files: config.max_files,
+            ..Self::default()
+        }
+    }
+}
+
+/// Writes a number of bytes in the largest binary unit that it fills.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..=0xF_FFFF => format!("{} KiB", count >> 10),
+        0x10_0000..=0x3FFF_FFFF => format!("{} MiB", count >> 20),
+        _ => format!("{} GiB", count >> 30),
+    }
+}

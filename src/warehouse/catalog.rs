@@ -1,0 +1,180 @@
+//! What a session sees: the datasets and models that its grant allows, and nothing else by name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::parquet_encryption::EncryptionFactory;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionContext;
+use granary_tenants::{Granted, ReadGrant};
+use granary_types::{Dataset, Source};
+
+use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
+use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
+
+/// The schema of raw datasets.
+pub(crate) const LAKE_SCHEMA: &str = "lake";
+/// The schema of models; the default one.
+pub(crate) const MODEL_SCHEMA: &str = "warehouse";
+
+/// What the dataset of a published model is called: this, and the model's name.
+pub(crate) const MART_PREFIX: &str = "mart_";
+
+/// The files of one snapshot by dataset, and the keys that open them.
+#[derive(Debug, Clone)]
+pub(crate) struct Contents {
+    pub(crate) files: HashMap<String, Vec<TableFile>>,
+    pub(crate) keys: Arc<dyn EncryptionFactory>,
+}
+
+/// Everything that a catalog is made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blueprint<'a> {
+    pub(crate) runtime: &'a Arc<RuntimeEnv>,
+    pub(crate) budget: &'a Budget,
+    pub(crate) datasets: &'a [Dataset],
+    pub(crate) models: &'a Models,
+    pub(crate) contents: &'a Contents,
+    /// The customers whose rows in shared files may pass; none for all of the MSP.
+    pub(crate) only: Option<&'a BTreeSet<String>>,
+}
+
+/// A catalog in the making: raw datasets are there, models are added one by one.
+pub(crate) struct Draft {
+    pub(crate) context: SessionContext,
+    lake: Arc<MemorySchemaProvider>,
+    models: Arc<MemorySchemaProvider>,
+}
+
+impl Draft {
+    fn empty(runtime: &Arc<RuntimeEnv>, budget: &Budget) -> Result<Self, DataFusionError> {
+        let context = runtime::context(runtime, budget);
+        let catalog = MemoryCatalogProvider::new();
+        let (lake, models) = (Arc::new(MemorySchemaProvider::new()), Arc::new(MemorySchemaProvider::new()));
+        catalog.register_schema(LAKE_SCHEMA, Arc::clone(&lake) as Arc<dyn SchemaProvider>)?;
+        catalog.register_schema(MODEL_SCHEMA, Arc::clone(&models) as Arc<dyn SchemaProvider>)?;
+        context.register_catalog(runtime::CATALOG, Arc::new(catalog));
+        Ok(Self { context, lake, models })
+    }
+
+    /// Starts a catalog that holds every raw dataset of the snapshot.
+    pub(crate) fn new(blueprint: &Blueprint<'_>) -> Result<Self, WarehouseError> {
+        let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
+        let draft = Self::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+        for dataset in blueprint.datasets {
+            let table = raw_table(blueprint, dataset).map_err(engine)?;
+            draft.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
+        }
+        Ok(draft)
+    }
+
+    /// Adds a model as a view and returns its columns.
+    pub(crate) async fn add_view(&self, model: &Model) -> Result<SchemaRef, WarehouseError> {
+        let broken = |error: DataFusionError| WarehouseError::Model { model: model.name.clone(), problem: error.strip_backtrace() };
+        let plan = self.context.state().create_logical_plan(&model.sql).await.map_err(broken)?;
+        let view = Arc::new(ViewTable::new(plan, Some(model.sql.clone())));
+        let schema = view.schema();
+        self.add(model, view).map_err(broken)?;
+        Ok(schema)
+    }
+
+    /// Adds a model, or puts what was computed in its view's place.
+    pub(crate) fn add(&self, model: &Model, table: Arc<dyn TableProvider>) -> Result<(), DataFusionError> {
+        self.models.deregister_table(&model.name)?;
+        self.models.register_table(model.name.clone(), table).map(drop)
+    }
+}
+
+/// Plans every model on an empty lake and returns its columns; fails on the first that does not plan.
+pub(crate) async fn plan_schemas(blueprint: &Blueprint<'_>) -> Result<HashMap<String, SchemaRef>, WarehouseError> {
+    let draft = Draft::new(blueprint)?;
+    let mut schemas = HashMap::new();
+    for model in blueprint.models.iter() {
+        schemas.insert(model.name.clone(), nullable(&draft.add_view(model).await?));
+    }
+    Ok(schemas)
+}
+
+/// Makes the context of a session: models that were built are read from the lake, the others are views.
+pub(crate) async fn session_context(
+    blueprint: &Blueprint<'_>,
+    schemas: &HashMap<String, SchemaRef>,
+    grant: &ReadGrant,
+) -> Result<SessionContext, WarehouseError> {
+    let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
+    let hidden = Draft::new(blueprint)?;
+    let shown = Draft::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+    // before the first build there is nothing to read, and every model is a view
+    let is_built = blueprint.contents.files.keys().any(|dataset| dataset.starts_with(MART_PREFIX));
+    for model in blueprint.models.iter() {
+        match schemas.get(&model.name) {
+            Some(schema) if is_built && model.description.materialised == Materialised::Table => {
+                let files = blueprint.contents.files.get(&model.dataset()).cloned().unwrap_or_default();
+                let table = shared_table(blueprint, Arc::clone(schema), files, "customer_id").map_err(engine)?;
+                hidden.add(model, table).map_err(engine)?;
+            }
+            _ => drop(hidden.add_view(model).await?),
+        }
+        if let (true, Some(table)) = (sees(grant, model), hidden.models.table(&model.name).await.map_err(engine)?) {
+            shown.add(model, table).map_err(engine)?;
+        }
+    }
+    for dataset in blueprint.datasets.iter().filter(|dataset| sees_raw(grant, blueprint.models, dataset)) {
+        if let Some(table) = hidden.lake.table(dataset.name).await.map_err(engine)? {
+            shown.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
+        }
+    }
+    Ok(shown.context)
+}
+
+/// Tells whether a grant has a model in its catalog.
+pub(crate) fn sees(grant: &ReadGrant, model: &Model) -> bool {
+    let has = |need: &Need| match need {
+        Need::BillingRead => grant.can_read_billing,
+        Need::AllCustomers => matches!(grant.customers, Granted::All),
+    };
+    model.description.roles.contains(&grant.role) && model.description.needs.iter().all(has)
+}
+
+/// A raw dataset is seen by whoever sees a model made of it; one that no model reads is not for customers.
+fn sees_raw(grant: &ReadGrant, models: &Models, dataset: &Dataset) -> bool {
+    let mut readers = models.iter().filter(|model| model.datasets().any(|name| name == dataset.name)).peekable();
+    if readers.peek().is_none() { !grant.role.is_customer() } else { readers.any(|model| sees(grant, model)) }
+}
+
+fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let files = blueprint.contents.files.get(dataset.name).cloned().unwrap_or_default();
+    let columns = granary_lake::arrow_schema(dataset);
+    match dataset.source {
+        Source::Tenant => {
+            let keys = Arc::clone(&blueprint.contents.keys);
+            Ok(Arc::new(LakeTable::new(columns, &TENANT_PARTITIONS, files, keys, runtime::store_url()?)))
+        }
+        Source::Control | Source::Published => {
+            let customer_column = if dataset.name == "customers" { "id" } else { "customer_id" };
+            shared_table(blueprint, columns, files, customer_column)
+        }
+    }
+}
+
+/// A table whose files hold rows of several customers.
+fn shared_table(
+    blueprint: &Blueprint<'_>,
+    columns: SchemaRef,
+    files: Vec<TableFile>,
+    customer_column: &'static str,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let keys = Arc::clone(&blueprint.contents.keys);
+    let table = LakeTable::new(columns, &MSP_PARTITIONS, files, keys, runtime::store_url()?);
+    Ok(Arc::new(table.only(customer_column, blueprint.only.cloned())))
+}
+
+/// A file of an older model may lack a column, so that none is required.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}

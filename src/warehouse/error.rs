@@ -1,0 +1,77 @@
+//! What can go wrong in the warehouse.
+
+use datafusion::error::DataFusionError;
+use granary_types::{Classify, ErrorKind};
+
+use crate::yaml::YamlError;
+
+/// A failure of the warehouse.
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    /// The statement is not a query that this session can answer; the text says where.
+    #[error("{0}")]
+    Query(String),
+    /// A query asked for more than a budget allows; the message names the budget and its size.
+    #[error("the query exceeds the warehouse's {budget} budget of {limit}")]
+    Budget { budget: &'static str, limit: String },
+    /// A model file is wrong.
+    #[error("model {model}: {problem}")]
+    Model { model: String, problem: String },
+    /// A description beside a model is not in the YAML subset.
+    #[error("description of {model}: {source}")]
+    Description { model: String, source: YamlError },
+    /// Rows do not have the shape that the caller asked for.
+    #[error("rows do not fit: {0}")]
+    Rows(#[from] serde_json::Error),
+    #[error(transparent)]
+    Lake(#[from] granary_lake::LakeError),
+    #[error("reading models: {0}")]
+    Files(#[from] std::io::Error),
+    #[error("reading the lake: {0}")]
+    Engine(DataFusionError),
+}
+
+impl Classify for WarehouseError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Query(_) => ErrorKind::Invalid,
+            Self::Budget { .. } => ErrorKind::TooLarge,
+            Self::Lake(error) => error.kind(),
+            Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
+            Self::Rows(_) | Self::Files(_) | Self::Engine(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Query(_) => "query_refused",
+            Self::Budget { .. } => "query_over_budget",
+            Self::Lake(error) => error.code(),
+            Self::Model { .. } | Self::Description { .. } => "model_invalid",
+            Self::Rows(_) => "rows_do_not_fit",
+            Self::Files(_) => "models_unreadable",
+            Self::Engine(_) => "lake_unreadable",
+        }
+    }
+}
+
+impl WarehouseError {
+    /// Says whose fault an engine error is: the query's, a budget's, or ours.
+    pub(crate) fn of_engine(error: DataFusionError, budget: &crate::Budget) -> Self {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(message) if message.contains("disk") => {
+                Self::Budget { budget: "spill", limit: crate::budget::bytes(budget.spill_bytes) }
+            }
+            DataFusionError::ResourcesExhausted(_) => Self::Budget { budget: "memory", limit: crate::budget::bytes(budget.memory_bytes) },
+            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) | DataFusionError::NotImplemented(_) => {
+                Self::Query(first_line(&error.strip_backtrace()))
+            }
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::Query(first_line(&error.strip_backtrace())),
+            _ => Self::Engine(error),
+        }
+    }
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,45 @@
+with periods as (
+    select * from stg_metering__periods
+),
+
+machine_months as (
+    select * from int_machine_days_summed
+),
+
+rated_lines as (
+    select * from stg_billing__rated_lines
+),
+
+known as (
+    select period, is_closed, false as has_lines, cast(null as date) as last_on from periods
+    union all
+    select period, false, false, max(last_seen_on) from machine_months group by period
+    union all
+    select distinct period, false, true, cast(null as date) from rated_lines
+),
+
+merged as (
+    select
+        period,
+        cast(period || '-01' as date) as period_start_on,
+        bool_or(is_closed) as is_closed,
+        bool_or(has_lines) as has_lines,
+        max(last_on) as last_on
+    from known
+    group by period
+),
+
+final as (
+    select
+        period,
+        period_start_on,
+        cast(period_start_on + interval '1 month' as date) as next_start_on,
+        is_closed,
+        has_lines,
+        row_number() over (order by period) as position,
+        case when is_closed then row_number() over (partition by is_closed order by period) end as closed_position,
+        max(last_on) over () as seen_through_on
+    from merged
+)
+
+select * from final
