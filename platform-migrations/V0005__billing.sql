@@ -14,8 +14,6 @@ create table prices (
 );
 create unique index prices_version on prices (
     coalesce(msp_id, '00000000-0000-0000-0000-000000000000'), coalesce(customer_id, '00000000-0000-0000-0000-000000000000'), item, currency, valid_from);
--- Every MSP may read the operator's list; its own rows it sees by the policy that all tables have.
-create policy prices_operator_list on prices for select using (msp_id is null);
 
 create table invoice_series (
     msp_id uuid not null references msps (id),

@@ -1,6 +1,6 @@
 //! What can go wrong in billing.
 
-use granary_types::{Classify, ErrorKind, MoneyError, Period};
+use granary_types::{Classify, ErrorKind, MoneyError, PaymentId, Period};
 use jiff::civil::Date;
 
 use crate::Item;
@@ -18,20 +18,42 @@ pub enum BillingError {
     IssueDay { period: Period, issued_on: Date },
     #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again")]
     StaleDraft(String, i64, i64),
-    #[error("{0} of {1} is finalised and cannot change: write a credit or debit note")]
-    Finalised(&'static str, Period),
+    #[error("{0} are finalised and cannot change: write a credit or debit note")]
+    Finalised(&'static str),
     #[error("{0} has no draft for {1}: draft the period again")]
     NotDrafted(String, Period),
     #[error("an amount of {0} is not a payment")]
     NotAPayment(i64),
     #[error("a payment in {paid} cannot settle an invoice in {invoiced}")]
     WrongCurrency { paid: String, invoiced: String },
+    #[error("{item} has another price from {on} already: versions are added, never changed")]
+    PriceStands { item: Item, on: Date },
+    #[error("payment {0} settles another invoice already")]
+    AlreadyApplied(PaymentId),
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error(transparent)]
     Money(#[from] MoneyError),
     #[error("the store holds something that is not a {0}: '{1}'")]
     Corrupt(&'static str, String),
+    #[error(transparent)]
+    Database(granary_db::DbError),
+    #[error(transparent)]
+    Tenants(#[from] granary_tenants::TenantsError),
+    #[error(transparent)]
+    Metering(#[from] granary_metering::MeteringError),
+}
+
+impl From<granary_db::DbError> for BillingError {
+    /// A refusal of a named trigger or constraint is what the name says.
+    fn from(error: granary_db::DbError) -> Self {
+        match error.constraint() {
+            Some("rated_lines_finalised") => Self::Finalised("the period's lines"),
+            Some("invoices_finalised") => Self::Finalised("invoices of the period"),
+            Some("statements_finalised") => Self::Finalised("statements of the period"),
+            _ => Self::Database(error),
+        }
+    }
 }
 
 impl Classify for BillingError {
@@ -40,9 +62,17 @@ impl Classify for BillingError {
             Self::NoPrice { .. } | Self::NotAFirst(_) | Self::IssueDay { .. } | Self::NotAPayment(_) | Self::WrongCurrency { .. } => {
                 ErrorKind::Invalid
             }
-            Self::TooEarly { .. } | Self::StaleDraft(..) | Self::Finalised(..) | Self::NotDrafted(..) => ErrorKind::Conflict,
+            Self::TooEarly { .. }
+            | Self::StaleDraft(..)
+            | Self::Finalised(_)
+            | Self::NotDrafted(..)
+            | Self::PriceStands { .. }
+            | Self::AlreadyApplied(_) => ErrorKind::Conflict,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Money(_) | Self::Corrupt(..) => ErrorKind::Internal,
+            Self::Database(error) => error.kind(),
+            Self::Tenants(error) => error.kind(),
+            Self::Metering(error) => error.kind(),
         }
     }
 
@@ -53,13 +83,18 @@ impl Classify for BillingError {
             Self::TooEarly { .. } => "period_not_over",
             Self::IssueDay { .. } => "issue_day_invalid",
             Self::StaleDraft(..) => "draft_stale",
-            Self::Finalised(..) => "document_finalised",
+            Self::Finalised(_) => "document_finalised",
             Self::NotDrafted(..) => "draft_missing",
             Self::NotAPayment(_) => "payment_amount_invalid",
             Self::WrongCurrency { .. } => "payment_currency_differs",
+            Self::PriceStands { .. } => "price_stands",
+            Self::AlreadyApplied(_) => "payment_applied",
             Self::NotFound(_) => "billing_not_found",
             Self::Money(_) => "amount_overflow",
             Self::Corrupt(..) => "billing_corrupt",
+            Self::Database(error) => error.code(),
+            Self::Tenants(error) => error.code(),
+            Self::Metering(error) => error.code(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The golden numbers, and the properties that hold for every document.
 
-use granary_types::{Currency, CustomerId, CustomerStatus, PartnerTier, Period, UnitPrice, line_amount};
+use granary_types::{CountingRule, Currency, CustomerId, CustomerStatus, PartnerTier, Period, UnitPrice, line_amount};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
@@ -42,7 +42,7 @@ fn input(prices: &PriceBook, machines: MachineCounts, terms: Terms) -> RatingInp
         customer: CustomerId::new(),
         coverage: coverage("2025-01-01", CustomerStatus::Active),
         machines,
-        counting_rule: "distinct in period",
+        counting_rule: CountingRule::DistinctInPeriod,
         stored_bytes_average: 0,
         is_estimated: false,
         terms,

@@ -10,18 +10,38 @@
 //!
 //! Not done here: counting machines (`metering`), checking invoices against runs (`reconciliation`), documents (`reports`).
 
+mod book;
+mod context;
 mod coverage;
+mod datasets;
+mod draft;
 mod error;
+mod finalise;
 #[cfg(test)]
 mod golden;
+mod invoice;
 mod item;
+mod payment;
 mod price;
 mod rate;
+mod run_rate;
+mod statement;
+mod store;
+mod usage;
 mod wholesale;
 
+pub use book::{get_price_book, seed_list_prices, set_price};
 pub use coverage::{Coverage, Standing};
+pub use datasets::DATASETS;
+pub use draft::{DraftFailure, DraftReport, draft_period};
 pub use error::BillingError;
+pub use finalise::{FinaliseReport, finalise_period};
+pub use granary_metering::MachineCounts;
+pub use invoice::{Invoice, InvoiceFilter, InvoiceState, InvoiceView, PaymentState, get_invoice, invoice_view, list_invoices, list_lines};
 pub use item::Item;
+pub use payment::{NewPayment, Payment, apply_payment, list_payments, record_payment};
 pub use price::{Price, PriceBook, PriceOwner};
-pub use rate::{MachineCounts, RatedLine, RatingInput, Terms, Totals, margin_percent, overage_gib, rate, totals};
+pub use rate::{RatedLine, RatingInput, Terms, Totals, margin_percent, overage_gib, rate, totals};
+pub use run_rate::{RunRate, compute_run_rates, list_run_rates};
+pub use statement::{PortfolioSubtotals, Statement, StatementView, TierSubtotal, get_statement, list_statements, portfolio_subtotals};
 pub use wholesale::{StatementLine, WholesaleCustomer, wholesale};

@@ -79,7 +79,7 @@ impl PriceBook {
 
 /// Returns the operator's list as it is seeded: machines 10 / 25 / 100, storage 0.10, and what the operator itself charges an
 /// MSP: platform fee 200, premium support 50, white label 100.
-pub fn default_list(currency: Currency, valid_from: Date) -> Vec<Price> {
+pub(crate) fn default_list(currency: Currency, valid_from: Date) -> Vec<Price> {
     let items = [
         (Item::MachineBackup, Decimal::from(10)),
         (Item::MachineEnterprise, Decimal::from(25)),

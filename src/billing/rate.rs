@@ -4,35 +4,12 @@
 //! minimum, then tax per document. Quantities are rounded once and before they are multiplied, a line once and half away from
 //! zero, so what is printed multiplies and adds up.
 
-use granary_types::{Currency, CustomerId, Money, MoneyError, Quantity, Tier, UnitPrice, line_amount};
+use granary_metering::MachineCounts;
+use granary_types::{CountingRule, Currency, CustomerId, Money, MoneyError, Quantity, Tier, UnitPrice, line_amount};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use crate::{BillingError, Coverage, Item, PriceBook};
-
-/// Machines per tier, as the MSP's counting rule counts them: whole, or 4 decimals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MachineCounts {
-    pub backup: Quantity,
-    pub enterprise: Quantity,
-    pub replication: Quantity,
-}
-
-impl MachineCounts {
-    /// Returns the machines of one tier.
-    pub fn of(&self, tier: Tier) -> Quantity {
-        match tier {
-            Tier::Backup => self.backup,
-            Tier::Enterprise => self.enterprise,
-            Tier::Replication => self.replication,
-        }
-    }
-
-    /// Returns the machines of all tiers.
-    pub fn total(&self) -> Quantity {
-        self.backup + self.enterprise + self.replication
-    }
-}
 
 /// What the contract says about money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +29,8 @@ pub struct RatingInput<'a> {
     pub customer: CustomerId,
     pub coverage: Coverage,
     pub machines: MachineCounts,
-    /// The rule that counted the machines, as it is printed.
-    pub counting_rule: &'static str,
+    /// The rule that counted the machines; it is printed.
+    pub counting_rule: CountingRule,
     /// The average over the period's days, in bytes.
     pub stored_bytes_average: i64,
     /// A control plane was silent, or a storage sample was carried too far.
@@ -122,8 +99,9 @@ fn usage_lines(input: &RatingInput<'_>) -> Result<Vec<RatedLine>, BillingError> 
     let mut lines = Vec::new();
     let notes = [(input.coverage.is_trial(), "trial"), (input.is_estimated, "estimated")];
     let notes: String = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| format!(", {note}")).collect();
+    let rule = input.counting_rule.as_str().replace('_', " ");
     for tier in Tier::ALL.iter().copied() {
-        let description = format!("{} ({}{notes})", Item::machine(tier).title(), input.counting_rule);
+        let description = format!("{} ({rule}{notes})", Item::machine(tier).title());
         push(input, &mut lines, Item::machine(tier), input.machines.of(tier), description)?;
     }
     let overage = overage_gib(input.stored_bytes_average, input.terms.storage_limit_gib);

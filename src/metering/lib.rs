@@ -40,4 +40,4 @@ pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
-pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, measure};
+pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};

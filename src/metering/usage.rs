@@ -185,6 +185,15 @@ pub async fn measure(tx: &TenantTx, period: Period) -> Result<PeriodUsage, Meter
     Ok(usage)
 }
 
+/// Counts the machines that completed a run or cycle on the days `first..=last`, each at its highest tier in force on such a
+/// day: after a trial only what ran since then is billed.
+///
+/// # Errors
+/// When Postgres refuses.
+pub async fn count_completed(tx: &TenantTx, first: Date, last: Date) -> Result<MachineCounts, MeteringError> {
+    store::usage::count_distinct(tx, first, last).await
+}
+
 fn round(value: Decimal, places: u32) -> Decimal {
     value.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero)
 }

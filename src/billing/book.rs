@@ -1,0 +1,52 @@
+//! Keeping the price book: versions are added, never changed.
+
+use granary_tenants::{MspTx, OperatorTx};
+use granary_types::Currency;
+use jiff::civil::Date;
+
+use crate::price::default_list;
+use crate::{BillingError, Price, PriceBook, PriceOwner, store};
+
+/// Seeds the operator's list in a currency; versions that are there already stay as they are.
+///
+/// # Errors
+/// When the day is not a first, or the store fails.
+pub async fn seed_list_prices(tx: &OperatorTx, currency: Currency, valid_from: Date) -> Result<(), BillingError> {
+    check_day(valid_from)?;
+    for price in default_list(currency, valid_from) {
+        store::prices::insert_price(tx, None, &price).await?;
+    }
+    Ok(())
+}
+
+/// Adds a version to the MSP's price book, or to a contract of one of its customers.
+///
+/// # Errors
+/// When the day is not a first, the price belongs to the operator's list, or another price stands for the same day already.
+pub async fn set_price(tx: &MspTx, price: &Price) -> Result<(), BillingError> {
+    check_day(price.valid_from)?;
+    if price.owner == PriceOwner::List {
+        return Err(BillingError::NotFound("price of the MSP"));
+    }
+    let msp = Some(tx.msp().id);
+    if store::prices::insert_price(tx, msp, price).await? {
+        return Ok(());
+    }
+    let standing = store::prices::find_price(tx, msp, price).await?;
+    if standing.is_some_and(|standing| standing.unit_price == price.unit_price) {
+        return Ok(());
+    }
+    Err(BillingError::PriceStands { item: price.item, on: price.valid_from })
+}
+
+/// Returns every version that the MSP can see.
+///
+/// # Errors
+/// When the store fails.
+pub async fn get_price_book(tx: &MspTx) -> Result<PriceBook, BillingError> {
+    Ok(PriceBook::new(store::prices::list_prices(tx, tx.msp().id).await?))
+}
+
+fn check_day(valid_from: Date) -> Result<(), BillingError> {
+    if valid_from.day() == 1 { Ok(()) } else { Err(BillingError::NotAFirst(valid_from)) }
+}

@@ -1,0 +1,240 @@
+//! Drafting a period: lines and an invoice per customer, a statement for the MSP. Doing it again changes nothing.
+
+use futures::{StreamExt, stream};
+use granary_foundation::SharedProgress;
+use granary_tenants::{Customer, Msp, MspScope, TenantScope, TenantTx, Tenants};
+use granary_types::{Currency, CustomerId, InvoiceId, Period, StatementId};
+use jiff::ToSpan;
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use crate::context::{ACTOR, Agreement, Context};
+use crate::usage::{Usage, measured};
+use crate::{
+    BillingError, Coverage, RatedLine, RatingInput, Statement, Totals, WholesaleCustomer, overage_gib, rate, store, totals, wholesale,
+};
+
+/// Late events are waited for before a period is drafted.
+const CUT_OFF_HOURS: i64 = 72;
+/// Customers that are measured at the same time.
+const AT_ONCE: usize = 3;
+
+/// A draft on its way into the store.
+#[derive(Debug)]
+pub(crate) struct InvoiceDraft {
+    pub(crate) invoice: InvoiceId,
+    pub(crate) customer: CustomerId,
+    pub(crate) period: Period,
+    pub(crate) currency: Currency,
+    pub(crate) tax_percent: Decimal,
+    pub(crate) totals: Totals,
+    pub(crate) payment_terms_days: i32,
+    pub(crate) is_estimated: bool,
+    pub(crate) lines: Vec<RatedLine>,
+}
+
+/// What drafting a period came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct DraftReport {
+    pub period: Period,
+    /// Customers with an invoice.
+    pub invoices: usize,
+    /// What the invoices add up to before tax, in the MSP's currency.
+    pub net_minor: i64,
+    /// What the operator charges.
+    pub statement_minor: i64,
+    /// The period is finalised; nothing was drafted.
+    pub is_final: bool,
+    /// Customers that could not be rated, and why; without them there is no statement.
+    pub failures: Vec<DraftFailure>,
+}
+
+/// A customer that could not be rated.
+#[derive(Debug, Clone, Serialize)]
+pub struct DraftFailure {
+    pub customer_code: String,
+    pub reason: String,
+}
+
+struct Rated {
+    draft: Option<InvoiceDraft>,
+    wholesale: WholesaleCustomer,
+    customer: CustomerId,
+}
+
+/// Drafts a period of an MSP: measures and rates each customer, writes lines, invoices and the statement. Killed anywhere and
+/// started again it ends with the same rows; a finalised period stays as it is.
+///
+/// # Errors
+/// When the period ended less than 72 hours ago, or the store fails. A customer that cannot be rated is in the report.
+pub async fn draft_period(tenants: &Tenants, msp: &Msp, period: Period, progress: &SharedProgress) -> Result<DraftReport, BillingError> {
+    let from = period.end_at(&msp.time_zone) + CUT_OFF_HOURS.hours();
+    if tenants.clock().now() < from {
+        return Err(BillingError::TooEarly { period, from });
+    }
+    if let Some(report) = finalised_report(tenants, msp, period).await? {
+        return Ok(report);
+    }
+    let context = Context::load(tenants, msp, period).await?;
+    progress.begin(&format!("rating {period}"), context.customers.len() as u64);
+    let context = &context;
+    let work = stream::iter(0..context.customers.len()).map(|index| async move {
+        let customer = &context.customers[index];
+        let rated = rate_customer(tenants, context, customer).await;
+        progress.advance(1);
+        (customer, rated)
+    });
+    let outcomes: Vec<_> = work.buffered(AT_ONCE).collect().await;
+    progress.end();
+    let (mut rated, mut failures) = (Vec::new(), Vec::new());
+    for (customer, outcome) in outcomes {
+        match outcome {
+            Ok(one) => rated.extend(one),
+            Err(error) => failures.push(DraftFailure { customer_code: customer.code.to_string(), reason: error.to_string() }),
+        }
+    }
+    store_drafts(tenants, context, &rated, failures).await
+}
+
+async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Result<Option<DraftReport>, BillingError> {
+    let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), ACTOR)).await?;
+    let statement = store::statements::find_statement(&tx, msp.id, period).await?;
+    let report = match statement.filter(|statement| statement.is_final) {
+        Some(statement) => {
+            let totals = store::invoices::list_item_totals(&tx, msp.id, period, msp.currency.code()).await?;
+            let filter = crate::InvoiceFilter { period: Some(period), customer: None };
+            Some(DraftReport {
+                period,
+                invoices: store::invoices::list_invoices(&tx, msp.id, &filter).await?.len(),
+                net_minor: totals.iter().map(|total| total.amount_minor).sum(),
+                statement_minor: statement.total_minor,
+                is_final: true,
+                failures: Vec::new(),
+            })
+        }
+        None => None,
+    };
+    tx.commit().await?;
+    Ok(report)
+}
+
+async fn rate_customer(tenants: &Tenants, context: &Context, customer: &Customer) -> Result<Option<Rated>, BillingError> {
+    let Some(agreement) = context.agreement(customer) else { return Ok(None) };
+    let coverage = agreement.standing.coverage(context.period);
+    if coverage.is_empty() && coverage.wholesale_from.is_none() {
+        return Ok(None);
+    }
+    let tx = tenants.begin_tenant(&TenantScope::for_job(context.msp.clone(), customer.clone(), ACTOR)).await?;
+    let usage = measured(&tx, context, &agreement, &coverage, coverage.billable_from).await?;
+    let cost = if coverage.wholesale_from == coverage.billable_from {
+        usage.clone()
+    } else {
+        measured(&tx, context, &agreement, &coverage, coverage.wholesale_from).await?
+    };
+    let lines = rate(&rating_input(context, customer, coverage, &agreement, &usage))?;
+    let draft = write_lines(&tx, customer, context.period, &agreement, usage.is_estimated, lines).await?;
+    tx.commit().await?;
+    let is_charged = coverage.wholesale_from.is_some();
+    let wholesale = WholesaleCustomer {
+        customer: customer.id,
+        code: customer.code.to_string(),
+        machines: if is_charged { cost.machines } else { crate::MachineCounts::default() },
+        overage_gib: if is_charged { overage_gib(cost.stored_bytes_average, agreement.terms.storage_limit_gib) } else { Decimal::ZERO },
+        share: coverage.wholesale_share(),
+        has_premium_support: agreement.terms.has_premium_support,
+        has_white_label: agreement.terms.has_white_label,
+        has_retail_line: draft.as_ref().is_some_and(|draft| draft.lines.iter().any(|line| line.amount_minor != 0)),
+    };
+    Ok(Some(Rated { draft, wholesale, customer: customer.id }))
+}
+
+pub(crate) fn rating_input<'a>(
+    context: &'a Context,
+    customer: &Customer,
+    coverage: Coverage,
+    agreement: &Agreement,
+    usage: &Usage,
+) -> RatingInput<'a> {
+    RatingInput {
+        customer: customer.id,
+        coverage,
+        machines: usage.machines,
+        counting_rule: context.msp.counting_rule,
+        stored_bytes_average: usage.stored_bytes_average,
+        is_estimated: usage.is_estimated,
+        terms: agreement.terms,
+        prices: &context.prices,
+    }
+}
+
+/// Writes the lines unless they are final; then the ones that stand make the draft.
+async fn write_lines(
+    tx: &TenantTx,
+    customer: &Customer,
+    period: Period,
+    agreement: &Agreement,
+    is_estimated: bool,
+    lines: Vec<RatedLine>,
+) -> Result<Option<InvoiceDraft>, BillingError> {
+    let standing = store::lines::list_lines(tx, period).await?;
+    let invoice = standing.invoice.unwrap_or_default();
+    let lines = if standing.is_final { standing.lines } else { lines };
+    if !standing.is_final {
+        store::lines::replace_lines(tx, period, invoice, &lines).await?;
+    }
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let terms = &agreement.terms;
+    Ok(Some(InvoiceDraft {
+        invoice,
+        customer: customer.id,
+        period,
+        currency: terms.currency,
+        tax_percent: terms.tax_percent,
+        totals: totals(&lines, terms.tax_percent, terms.currency)?,
+        payment_terms_days: agreement.payment_terms_days,
+        is_estimated,
+        lines,
+    }))
+}
+
+async fn store_drafts(
+    tenants: &Tenants,
+    context: &Context,
+    rated: &[Rated],
+    failures: Vec<DraftFailure>,
+) -> Result<DraftReport, BillingError> {
+    let (msp, period) = (&context.msp, context.period);
+    let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), ACTOR)).await?;
+    let mut report = DraftReport { period, invoices: 0, net_minor: 0, statement_minor: 0, is_final: false, failures };
+    let standing = crate::list_invoices(&tx, &crate::InvoiceFilter { period: Some(period), customer: None }).await?;
+    for one in rated {
+        let invoice = standing.iter().find(|invoice| invoice.customer_id == one.customer);
+        match (&one.draft, invoice) {
+            (Some(draft), _) => {
+                store::invoices::upsert_draft(&tx, msp.id, draft).await?;
+                report.invoices += 1;
+                report.net_minor += if draft.currency == msp.currency { draft.totals.net_minor } else { 0 };
+            }
+            (None, Some(invoice)) => store::invoices::delete_draft(&tx, one.customer, period, invoice.id).await?,
+            (None, None) => {}
+        }
+    }
+    if report.failures.is_empty() {
+        let customers: Vec<_> = rated.iter().map(|one| one.wholesale.clone()).collect();
+        let lines = wholesale(&customers, &context.prices, msp.partner_tier, msp.currency, period)?;
+        report.statement_minor = lines.iter().map(|line| line.amount_minor).sum();
+        let statement = Statement {
+            id: StatementId::new(),
+            period,
+            currency: msp.currency,
+            margin_percent: msp.partner_tier.margin_percent().into(),
+            total_minor: report.statement_minor,
+            is_final: false,
+        };
+        store::statements::replace_statement(&tx, msp.id, &statement, &lines).await?;
+    }
+    tx.commit().await?;
+    Ok(report)
+}
