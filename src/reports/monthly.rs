@@ -128,7 +128,10 @@ pub struct RunCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreLevel {
     pub target_minutes: i64,
-    pub count: u64,
+    pub completed: u64,
+    pub failed: u64,
+    /// Whether 95 of 100 kept the target and none failed; none when there was no restore.
+    pub is_met: Option<bool>,
     pub median_minutes: Option<i64>,
     pub p95_minutes: Option<i64>,
 }
@@ -137,8 +140,9 @@ pub struct RestoreLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupportLevel {
     pub target_minutes: i64,
-    pub tickets: u64,
     pub answered_in_time: u64,
+    /// Answered too late, or not at all and past the target.
+    pub missed: u64,
     pub median_minutes: Option<i64>,
 }
 
@@ -271,9 +275,9 @@ impl RunCounts {
 }
 
 impl SupportLevel {
-    /// Tickets answered in time ÷ tickets, in hundredths of a percent.
+    /// Tickets answered in time ÷ tickets whose time is up, in hundredths of a percent.
     pub fn percent(&self) -> Option<i64> {
-        share(self.answered_in_time, self.tickets)
+        share(self.answered_in_time, self.answered_in_time + self.missed)
     }
 }
 

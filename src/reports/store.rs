@@ -23,14 +23,15 @@ order by customer_id, period";
 
 const LEVELS: &str = "
 select
-    customer_id, machine_days_met, machine_days_total as machine_days_scheduled, restores_completed as restores, restore_median_minutes,
-    restore_p95_minutes, tickets_opened as tickets, tickets_answered_in_time as tickets_in_time, answer_median_minutes, heartbeats_received,
-    heartbeats_expected
+    customer_id, machine_days_met, machine_days_scheduled, restores_completed, restores_failed,
+    cast(ceil(restore_median_minutes) as bigint) as restore_median_minutes, cast(ceil(restore_p95_minutes) as bigint) as restore_p95_minutes,
+    is_restore_met, tickets_in_target, tickets_missed, cast(ceil(support_median_minutes) as bigint) as answer_median_minutes,
+    heartbeats_received, heartbeats_expected
 from service_levels
 where period = '{period}'";
 
 const NIGHTS: &str = "
-select customer_id, service_on, machine_days_met, machine_days_total as machine_days_scheduled
+select customer_id, service_on, machine_days_met, machine_days_scheduled
 from service_nights
 where service_on between date '{first_day}' and date '{last_day}'
 order by customer_id, service_on";
@@ -63,7 +64,7 @@ failed as (
 ),
 
 used as (
-    select customer_id, machine_id, billed_tier, first_on, last_on, runs_completed, runs_with_warning, runs_failed
+    select customer_id, machine_id, tier, first_on, last_on, runs_completed, runs_with_warning, runs_failed
     from machine_months
     where period = '{period}'
 )
@@ -71,7 +72,7 @@ used as (
 select
     machines.customer_id,
     machines.machine_name as name,
-    used.billed_tier as tier,
+    used.tier,
     used.first_on,
     used.last_on,
     coalesce(used.runs_completed, 0) as runs_completed,

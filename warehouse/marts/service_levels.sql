@@ -130,6 +130,7 @@ final as (
         restores.restores_failed = 0 and restores.restore_p95_minutes <= customer_periods.restore_target_minutes as is_restore_met,
         coalesce(support.tickets_opened, 0) as tickets_opened,
         coalesce(support.tickets_in_target, 0) as tickets_in_target,
+        coalesce(support.tickets_missed, 0) as tickets_missed,
         cast(support.tickets_in_target as double)
             / nullif(support.tickets_in_target + support.tickets_missed, 0) as support_share,
         support.support_median_minutes,

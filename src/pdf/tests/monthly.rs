@@ -123,8 +123,15 @@ fn service_levels() -> ServiceLevels {
             days: period().each_day().map(|day| (day, share(day.day()))).collect(),
         },
         runs: RunCounts { completed: 1_444, with_warning: 12, failed: 11 },
-        restore: RestoreLevel { target_minutes: 240, count: 2, median_minutes: Some(48), p95_minutes: Some(72) },
-        support: SupportLevel { target_minutes: 240, tickets: 4, answered_in_time: 3, median_minutes: Some(65) },
+        restore: RestoreLevel {
+            target_minutes: 240,
+            completed: 2,
+            failed: 0,
+            is_met: Some(true),
+            median_minutes: Some(48),
+            p95_minutes: Some(72),
+        },
+        support: SupportLevel { target_minutes: 240, answered_in_time: 3, missed: 1, median_minutes: Some(65) },
         uptime_percent: Some(9_993),
     }
 }
@@ -170,8 +177,8 @@ fn empty() -> MonthlyReport {
     report.service_levels = ServiceLevels {
         backup: BackupLevel { target_percent: 9_950, machine_days_met: 0, machine_days_scheduled: 0, days: Vec::new() },
         runs: RunCounts::default(),
-        restore: RestoreLevel { target_minutes: 240, count: 0, median_minutes: None, p95_minutes: None },
-        support: SupportLevel { target_minutes: 240, tickets: 0, answered_in_time: 0, median_minutes: None },
+        restore: RestoreLevel { target_minutes: 240, completed: 0, failed: 0, is_met: None, median_minutes: None, p95_minutes: None },
+        support: SupportLevel { target_minutes: 240, answered_in_time: 0, missed: 0, median_minutes: None },
         uptime_percent: None,
     };
     report.last_restore = None;

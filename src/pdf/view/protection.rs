@@ -179,33 +179,33 @@ fn levels(report: &MonthlyReport) -> Vec<Level> {
 
 fn restore_level(level: RestoreLevel) -> Level {
     let time = |minutes: Option<i64>| minutes.map_or_else(|| "–".to_owned(), |minutes| Unit::Minutes.format(minutes));
-    let (detail, result, tone) = match level.p95_minutes {
-        None => ("no restore was asked for".to_owned(), "none this month", Tone::Plain),
-        Some(p95) => {
-            let detail =
-                format!("{}, half of them within {}", words::counted(level.count, "restore", "restores"), time(level.median_minutes));
-            if p95 <= level.target_minutes { (detail, "met", Tone::Good) } else { (detail, "missed", Tone::Bad) }
-        }
+    let (result, tone) = match level.is_met {
+        None if level.failed == 0 => ("none this month", Tone::Plain),
+        Some(true) => ("met", Tone::Good),
+        _ => ("missed", Tone::Bad),
+    };
+    let restores = words::counted(level.completed, "restore", "restores");
+    let detail = match (level.completed, level.failed) {
+        (0, 0) => "no restore was asked for".to_owned(),
+        (0, failed) => words::counted(failed, "restore failed", "restores failed"),
+        (_, 0) => format!("{restores}, half of them within {}", time(level.median_minutes)),
+        (_, failed) => format!("{restores}, half of them within {}; {failed} failed", time(level.median_minutes)),
     };
     let (target, actual) = (Unit::Minutes.format(level.target_minutes), time(level.p95_minutes));
     Level { name: "Restore time, p95", detail, target, actual, result: result.to_owned(), tone }
 }
 
 fn support_level(level: SupportLevel) -> Level {
-    let late = level.tickets.saturating_sub(level.answered_in_time);
-    let (result, tone) = match (level.tickets, late) {
+    let due = level.answered_in_time + level.missed;
+    let (result, tone) = match (due, level.missed) {
         (0, _) => ("none this month".to_owned(), Tone::Plain),
         (_, 0) => ("all in time".to_owned(), Tone::Good),
-        (_, late) => (format!("{} late", words::counted(late, "answer", "answers")), Tone::Fair),
+        (_, missed) => (format!("{missed} late"), Tone::Fair),
     };
     let median = level.median_minutes.map_or_else(String::new, |median| format!(", half of them within {}", Unit::Minutes.format(median)));
     Level {
         name: "Support, first answer",
-        detail: if level.tickets == 0 {
-            "no ticket was opened".to_owned()
-        } else {
-            format!("{}{median}", words::counted(level.tickets, "ticket", "tickets"))
-        },
+        detail: if due == 0 { "no answer was due".to_owned() } else { format!("{}{median}", words::counted(due, "answer", "answers")) },
         target: Unit::Minutes.format(level.target_minutes),
         actual: level.percent().map_or_else(|| "–".to_owned(), |percent| format!("{} in time", Unit::Percent.format(percent))),
         result,

@@ -80,7 +80,7 @@ fn service_levels(contract: &Contract, period: Period, facts: &Facts) -> Service
     let level = facts.level.as_ref();
     let number = |value: fn(&LevelFact) -> u64| level.map_or(0, value);
     let now = facts.months.iter().find(|month| month.period == period);
-    let uptime = level.and_then(|level| share(level.heartbeats_received?, level.heartbeats_expected?));
+    let uptime = level.and_then(|level| share(level.heartbeats_received, level.heartbeats_expected));
     ServiceLevels {
         backup: BackupLevel {
             target_percent: hundredths(contract.backup_sla_percent),
@@ -91,14 +91,16 @@ fn service_levels(contract: &Contract, period: Period, facts: &Facts) -> Service
         runs: now.map_or_else(RunCounts::default, run_counts),
         restore: RestoreLevel {
             target_minutes: contract.restore_target_minutes.into(),
-            count: number(|level| level.restores),
+            completed: number(|level| level.restores_completed),
+            failed: number(|level| level.restores_failed),
+            is_met: level.and_then(|level| level.is_restore_met),
             median_minutes: level.and_then(|level| level.restore_median_minutes),
             p95_minutes: level.and_then(|level| level.restore_p95_minutes),
         },
         support: SupportLevel {
             target_minutes: contract.support_target_minutes.into(),
-            tickets: number(|level| level.tickets),
-            answered_in_time: number(|level| level.tickets_in_time),
+            answered_in_time: number(|level| level.tickets_in_target),
+            missed: number(|level| level.tickets_missed),
             median_minutes: level.and_then(|level| level.answer_median_minutes),
         },
         uptime_percent: uptime,

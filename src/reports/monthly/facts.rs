@@ -64,14 +64,17 @@ pub struct LevelFact {
     pub customer_id: CustomerId,
     pub machine_days_met: u64,
     pub machine_days_scheduled: u64,
-    pub restores: u64,
+    pub restores_completed: u64,
+    pub restores_failed: u64,
     pub restore_median_minutes: Option<i64>,
     pub restore_p95_minutes: Option<i64>,
-    pub tickets: u64,
-    pub tickets_in_time: u64,
+    /// None when there was no restore.
+    pub is_restore_met: Option<bool>,
+    pub tickets_in_target: u64,
+    pub tickets_missed: u64,
     pub answer_median_minutes: Option<i64>,
-    pub heartbeats_received: Option<u64>,
-    pub heartbeats_expected: Option<u64>,
+    pub heartbeats_received: u64,
+    pub heartbeats_expected: u64,
 }
 
 /// A night's part of the backup service level.
