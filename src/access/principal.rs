@@ -66,6 +66,11 @@ impl Principal {
         self.customers.includes(customer)
     }
 
+    /// Tells whether it sees every customer of the MSP, and so what belongs to no single one.
+    pub fn sees_all(&self) -> bool {
+        self.customers == Granted::All
+    }
+
     /// Tells whether it may do something.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(&permission)

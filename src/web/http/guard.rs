@@ -1,0 +1,162 @@
+//! The guard in front of every route: it recognises the visitor and checks the permission that the route's row names.
+//!
+//! Handlers take a [`Visitor`] and check nothing again, but whose thing it is: that is what scopes are for.
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use granary_access::{AccessError, Permission, Principal};
+use granary_foundation::Secret;
+use granary_tenants::Msp;
+use granary_types::ErrorKind;
+
+use super::{Problem, cookie};
+use crate::AppState;
+use crate::routes::Gate;
+
+/// Whoever was let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) principal: Principal,
+    /// None for the operator.
+    pub(crate) msp: Option<Msp>,
+    /// What forms send back; none for a program.
+    csrf_token: Option<Secret>,
+}
+
+impl Visitor {
+    /// Returns the MSP.
+    pub(crate) fn msp(&self) -> Result<&Msp, Problem> {
+        self.msp.as_ref().ok_or_else(|| Problem::from(AccessError::Denied(Permission::PortfolioRead)))
+    }
+
+    /// Tells whether it may do something.
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.principal.may(permission)
+    }
+
+    /// Returns what forms send back.
+    pub(crate) fn csrf_token(&self) -> &str {
+        self.csrf_token.as_ref().map_or("", Secret::reveal)
+    }
+
+    /// Refuses a form that did not come from one of our pages.
+    pub(crate) fn check_csrf(&self, sent: &str) -> Result<(), Problem> {
+        if self.csrf_token.as_ref().is_some_and(|token| token.reveal() == sent) {
+            Ok(())
+        } else {
+            Err(Problem::new(ErrorKind::Denied, "csrf_token_wrong", "the form is out of date; load the page again"))
+        }
+    }
+}
+
+/// Lets a request through its gate.
+pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut request: Request, next: Next) -> Response {
+    if !is_safe(request.method()) && !comes_from_here(request.headers()) {
+        return Problem::new(ErrorKind::Denied, "foreign_origin", "this form was sent by another site").into_response();
+    }
+    let permission = match gate {
+        Gate::Open => return next.run(request).await,
+        Gate::SignedIn => None,
+        Gate::Page(permission) | Gate::Api(permission) => Some(permission),
+    };
+    match recognise(&app, gate, permission, request.headers()).await {
+        Ok(visitor) => {
+            request.extensions_mut().insert(visitor);
+            next.run(request).await
+        }
+        Err(Refusal::Stranger) if !matches!(gate, Gate::Api(_)) => {
+            let target = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            Redirect::to(&login_for(target)).into_response()
+        }
+        Err(Refusal::Stranger) => Problem::from(AccessError::Unauthenticated).into_response(),
+        Err(Refusal::Problem(problem)) => problem.into_response(),
+    }
+}
+
+enum Refusal {
+    Stranger,
+    Problem(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+async fn recognise(app: &AppState, gate: Gate, permission: Option<Permission>, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+    let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default());
+    let (principal, csrf_token) = match (key, cookie::session_token(headers)) {
+        (Some(key), _) if matches!(gate, Gate::Api(_)) => (app.access.key(key.trim()).await?, None),
+        (_, None) => return Err(Refusal::Stranger),
+        (_, Some(token)) => {
+            let session = app.access.session(token).await?.ok_or(Refusal::Stranger)?;
+            (session.principal, Some(session.csrf_token))
+        }
+    };
+    if let Some(permission) = permission {
+        principal.require(permission)?;
+    }
+    let msp = match principal.msp() {
+        Some(id) => Some(app.tenants.get_msp(id).await?),
+        None => None,
+    };
+    Ok(Visitor { principal, msp, csrf_token })
+}
+
+/// Returns the address of the login that leads back to `target`.
+fn login_for(target: &str) -> String {
+    if target == "/" { "/login".to_owned() } else { format!("/login?{}", crate::link::query(&[("next", target)])) }
+}
+
+/// Returns an address of ours that a login may lead to: a path, never another site.
+pub(crate) fn safe_target(next: &str) -> &str {
+    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\') && !next.chars().any(char::is_control);
+    if is_ours { next } else { "/" }
+}
+
+const fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Browsers name the origin of a form; programs send none.
+fn comes_from_here(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    if let Some(site) = site {
+        return matches!(site, "same-origin" | "none");
+    }
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    match headers.get(ORIGIN).and_then(|value| value.to_str().ok()) {
+        None => true,
+        Some(origin) => origin.split_once("://").map(|(_, origin_host)| origin_host) == host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_never_leads_to_another_site() {
+        for foreign in ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb"] {
+            assert_eq!(safe_target(foreign), "/", "{foreign}");
+        }
+        assert_eq!(safe_target("/customers/ACME?period=2025-10"), "/customers/ACME?period=2025-10");
+    }
+
+    #[test]
+    fn a_form_of_another_site_is_known_by_its_origin() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        assert!(comes_from_here(&headers(&[("host", "a:1"), ("origin", "http://a:1")])));
+        assert!(comes_from_here(&headers(&[("host", "a:1")])));
+        assert!(!comes_from_here(&headers(&[("host", "a:1"), ("origin", "http://b")])));
+        assert!(!comes_from_here(&headers(&[("host", "a:1"), ("origin", "null")])));
+        assert!(!comes_from_here(&headers(&[("sec-fetch-site", "cross-site")])));
+        assert!(comes_from_here(&headers(&[("sec-fetch-site", "same-origin")])));
+    }
+}

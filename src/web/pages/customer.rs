@@ -1,0 +1,145 @@
+//! `GET /customers/{code}`: one customer, as its own people and its MSP see it. What only the MSP may see is asked apart.
+
+use axum::Extension;
+use axum::extract::{Path, Query, State};
+use axum::response::Html;
+use granary_access::Permission;
+use granary_reports::MonthlyReport;
+use granary_tenants::Customer;
+use granary_types::{Classify, CustomerCode, ErrorKind, Period};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::http::{Problem, Visitor};
+use crate::layout::{self, Place};
+use crate::pages::customers::status_chip;
+use crate::pages::invoices::{InvoiceRow, invoice_table};
+use crate::pages::overview::{PeriodQuery, chosen_period};
+use crate::pages::{customer_parts as parts, standing};
+use crate::queries::{Holes, customer_queries as sql};
+use crate::{AppState, format, link};
+
+/// Parses the code of an address; what is no code is nobody's.
+pub(crate) fn code_of(text: &str) -> Result<CustomerCode, Problem> {
+    text.parse().map_err(|_| Problem::not_found("such customer"))
+}
+
+#[derive(Debug, Deserialize)]
+struct StatusRow {
+    status: granary_types::CustomerStatus,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(app): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
+    Path(code): Path<String>,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Html<String>, Problem> {
+    let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
+    let customer = &scope.customer;
+    let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
+    let (periods, period) = chosen_period(&session, &query).await?;
+    let holes = Holes::of_customer(period, &customer.code);
+    let (invoices_sql, status_sql) = (holes.fill(sql::INVOICES), holes.fill(sql::STATUS));
+    let (report, invoices, status, standing) = futures::try_join!(
+        async { report_of(&app, customer, period).await },
+        async { if visitor.may(Permission::InvoiceRead) { Ok(session.rows::<InvoiceRow>(&invoices_sql).await?) } else { Ok(Vec::new()) } },
+        async { Ok(session.rows::<StatusRow>(&status_sql).await?) },
+        async {
+            if visitor.may(Permission::IntelligenceRead) { standing::Standing::load(&session, &holes).await.map(Some) } else { Ok(None) }
+        },
+    )?;
+    let status = status.first().map_or(customer.status, |row| row.status);
+    let crumbs: &[_] = if visitor.may(Permission::PortfolioRead) { &[("/customers", "Customers")] } else { &[] };
+    let note = html! {
+        (customer.code) " · " (status_chip(status)) " · service days in " (customer.time_zone.iana_name().unwrap_or("UTC"))
+    };
+    let actions = html! {
+        (layout::period_choice(&periods, period, &[]))
+        @if report.is_some() && visitor.may(Permission::ReportRead) { a.button href=(link::report(&customer.code, period)) { "Report (PDF)" } }
+    };
+    let body = html! {
+        (layout::head(crumbs, &customer.name, &note, &actions))
+        @if let Some(report) = &report {
+            (tiles(report, &customer.code, period, visitor.may(Permission::InvoiceRead)))
+            (grid(report, &customer.code, period))
+        } @else {
+            div.grid { (layout::empty("Not a customer in this month", "There was no contract yet; choose a later month.")) }
+        }
+        @if let Some(standing) = &standing { (standing.cards()) }
+        div.grid {
+            @if visitor.may(Permission::InvoiceRead) {
+                (layout::card("", "Invoices", &html! { "the latest first" }, &invoice_table(&invoices)))
+            }
+            @if let Some(report) = &report {
+                (layout::card("", "Machines", &html! { a href=(link::customer_rows("machines", period, &customer.code)) { "Open as rows" } }, &parts::machines(report)))
+            }
+        }
+    };
+    Ok(layout::page(&visitor, Place::Customers, &customer.name, &body))
+}
+
+/// The month as the customer is told about it; none before its first contract.
+async fn report_of(app: &AppState, customer: &Customer, period: Period) -> Result<Option<MonthlyReport>, Problem> {
+    match granary_reports::monthly::compose(&app.warehouse, &app.tenants, customer, period).await {
+        Ok(report) => Ok(Some(report)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoices: bool) -> Markup {
+    let Some(now) = report.usage.months.last() else { return html! {} };
+    let rows = |view| link::customer_rows(view, period, code);
+    let safe = report.protection.machines_safe();
+    html! {
+        div.tiles {
+            (layout::tile(
+                "Machines protected",
+                &rows("machines"),
+                &html! { (format::count(now.machines())) },
+                &html! { (now.machines_backup) " backup · " (now.machines_enterprise) " enterprise · " (now.machines_replication) " replication" },
+            ))
+            (layout::tile(
+                "With a good restore point",
+                &rows("machines"),
+                &html! { (safe) span.unit { "of " (report.protection.machines_protected) } },
+                &html! { "younger than " (report.protection.rpo_hours) " hours" },
+            ))
+            (layout::tile(
+                "Backup SLA",
+                &rows("service_levels"),
+                &html! { (report.service_levels.backup.percent().map_or_else(|| "–".to_owned(), format::percent_of_basis)) },
+                &parts::target(&report.service_levels.backup),
+            ))
+            @if sees_invoices {
+                (layout::tile(
+                    "Charges, net",
+                    &rows("charges"),
+                    &html! { (format::amount(report.charges.net.amount_minor, report.currency)) span.unit { (report.currency) } },
+                    &html! {
+                        @if let Some(before) = report.charges.previous_net {
+                            (layout::delta(format::growth(report.charges.net.amount_minor, before.amount_minor), "to the month before"))
+                        } @else { "the first month" }
+                    },
+                ))
+            }
+        }
+    }
+}
+
+fn grid(report: &MonthlyReport, code: &CustomerCode, period: Period) -> Markup {
+    let storage_rows = link::customer_rows("storage", period, code);
+    html! {
+        div.grid {
+            (layout::card("w-8", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))
+            (layout::card("w-4", "Storage", &html! { a href=(storage_rows) { "Open as rows" } }, &parts::storage(report)))
+            (layout::card("w-8", "Machines by month", &html! { "at the highest tier in force" }, &parts::machine_trend(report)))
+            (layout::card("w-4", "Service", &html! { (format::month(period)) }, &parts::service(report)))
+            @if !report.protection.at_risk.is_empty() {
+                (layout::card("", "Machines without a good restore point", &html! { "and why" }, &parts::at_risk(report)))
+            }
+        }
+    }
+}

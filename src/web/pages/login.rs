@@ -1,0 +1,94 @@
+//! Login and logout.
+
+use axum::Extension;
+use axum::extract::{Form, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::SET_COOKIE;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use granary_access::AccessError;
+use granary_foundation::Secret;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::AppState;
+use crate::http::guard::safe_target;
+use crate::http::{Problem, Visitor, cookie};
+use crate::layout;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LoginQuery {
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LoginIn {
+    email: String,
+    password: Secret,
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogoutIn {
+    csrf: String,
+}
+
+/// `GET /login`
+pub(crate) async fn show(Query(query): Query<LoginQuery>) -> Html<String> {
+    Html(form(&query.next, "", None).into_string())
+}
+
+/// `POST /login`
+pub(crate) async fn log_in(State(app): State<AppState>, Form(input): Form<LoginIn>) -> Result<Response, Problem> {
+    match app.access.log_in(&input.email, &input.password).await {
+        Ok((_, token)) => {
+            let cookie = cookie::keep(token.reveal(), app.is_https);
+            Ok(([(SET_COOKIE, cookie)], Redirect::to(safe_target(&input.next))).into_response())
+        }
+        Err(AccessError::WrongPassword) => {
+            let page = form(&input.next, &input.email, Some("The e-mail address or the password is wrong."));
+            Ok((StatusCode::UNAUTHORIZED, Html(page.into_string())).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /logout`
+pub(crate) async fn log_out(
+    State(app): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
+    headers: axum::http::HeaderMap,
+    Form(input): Form<LogoutIn>,
+) -> Result<Response, Problem> {
+    visitor.check_csrf(&input.csrf)?;
+    if let Some(token) = cookie::session_token(&headers) {
+        app.access.log_out(token).await?;
+    }
+    Ok(([(SET_COOKIE, cookie::drop(app.is_https))], Redirect::to("/login")).into_response())
+}
+
+fn form(next: &str, email: &str, wrong: Option<&str>) -> Markup {
+    let body = html! {
+        div.panel {
+            div { span.brand { (layout::mark()) span { "Granary" } } }
+            div { h1 { "Sign in" } p.soft { "Backup and disaster recovery, seen whole." } }
+            form method="post" action="/login" {
+                @if let Some(words) = wrong { p.alert role="alert" id="wrong" { (words) } }
+                div.field {
+                    label for="email" { "E-mail" }
+                    input id="email" name="email" type="email" autocomplete="username" required value=(email)
+                        autofocus[email.is_empty()] aria-describedby=[wrong.map(|_| "wrong")];
+                }
+                div.field {
+                    label for="password" { "Password" }
+                    input id="password" name="password" type="password" autocomplete="current-password" required
+                        autofocus[!email.is_empty()] aria-describedby=[wrong.map(|_| "wrong")];
+                }
+                input type="hidden" name="next" value=(safe_target(next));
+                button.primary type="submit" { "Sign in" }
+            }
+        }
+    };
+    layout::centred("Sign in · Granary", None, &body)
+}

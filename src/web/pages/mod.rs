@@ -1,0 +1,15 @@
+//! The pages, one file each.
+
+pub(crate) mod customer;
+pub(crate) mod customer_parts;
+pub(crate) mod customers;
+pub(crate) mod explore;
+pub(crate) mod invoices;
+pub(crate) mod login;
+pub(crate) mod overview;
+pub(crate) mod portfolio;
+pub(crate) mod probe;
+pub(crate) mod reconciliation;
+pub(crate) mod report;
+pub(crate) mod standing;
+pub(crate) mod start;

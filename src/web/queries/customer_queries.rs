@@ -1,0 +1,61 @@
+//! The queries of one customer's page and of the API.
+
+/// The documents of a customer.
+pub(crate) const INVOICES: &str = "
+    select
+        c.customer_code, c.customer_name, i.period, i.number, i.state, i.currency,
+        i.net_minor, i.tax_minor, i.total_minor, i.paid_minor, i.due_on
+    from stg_billing__invoices i
+    join stg_tenants__customers c on c.customer_id = i.customer_id
+    where c.customer_code = {customer}
+    order by i.period desc, i.number
+    limit 24";
+
+/// Where the customer stood at the month's end.
+pub(crate) const STATUS: &str = "
+    select status from customer_months where customer_code = {customer} and period = {period}";
+
+/// The currency of the customer's contract.
+pub(crate) const CURRENCY: &str = "
+    select currency from customer_months where customer_code = {customer} and period = {period}";
+
+/// The health of a month, factor by factor.
+pub(crate) const HEALTH: &str = "
+    select
+        score, state, previous_score, backup_points, payment_points, tickets_points, adoption_points, utilisation_points,
+        cap_points, explanation, overdue_minor, overdue_days
+    from health_scores
+    where customer_code = {customer} and period = {period}";
+
+/// The health of 18 months.
+pub(crate) const HEALTH_TREND: &str = "
+    select period, score from health_scores
+    where customer_code = {customer} and period between {since} and {period}
+    order by period";
+
+/// The churn risk of a month.
+pub(crate) const CHURN: &str = "
+    select
+        cast(round(probability * 10000) as bigint) as risk_percent, risk, reasons, model, state, departures,
+        challenger_model, challenger_auc, challenger_auc_low, challenger_auc_high
+    from churn_scores
+    where customer_code = {customer} and period = {period}";
+
+/// The revenue of 18 months.
+pub(crate) const REVENUE: &str = "
+    select period, mrr_minor, usage_revenue_minor from customer_months
+    where customer_code = {customer} and period between {since} and {period}
+    order by period";
+
+/// The customers that a program sees.
+pub(crate) const API_CUSTOMERS: &str = "
+    select customer_code, customer_name, status from stg_tenants__customers order by customer_code";
+
+/// The usage of a customer in a month.
+pub(crate) const API_USAGE: &str = "
+    select
+        m.customer_code, m.period, m.status, m.machines_backup, m.machines_enterprise, m.machines_replication,
+        m.runs_completed, m.runs_with_warning, m.runs_failed, m.stored_bytes_average, m.transferred_bytes,
+        m.api_calls, m.tickets_opened, m.is_closed
+    from customer_months m
+    where m.customer_code = {customer} and m.period = {period}";

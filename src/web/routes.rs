@@ -1,0 +1,154 @@
+//! The one table of pages and API routes: it builds the router, and the isolation matrix is made of its rows.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{MethodRouter, get, post};
+use granary_access::Permission;
+
+use crate::http::{guard, headers, problem};
+use crate::{AppState, api, assets, pages};
+
+/// How a route is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Everybody.
+    Open,
+    /// Everybody with a session.
+    SignedIn,
+    /// A session with this permission; strangers are led to the login.
+    Page(Permission),
+    /// A session or an API key with this permission; strangers get 401.
+    Api(Permission),
+}
+
+/// Example requests, for the tests that try every route as everybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Fixture {
+    /// A request that somebody of the MSP NORTH, or of its customer ACME, may make.
+    pub own: &'static str,
+    /// The same for the customer GLOBEX of NORTH, whom neither ACME nor the MSP SOUTH may see; none where nothing is named.
+    pub foreign: Option<&'static str>,
+    /// What is sent.
+    pub body: &'static str,
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub gate: Gate,
+    pub fixture: Fixture,
+    handler: fn() -> MethodRouter<AppState>,
+}
+
+/// Requests other than deliveries of usage events are small.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+
+/// A row of something that is read.
+const fn read(
+    path: &'static str,
+    gate: Gate,
+    own: &'static str,
+    foreign: Option<&'static str>,
+    handler: fn() -> MethodRouter<AppState>,
+) -> Route {
+    Route { method: Method::Get, path, gate, fixture: Fixture { own, foreign, body: "" }, handler }
+}
+
+/// A row of something that is done.
+const fn act(path: &'static str, gate: Gate, body: &'static str, handler: fn() -> MethodRouter<AppState>) -> Route {
+    Route { method: Method::Post, path, gate, fixture: Fixture { own: path, foreign: None, body }, handler }
+}
+
+/// Every page and every API route.
+pub const ROUTES: &[Route] = &[
+    read("/healthz", Gate::Open, "/healthz", None, || get(pages::probe::alive)),
+    read("/readyz", Gate::Open, "/readyz", None, || get(pages::probe::ready)),
+    read("/assets/{version}/{name}", Gate::Open, "/assets/0/granary.css", None, || get(assets::file)),
+    read("/login", Gate::Open, "/login", None, || get(pages::login::show)),
+    act("/login", Gate::Open, "email=nobody%40north.example&password=not+the+password", || post(pages::login::log_in)),
+    act("/logout", Gate::SignedIn, "csrf=wrong", || post(pages::login::log_out)),
+    read("/", Gate::SignedIn, "/", None, || get(pages::start::show)),
+    read("/customers", Gate::Page(Permission::PortfolioRead), "/customers", None, || get(pages::customers::list)),
+    read("/customers/{code}", Gate::Page(Permission::UsageRead), "/customers/ACME", Some("/customers/GLOBEX"), || {
+        get(pages::customer::show)
+    }),
+    read("/invoices", Gate::Page(Permission::InvoiceRead), "/invoices", None, || get(pages::invoices::list)),
+    read("/reconciliation", Gate::Page(Permission::ReconciliationRead), "/reconciliation", None, || get(pages::reconciliation::show)),
+    read(
+        "/explore",
+        Gate::Page(Permission::UsageRead),
+        "/explore?view=machines&period=2025-10&customer=ACME",
+        Some("/explore?view=machines&period=2025-10&customer=GLOBEX"),
+        || get(pages::explore::show),
+    ),
+    read(
+        "/explore.csv",
+        Gate::Page(Permission::UsageRead),
+        "/explore.csv?view=machines&period=2025-10&customer=ACME",
+        Some("/explore.csv?view=machines&period=2025-10&customer=GLOBEX"),
+        || get(pages::explore::csv),
+    ),
+    read(
+        "/reports/{code}/{file}",
+        Gate::Api(Permission::ReportRead),
+        "/reports/ACME/2025-10.pdf",
+        Some("/reports/GLOBEX/2025-10.pdf"),
+        || get(pages::report::download),
+    ),
+    act("/api/v1/usage/events", Gate::Api(Permission::UsageWrite), "[]", || post(api::events::receive)),
+    read("/api/v1/msp/customers", Gate::Api(Permission::UsageRead), "/api/v1/msp/customers", None, || get(api::customers::list)),
+    read(
+        "/api/v1/msp/customers/{code}/usage",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/usage?period=2025-10",
+        Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
+        || get(api::customers::usage),
+    ),
+];
+
+/// Builds the router from the table.
+pub fn router(app: AppState) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let limit = if matches!(route.gate, Gate::Api(Permission::UsageWrite)) { app.max_body_bytes } else { SMALL_BODY_BYTES };
+        let guarded = (route.handler)()
+            .layer(DefaultBodyLimit::max(limit))
+            .layer(middleware::from_fn_with_state((app.clone(), route.gate), guard::check));
+        router = router.route(route.path, guarded);
+    }
+    let is_https = app.is_https;
+    router
+        .fallback(|| async { crate::http::Problem::not_found("page at this address") })
+        .with_state(app)
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn(move |request, next| headers::dress(is_https, request, next)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_that_names_a_customer_has_a_foreign_example() {
+        for route in ROUTES {
+            let names_one = route.path.contains("{code}") || route.fixture.own.contains("customer=");
+            assert_eq!(names_one, route.fixture.foreign.is_some(), "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_on_the_list_of_open_things() {
+        let open: Vec<_> = ROUTES.iter().filter(|route| route.gate == Gate::Open).map(|route| route.path).collect();
+        assert_eq!(open, ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", "/login"]);
+    }
+}

@@ -1,0 +1,84 @@
+//! The page that is shown while the house is being set up: what is done, what is going on, what is still to come.
+
+use axum::response::{Html, IntoResponse, Response};
+use maud::html;
+
+use crate::layout;
+
+/// A step of the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it does, as a line of a list.
+    pub name: String,
+    pub state: StepState,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    Waiting,
+    /// `total` is zero when nobody knows how much there is.
+    Running {
+        done: u64,
+        total: u64,
+    },
+    Done,
+    Failed,
+}
+
+/// Returns the page; it reloads itself every second, without a script.
+pub fn page(steps: &[Step]) -> Html<String> {
+    let done = steps.iter().filter(|step| step.state == StepState::Done).count();
+    let body = html! {
+        div.panel.wide {
+            div { a.brand href="/" { (layout::mark()) span { "Granary" } } }
+            div { h1 { "Getting ready" } p.soft { (done) " of " (steps.len()) " steps are done. This page reloads by itself." } }
+            ol.steps aria-label="Steps" { @for step in steps { (line(step)) } }
+        }
+    };
+    Html(layout::centred("Getting ready · Granary", Some(1), &body).into_string())
+}
+
+/// Answers a stylesheet, script or icon of the starting page, or the page itself with status 503.
+pub async fn answer(path: &str, steps: &[Step]) -> Response {
+    if let Some((version, name)) = path.strip_prefix("/assets/").and_then(|rest| rest.split_once('/')) {
+        let file = crate::assets::file(axum::extract::Path((version.to_owned(), name.to_owned()))).await;
+        return file.into_response();
+    }
+    (axum::http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1"), ("cache-control", "no-store")], page(steps)).into_response()
+}
+
+fn line(step: &Step) -> maud::Markup {
+    let (class, sign, words) = match step.state {
+        StepState::Waiting => ("waiting", "○", String::new()),
+        StepState::Running { done, total: 0 } => ("", "◐", if done == 0 { String::new() } else { done.to_string() }),
+        StepState::Running { done, total } => ("", "◐", format!("{done} of {total}")),
+        StepState::Done => ("done", "✓", "done".to_owned()),
+        StepState::Failed => ("failed", "✕", "failed".to_owned()),
+    };
+    html! {
+        li class=(class) {
+            span aria-hidden="true" { (sign) }
+            span { (step.name) }
+            small { (words) }
+            @if let StepState::Running { done, total } = step.state {
+                @if total > 0 { progress aria-label=(step.name) max=(total) value=(done.min(total)) {} }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_how_far_it_is_and_reloads() {
+        let step = |name: &str, state| Step { name: name.to_owned(), state };
+        let steps = [step("Start Postgres", StepState::Done), step("Ingest <events>", StepState::Running { done: 3, total: 10 })];
+        let Html(text) = page(&steps);
+        assert!(text.contains("http-equiv=\"refresh\""));
+        assert!(text.contains("1 of 2 steps") && text.contains("Ingest &lt;events&gt;") && text.contains("3 of 10"));
+        assert!(!text.contains(" style=") && !text.contains("<style"));
+    }
+}
