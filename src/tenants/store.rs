@@ -42,8 +42,17 @@ pub(crate) fn zone_name(zone: &TimeZone) -> Result<&str, TenantsError> {
     zone.iana_name().ok_or_else(|| TenantsError::UnknownTimeZone("a zone without a name".to_owned()))
 }
 
-/// Every statement on the control schema, for the test that prepares them.
 #[cfg(test)]
-pub(crate) fn statements() -> Vec<&'static str> {
-    [contracts::STATEMENTS, customers::STATEMENTS, msps::STATEMENTS].concat()
+mod tests {
+    use granary_test_support::TestDatabase;
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        let test = TestDatabase::new().await;
+        let superuser = test.superuser().await;
+        superuser.batch_execute("set search_path = control").await.unwrap();
+        for statement in [super::contracts::STATEMENTS, super::customers::STATEMENTS, super::msps::STATEMENTS].concat() {
+            superuser.prepare(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
 }
