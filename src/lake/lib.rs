@@ -16,6 +16,8 @@ mod copy;
 mod encode;
 mod error;
 mod export;
+#[cfg(test)]
+mod export_tests;
 mod file;
 mod lake;
 mod manifest;
