@@ -5,7 +5,7 @@ use granary_types::Currency;
 use jiff::civil::Date;
 
 use crate::price::default_list;
-use crate::{BillingError, Price, PriceBook, PriceOwner, store};
+use crate::{BillingError, Item, Price, PriceBook, PriceOwner, store};
 
 /// Seeds the operator's list in a currency; versions that are there already stay as they are.
 ///
@@ -15,6 +15,21 @@ pub async fn seed_list_prices(tx: &OperatorTx, currency: Currency, valid_from: D
     check_day(valid_from)?;
     for price in default_list(currency, valid_from) {
         store::prices::insert_price(tx, None, &price).await?;
+    }
+    Ok(())
+}
+
+/// Seeds an MSP's own prices for what has no retail default: premium support 75 and white label 150, half again what the
+/// operator charges; versions that are there already stay as they are.
+///
+/// # Errors
+/// When the day is not a first, or the store fails.
+pub async fn seed_price_book(tx: &MspTx, valid_from: Date) -> Result<(), BillingError> {
+    check_day(valid_from)?;
+    let currency = tx.msp().currency;
+    for (item, unit_price) in [(Item::PremiumSupport, 75), (Item::WhiteLabel, 150)] {
+        let price = Price { owner: PriceOwner::Msp, item, unit_price: unit_price.into(), currency, valid_from };
+        store::prices::insert_price(tx, Some(tx.msp().id), &price).await?;
     }
     Ok(())
 }

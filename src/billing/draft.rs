@@ -67,7 +67,7 @@ struct Rated {
 ///
 /// # Errors
 /// When the period ended less than 72 hours ago, or the store fails. A customer that cannot be rated is in the report.
-pub async fn draft_period(tenants: &Tenants, msp: &Msp, period: Period, progress: &SharedProgress) -> Result<DraftReport, BillingError> {
+pub async fn draft_period(tenants: &Tenants, msp: &Msp, period: Period, progress: SharedProgress) -> Result<DraftReport, BillingError> {
     let from = period.end_at(&msp.time_zone) + CUT_OFF_HOURS.hours();
     if tenants.clock().now() < from {
         return Err(BillingError::TooEarly { period, from });
@@ -77,7 +77,7 @@ pub async fn draft_period(tenants: &Tenants, msp: &Msp, period: Period, progress
     }
     let context = Context::load(tenants, msp, period).await?;
     progress.begin(&format!("rating {period}"), context.customers.len() as u64);
-    let context = &context;
+    let (context, progress) = (&context, &progress);
     let work = stream::iter(0..context.customers.len()).map(|index| async move {
         let customer = &context.customers[index];
         let rated = rate_customer(tenants, context, customer).await;

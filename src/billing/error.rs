@@ -14,7 +14,7 @@ pub enum BillingError {
     NotAFirst(Date),
     #[error("period {period} cannot be billed before {from}, 72 hours after its end")]
     TooEarly { period: Period, from: jiff::Timestamp },
-    #[error("an invoice for {period} cannot be issued on {issued_on}: it lies within the period or in the future")]
+    #[error("an invoice for {period} cannot be issued on {issued_on}, before the period is over")]
     IssueDay { period: Period, issued_on: Date },
     #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again")]
     StaleDraft(String, i64, i64),

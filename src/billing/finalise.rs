@@ -1,6 +1,5 @@
 //! Finalising a period: lines freeze, invoices get their numbers, the statement becomes final.
 
-use granary_foundation::SharedProgress;
 use granary_tenants::{Msp, MspScope, MspTx, TenantScope, Tenants};
 use granary_types::{InvoiceId, Period, day_of};
 use jiff::ToSpan;
@@ -20,20 +19,14 @@ pub struct FinaliseReport {
     pub already_final: usize,
 }
 
-/// Finalises every draft of a period on a day of issue: freezes the lines of each customer, then numbers all invoices and
+/// Finalises every draft of a period, issued today in the MSP's zone: freezes the lines of each customer, then numbers all invoices and
 /// closes the statement in one transaction, so that numbers have no gap. Started again it goes on where it stopped.
 ///
 /// # Errors
-/// When the day of issue lies within the period or in the future, the period has no statement, or a draft does not agree with
-/// its lines: then draft the period again.
-pub async fn finalise_period(
-    tenants: &Tenants,
-    msp: &Msp,
-    period: Period,
-    issued_on: Date,
-    progress: &SharedProgress,
-) -> Result<FinaliseReport, BillingError> {
-    if issued_on <= period.last_day() || issued_on > day_of(tenants.clock().now(), &msp.time_zone) {
+/// When the period is not over, has no statement, or a draft does not agree with its lines: then draft the period again.
+pub async fn finalise_period(tenants: &Tenants, msp: &Msp, period: Period) -> Result<FinaliseReport, BillingError> {
+    let issued_on = day_of(tenants.clock().now(), &msp.time_zone);
+    if issued_on <= period.last_day() {
         return Err(BillingError::IssueDay { period, issued_on });
     }
     let scope = MspScope::for_job(msp.clone(), ACTOR);
@@ -41,14 +34,11 @@ pub async fn finalise_period(
     let invoices = list_invoices(&tx, &InvoiceFilter { period: Some(period), customer: None }).await?;
     tx.commit().await?;
     let (already_final, drafts): (Vec<_>, Vec<_>) = invoices.into_iter().partition(|invoice| invoice.state == InvoiceState::Finalised);
-    progress.begin(&format!("finalising {period}"), drafts.len() as u64);
     let customers = tenants.list_customers(msp.id).await?;
     for draft in &drafts {
         let customer = customers.iter().find(|customer| customer.id == draft.customer_id).ok_or(BillingError::NotFound("customer"))?;
         freeze_lines(tenants, &TenantScope::for_job(msp.clone(), customer.clone(), ACTOR), draft).await?;
-        progress.advance(1);
     }
-    progress.end();
     let tx = tenants.begin_msp(&scope).await?;
     let numbered = number(&tx, &drafts, issued_on).await?;
     let statement = store::statements::find_statement(&tx, msp.id, period).await?;

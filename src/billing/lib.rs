@@ -30,7 +30,7 @@ mod store;
 mod usage;
 mod wholesale;
 
-pub use book::{get_price_book, seed_list_prices, set_price};
+pub use book::{get_price_book, seed_list_prices, seed_price_book, set_price};
 pub use coverage::{Coverage, Standing};
 pub use datasets::DATASETS;
 pub use draft::{DraftFailure, DraftReport, draft_period};

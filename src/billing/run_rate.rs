@@ -21,13 +21,17 @@ pub struct RunRate {
     pub computed_at: Timestamp,
 }
 
-/// Computes the run rate of every customer of an MSP and keeps those that changed. Nothing is drafted.
+/// Computes the run rate of every customer of an MSP in the open period and keeps those that changed. Nothing is drafted.
 ///
 /// # Errors
 /// When a customer cannot be rated, or the store fails.
-pub async fn compute_run_rates(tenants: &Tenants, msp: &Msp, progress: &SharedProgress) -> Result<Vec<RunRate>, BillingError> {
+pub async fn compute_run_rates(
+    tenants: &Tenants,
+    msp: &Msp,
+    period: Period,
+    progress: SharedProgress,
+) -> Result<Vec<RunRate>, BillingError> {
     let computed_at = tenants.clock().now();
-    let period = Period::containing(computed_at, &msp.time_zone);
     let context = Context::load(tenants, msp, period).await?;
     progress.begin("run rates", context.customers.len() as u64);
     let mut rates = Vec::new();
