@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use granary_types::Period;
 
 use crate::metrics::{mean, median};
-use crate::observation::CustomerHistory;
+use crate::observation::{CustomerHistory, MonthSeen};
 
 /// The factors, in the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -243,23 +243,143 @@ fn share_of((good, all): (u64, u64)) -> Option<f64> {
     (all > 0).then(|| good as f64 / all as f64)
 }
 
-/// Returns the values of the five factors at a month, from that month and those before it.
+/// Returns the values of the five factors at a month, from that month and those before it: backups and utilisation of the
+/// month, tickets against their baseline, payment and adoption as means of three months.
 pub fn values_at(history: &CustomerHistory, index: usize, allowance: &Allowance) -> Values {
     let month = &history.months[index];
     let recent = &history.months[index.saturating_sub(2)..=index];
-    let late: Vec<f64> = recent.iter().filter_map(|month| month.days_late).collect();
+    let average = |of: &dyn Fn(&MonthSeen) -> Option<f64>| {
+        let known: Vec<f64> = recent.iter().filter_map(of).collect();
+        (!known.is_empty()).then(|| mean(known.into_iter()))
+    };
     let backup = month.runs.and_then(share_of).map(|share| (share + allowance.at(month.period)).min(1.0));
-    let adoption = month.features.filter(|(_, offered)| *offered > 0).map(|(used, offered)| f64::from(used) / f64::from(offered));
+    let adoption = average(&|month| month.features.and_then(|(used, offered)| share_of((used.into(), offered.into()))));
     let agreed = month.machines_agreed.filter(|agreed| *agreed > 0);
     let utilisation = month.machines.zip(agreed).map(|(machines, agreed)| f64::from(machines) / f64::from(agreed));
-    [backup, (!late.is_empty()).then(|| mean(late.into_iter())), tickets_ratio(history, index), adoption, utilisation]
+    [backup, average(&|month| month.days_late), tickets_ratio(history, index), adoption, utilisation]
 }
 
 /// Tickets a month over the last three months, against the up to twelve months before them; at least three of those are
 /// needed. Half a ticket stands on both sides, so that a customer that never writes does not triple with its first line.
 fn tickets_ratio(history: &CustomerHistory, index: usize) -> Option<f64> {
     let from = index.saturating_sub(2);
-    let tickets = |months: &[crate::MonthSeen]| -> Vec<f64> { months.iter().filter_map(|month| month.tickets).map(f64::from).collect() };
+    let tickets = |months: &[MonthSeen]| -> Vec<f64> { months.iter().filter_map(|month| month.tickets).map(f64::from).collect() };
     let (recent, usual) = (tickets(&history.months[from..=index]), tickets(&history.months[from.saturating_sub(12)..from]));
     (!recent.is_empty() && usual.len() >= 3).then(|| (mean(recent.into_iter()) + 0.5) / (mean(usual.into_iter()) + 0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const BEST: Values = [Some(0.99), Some(0.0), Some(1.0), Some(0.8), Some(0.9)];
+
+    #[test]
+    fn points_lie_linear_between_the_bounds_and_add_up() {
+        assert_eq!(score(&BEST).score, Some(100));
+        // half way on every factor: 12.5 + 10 + 7.5 + 10 + 10
+        let half = score(&[Some(0.915), Some(15.0), Some(2.0), Some(0.45), Some(0.625)]);
+        assert_eq!(half.score, Some(50));
+        assert_eq!(half.points.iter().flatten().sum::<u32>(), 50);
+        assert_eq!(half.state, HealthState::AtRisk);
+    }
+
+    #[test]
+    fn a_missing_factor_drops_out_and_the_rest_are_weighted_anew() {
+        let without_tickets = score(&[Some(0.98), Some(0.0), None, Some(0.45), Some(0.85)]);
+        // (25 + 20 + 10 + 20) of 85
+        assert_eq!(without_tickets.score, Some(88));
+        assert_eq!(without_tickets.points[2], None);
+        assert_eq!(without_tickets.points.iter().flatten().sum::<u32>(), 88);
+        assert_eq!(without_tickets.coverage_percent, 85);
+    }
+
+    #[test]
+    fn under_sixty_per_cent_of_the_weight_nothing_is_known() {
+        let little = score(&[Some(0.99), None, Some(1.0), None, None]);
+        assert_eq!((little.score, little.state, little.coverage_percent), (None, HealthState::Unknown, 40));
+        assert_eq!(score(&[Some(0.99), None, Some(1.0), Some(0.7), None]).score, Some(100), "exactly sixty is enough");
+    }
+
+    #[test]
+    fn a_factor_at_zero_caps_the_total_in_a_line_of_its_own() {
+        let late = score(&[Some(0.99), Some(45.0), Some(1.0), Some(0.8), Some(0.9)]);
+        assert_eq!((late.score, late.cap_points), (Some(49), -31));
+        assert_eq!(late.points.iter().flatten().sum::<u32>() as i32 + late.cap_points, 49);
+    }
+
+    #[test]
+    fn points_add_up_whatever_the_values() {
+        for seed in 0..2_000_u64 {
+            let value = |index: u64, low: f64, high: f64| {
+                let lot = (seed * 7_919 + index * 104_729) % 1_009;
+                (lot % 11 != 0).then(|| low + (high - low) * lot as f64 / 1_009.0)
+            };
+            let scored = score(&[value(1, 0.8, 1.0), value(2, 0.0, 35.0), value(3, 0.5, 3.5), value(4, 0.0, 1.0), value(5, 0.3, 1.1)]);
+            if let Some(total) = scored.score {
+                assert_eq!(scored.points.iter().flatten().sum::<u32>() as i32 + scored.cap_points, total as i32, "{scored:?}");
+            }
+        }
+    }
+
+    fn history(shares: &[(u64, f64)]) -> CustomerHistory {
+        let first: Period = "2025-01".parse().unwrap();
+        let months = shares.iter().enumerate().map(|(index, (good, late))| MonthSeen {
+            period: first.plus_months(index as i32),
+            runs: Some((*good, 1_000)),
+            days_late: Some(*late),
+            tickets: Some(2),
+            features: Some((9, 12)),
+            machines: Some(10),
+            machines_agreed: Some(10),
+            tenure_months: 20,
+            contract_months: 12,
+            months_to_renewal: 6,
+            is_at_risk: true,
+        });
+        CustomerHistory { customer: "1".into(), code: "ACME".into(), months: months.collect(), departed_on: None }
+    }
+
+    #[test]
+    fn the_state_changes_after_two_months_or_ten_points() {
+        let mut scores = vec![score(&BEST)];
+        let mut next = |values: Values| {
+            let mut next = score(&values);
+            next.state = settle(scores.last().unwrap(), &next);
+            scores.push(next.clone());
+            (next.score.unwrap(), next.state)
+        };
+        let payment = |days: f64| [Some(0.99), Some(days), Some(1.0), Some(0.36), Some(0.85)];
+        assert_eq!(next(payment(13.0)), (78, HealthState::Healthy));
+        assert_eq!(next(payment(25.5)), (69, HealthState::Healthy), "nine points in one month may be chance");
+        assert_eq!(next(payment(25.5)), (69, HealthState::AtRisk), "two months in a row are not");
+        assert_eq!(next(payment(24.0)), (70, HealthState::AtRisk));
+        assert_eq!(next(payment(0.0)).1, HealthState::Healthy, "ten points at once are not either");
+    }
+
+    #[test]
+    fn the_change_since_last_month_is_explained_factor_by_factor() {
+        let later = score(&[Some(0.99), Some(12.0), Some(1.0), Some(0.575), Some(0.9)]);
+        assert_eq!(explain_change(Some(&score(&BEST)), &later), "payment -8, feature adoption -5");
+        assert_eq!(explain_change(None, &later), "");
+    }
+
+    #[test]
+    fn an_outage_of_the_platform_is_nobodys_fault() {
+        let histories: Vec<CustomerHistory> = (0..6).map(|_| history(&[(990, 0.0), (992, 0.0), (880, 0.0)])).collect();
+        let allowance = Allowance::of(&histories);
+        let during = values_at(&histories[0], 2, &allowance)[0].unwrap();
+        assert!((during - 0.991).abs() < 1e-9, "{during}");
+        let mut own = histories.clone();
+        own[0].months[1].runs = Some((880, 1_000));
+        assert_eq!(values_at(&own[0], 1, &Allowance::of(&own))[0], Some(0.88), "one customer's own failures stay its own");
+    }
+
+    #[test]
+    fn tickets_are_held_against_the_customers_own_baseline() {
+        let mut calm = history(&[(1_000, 0.0); 6]);
+        assert_eq!(values_at(&calm, 5, &Allowance::default())[2], Some(1.0));
+        assert_eq!(values_at(&calm, 4, &Allowance::default())[2], None, "two months are no baseline");
+        calm.months[3..].iter_mut().for_each(|month| month.tickets = Some(7));
+        assert_eq!(values_at(&calm, 5, &Allowance::default())[2], Some(3.0));
+    }
 }

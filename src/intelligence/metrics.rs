@@ -159,7 +159,7 @@ mod tests {
     fn a_perfect_ranking_has_full_precision_and_lift() {
         let scores: Vec<f64> = (0..100).map(f64::from).collect();
         let outcomes: Vec<bool> = (0..100).map(|row| row >= 90).collect();
-        assert_eq!(pr_auc(&scores, &outcomes), Some(1.0));
+        assert!((pr_auc(&scores, &outcomes).unwrap() - 1.0).abs() < 1e-9);
         assert!((top_decile_lift(&scores, &outcomes).unwrap() - 10.0).abs() < 1e-9);
         assert!((pr_auc(&[0.5; 4], &[true, false, false, false]).unwrap() - 0.25).abs() < 1e-9);
     }
@@ -168,7 +168,7 @@ mod tests {
     fn few_departures_give_a_wide_interval() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let width = |customers: u32, rng: &mut rand_chacha::ChaCha8Rng| {
-            let scores: Vec<f64> = (0..customers).map(|customer| f64::from((customer * 7919) % 101)).collect();
+            let scores: Vec<f64> = (0..customers).map(|_| rng.random()).collect();
             let outcomes: Vec<bool> = (0..customers).map(|customer| customer % 10 == 0).collect();
             let interval = roc_auc_interval(&scores, &outcomes, &(0..customers).collect::<Vec<_>>(), rng).unwrap();
             assert!(interval.low <= interval.value && interval.value <= interval.high);

@@ -124,13 +124,14 @@ pub fn rows(histories: &[CustomerHistory], known_until: Date) -> Vec<Row> {
             }
             let values = values_at(history, index, &allowance);
             let horizon = scored_on.saturating_add(LABEL_DAYS.days());
-            let left = history.departed_on.is_some_and(|departed| departed > scored_on && departed <= horizon.min(known_until));
+            let left = history.departed_on.is_some_and(|departed| departed > scored_on && departed <= horizon);
             rows.push(Row {
                 customer: customer as u32,
                 period: month.period,
                 features: features_of(history, index, &values),
                 values,
-                left: (left || horizon <= known_until).then_some(left),
+                // departures of the last days are known, stays are not: such a month counts for neither
+                left: (horizon <= known_until).then_some(left),
             });
         }
     }
