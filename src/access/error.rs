@@ -19,10 +19,12 @@ pub enum AccessError {
     Denied(Permission),
     #[error("there is no customer '{0}'")]
     UnknownCustomer(String),
+    #[error("there is no user '{0}'")]
+    UnknownUser(String),
     #[error("the role {0} needs {1}")]
     RoleNeeds(Role, &'static str),
-    #[error("a user with this e-mail address exists already")]
-    EmailTaken,
+    #[error("there is a user '{0}' already")]
+    EmailTaken(String),
     #[error("{0}")]
     InvalidUser(&'static str),
     #[error("'{0}' is not a scope: one of usage.write, reports.read, sql")]
@@ -40,9 +42,9 @@ impl Classify for AccessError {
         match self {
             Self::WrongPassword | Self::Unauthenticated | Self::InvalidKey(_) => ErrorKind::Unauthenticated,
             Self::Denied(_) => ErrorKind::Denied,
-            Self::UnknownCustomer(_) => ErrorKind::NotFound,
+            Self::UnknownCustomer(_) | Self::UnknownUser(_) => ErrorKind::NotFound,
             Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::UnknownScope(_) => ErrorKind::Invalid,
-            Self::EmailTaken => ErrorKind::Conflict,
+            Self::EmailTaken(_) => ErrorKind::Conflict,
             Self::Hashing(_) => ErrorKind::Internal,
             Self::Tenants(error) => error.kind(),
             Self::Database(error) => error.kind(),
@@ -56,10 +58,11 @@ impl Classify for AccessError {
             Self::InvalidKey(_) => "api_key_invalid",
             Self::Denied(_) => "permission_missing",
             Self::UnknownCustomer(_) => "customer_not_found",
+            Self::UnknownUser(_) => "user_not_found",
             Self::RoleNeeds(..) => "role_incomplete",
             Self::InvalidUser(_) => "user_invalid",
             Self::UnknownScope(_) => "scope_unknown",
-            Self::EmailTaken => "email_taken",
+            Self::EmailTaken(_) => "email_taken",
             Self::Hashing(_) => "hashing_failed",
             Self::Tenants(error) => error.code(),
             Self::Database(error) => error.code(),

@@ -14,6 +14,8 @@ mod password;
 mod permission;
 mod principal;
 mod store;
+#[cfg(test)]
+mod tests;
 mod token;
 mod users;
 

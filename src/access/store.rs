@@ -46,7 +46,7 @@ const FIND_API_KEY: &str = "
     where k.secret_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)";
 
 const UPDATE_API_KEY_USED: &str = "
-    update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2 - interval '1 minute')";
+    update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')";
 
 const UPDATE_API_KEY_REVOKED: &str = "
     update api_keys set revoked_at = $2 where id = $1 and revoked_at is null";
@@ -76,7 +76,9 @@ pub(crate) async fn insert_user(tx: &Tx, id: UserId, user: &NewUser, password_ha
     )
     .await
     .map(drop)
-    .map_err(|error| if error.constraint() == Some("users_email_unique") { AccessError::EmailTaken } else { error.into() })
+    .map_err(
+        |error| if error.constraint() == Some("users_email_unique") { AccessError::EmailTaken(email.to_owned()) } else { error.into() },
+    )
 }
 
 /// Grants a customer to a user.

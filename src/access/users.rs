@@ -96,6 +96,17 @@ impl Access {
         Ok((session, token))
     }
 
+    /// Returns the user with an e-mail address, for an operator who asks what that user sees.
+    ///
+    /// # Errors
+    /// When there is no such user, or it is disabled.
+    pub async fn principal_of(&self, email: &str) -> Result<Principal, AccessError> {
+        let tx = self.begin().await?;
+        let found = store::find_user_by_email(&tx, email.trim()).await?;
+        tx.commit().await?;
+        found.map(|(principal, _)| principal).ok_or_else(|| AccessError::UnknownUser(email.chars().take(100).collect()))
+    }
+
     /// Returns the session of a token: none when it never was, has expired, was ended, or its user is disabled.
     ///
     /// # Errors

@@ -1,8 +1,12 @@
 //! The page that is shown while the house is being set up: what is done, what is going on, what is still to come.
 
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{Html, IntoResponse, Response};
 use maud::html;
 
+use crate::http::headers::secure;
 use crate::layout;
 
 /// A step of the start.
@@ -39,13 +43,14 @@ pub fn page(steps: &[Step]) -> Html<String> {
     Html(layout::centred("Getting ready · Granary", Some(1), &body).into_string())
 }
 
-/// Answers a stylesheet, script or icon of the starting page, or the page itself with status 503.
+/// Answers a style sheet, script or icon of the starting page, or the page itself with status 503.
 pub async fn answer(path: &str, steps: &[Step]) -> Response {
-    if let Some((version, name)) = path.strip_prefix("/assets/").and_then(|rest| rest.split_once('/')) {
-        let file = crate::assets::file(axum::extract::Path((version.to_owned(), name.to_owned()))).await;
-        return file.into_response();
-    }
-    (axum::http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1"), ("cache-control", "no-store")], page(steps)).into_response()
+    let mut response = match path.strip_prefix("/assets/").and_then(|rest| rest.split_once('/')) {
+        Some((version, name)) => crate::assets::file(Path((version.to_owned(), name.to_owned()))).await.into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], page(steps)).into_response(),
+    };
+    secure(response.headers_mut(), false);
+    response
 }
 
 fn line(step: &Step) -> maud::Markup {

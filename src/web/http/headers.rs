@@ -31,7 +31,8 @@ pub(crate) async fn dress(is_https: bool, mut request: Request, next: Next) -> R
     response
 }
 
-fn secure(headers: &mut HeaderMap, is_https: bool) {
+/// Sets the headers that every answer carries.
+pub(crate) fn secure(headers: &mut HeaderMap, is_https: bool) {
     let fixed = [
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -1,0 +1,193 @@
+//! The way in, tried on a real database.
+
+use granary_foundation::Secret;
+use granary_test_support::{TestDatabase, TwoCustomers};
+use granary_types::{Classify, CustomerCode, ErrorKind, Role};
+use jiff::ToSpan;
+
+use crate::{Access, AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, store};
+
+const PASSWORD: &str = "a long enough password";
+
+fn user(email: &str, role: Role, made: &TwoCustomers) -> NewUser {
+    NewUser {
+        email: email.to_owned(),
+        name: "Somebody".to_owned(),
+        role,
+        msp_id: (role != Role::OperatorAdmin).then_some(made.north.id),
+        customer_id: role.is_customer().then_some(made.acme.id),
+        granted: None,
+        can_read_billing: false,
+        password: Secret::new(PASSWORD),
+    }
+}
+
+fn key(made: &TwoCustomers) -> NewApiKey {
+    NewApiKey {
+        msp_id: made.north.id,
+        customer_id: Some(made.acme.id),
+        control_plane_id: None,
+        name: "backup server".to_owned(),
+        scopes: vec![ApiKeyScope::UsageWrite],
+        expires_at: None,
+    }
+}
+
+fn code(text: &str) -> CustomerCode {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let test = TestDatabase::new().await;
+    let client = test.superuser().await;
+    client.batch_execute("set search_path to control").await.unwrap();
+    for sql in store::STATEMENTS {
+        client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn a_login_opens_a_session_until_it_ends() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("Ada@North.example", Role::MspAdmin, &made)).await.unwrap();
+    let (session, token) = access.log_in(" ada@north.EXAMPLE ", &Secret::new(PASSWORD)).await.unwrap();
+    assert_eq!(session.principal.role(), Role::MspAdmin);
+
+    let found = access.session(token.reveal()).await.unwrap().unwrap();
+    assert_eq!(found.csrf_token, session.csrf_token);
+    assert!(found.principal.may(Permission::MarginRead));
+    assert!(access.session(&"0".repeat(64)).await.unwrap().is_none());
+
+    let (_, other) = access.log_in("ada@north.example", &Secret::new(PASSWORD)).await.unwrap();
+    access.log_out(other.reveal()).await.unwrap();
+    assert!(access.session(other.reveal()).await.unwrap().is_none());
+    assert!(access.session(token.reveal()).await.unwrap().is_some(), "the other session goes on");
+
+    test.clock().set(test.clock().now().checked_add(13.hours()).unwrap());
+    assert!(access.session(token.reveal()).await.unwrap().is_none(), "it has expired");
+}
+
+#[tokio::test]
+async fn whatever_was_wrong_with_a_login_sounds_the_same() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
+    access.create_user(&user("gone@north.example", Role::MspAdmin, &made)).await.unwrap();
+    let client = test.superuser().await;
+    client.batch_execute("update control.users set is_disabled = true where email = 'gone@north.example'").await.unwrap();
+    for (email, password) in
+        [("ada@north.example", "wrong"), ("nobody@north.example", PASSWORD), ("gone@north.example", PASSWORD), ("", "")]
+    {
+        let error = access.log_in(email, &Secret::new(password)).await.unwrap_err();
+        assert!(matches!(error, AccessError::WrongPassword), "{email}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_opens_the_house_is_stored_as_it_is() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
+    let (_, token) = access.log_in("ada@north.example", &Secret::new(PASSWORD)).await.unwrap();
+    let (_, secret) = access.create_api_key(&key(&made)).await.unwrap();
+    let client = test.superuser().await;
+    for (table, hidden) in [("users", PASSWORD), ("sessions", token.reveal()), ("api_keys", secret.reveal())] {
+        let row = client.query_one(&format!("select string_agg(t::text, ' ') from control.{table} t"), &[]).await.unwrap();
+        let text: String = row.get(0);
+        assert!(!text.is_empty() && !text.contains(hidden), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_must_fit_the_role() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    let wrong = [
+        NewUser { msp_id: None, ..user("a@b", Role::MspAdmin, &made) },
+        NewUser { customer_id: None, ..user("a@b", Role::CustomerViewer, &made) },
+        NewUser { msp_id: Some(made.north.id), ..user("a@b", Role::OperatorAdmin, &made) },
+        NewUser { customer_id: Some(made.acme.id), ..user("a@b", Role::MspFinance, &made) },
+        NewUser { password: Secret::new("short"), ..user("a@b", Role::MspAdmin, &made) },
+        NewUser { email: "nobody".to_owned(), ..user("a@b", Role::MspAdmin, &made) },
+    ];
+    for user in &wrong {
+        assert_eq!(access.create_user(user).await.unwrap_err().kind(), ErrorKind::Invalid, "{user:?}");
+    }
+    access.create_user(&user("a@b", Role::MspAdmin, &made)).await.unwrap();
+    let error = access.create_user(&user("A@B", Role::MspAdmin, &made)).await.unwrap_err();
+    assert!(matches!(error, AccessError::EmailTaken(_)), "{error}");
+}
+
+#[tokio::test]
+async fn another_tenants_customer_is_not_found() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("admin@north", Role::MspAdmin, &made)).await.unwrap();
+    access.create_user(&user("viewer@acme", Role::CustomerViewer, &made)).await.unwrap();
+    let some = NewUser { granted: Some(vec![made.acme.id]), ..user("ops@north", Role::MspOperator, &made) };
+    access.create_user(&some).await.unwrap();
+    let south = NewUser { msp_id: Some(made.south.id), ..user("admin@south", Role::MspAdmin, &made) };
+    access.create_user(&south).await.unwrap();
+
+    for (email, acme, globex) in [
+        ("admin@north", Some(made.acme.id), true),
+        ("viewer@acme", Some(made.acme.id), false),
+        ("ops@north", Some(made.acme.id), false),
+        ("admin@south", Some(made.south_acme.id), false),
+    ] {
+        let principal = access.log_in(email, &Secret::new(PASSWORD)).await.unwrap().0.principal;
+        let found = access.tenant_scope(&principal, &code("ACME")).await.unwrap();
+        assert_eq!(Some(found.customer.id), acme, "{email}");
+        let other = access.tenant_scope(&principal, &code("GLOBEX")).await;
+        assert_eq!(other.is_ok(), globex, "{email}");
+        let nobody = access.tenant_scope(&principal, &code("NOSUCH")).await.unwrap_err();
+        assert_eq!(nobody.kind(), ErrorKind::NotFound);
+        if let Err(error) = other {
+            assert_eq!((error.kind(), error.code()), (nobody.kind(), nobody.code()), "{email} learns nothing from the difference");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_operator_has_no_grant_without_a_reason() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("olga@granary", Role::OperatorAdmin, &made)).await.unwrap();
+    let principal = access.log_in("olga@granary", &Secret::new(PASSWORD)).await.unwrap().0.principal;
+    assert_eq!(principal.read_grant().unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(access.tenant_scope(&principal, &code("ACME")).await.unwrap_err().kind(), ErrorKind::Denied);
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_scopes_say_for_its_customer() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    let (id, secret) = access.create_api_key(&key(&made)).await.unwrap();
+    let principal = access.key(secret.reveal()).await.unwrap();
+    assert!(principal.may(Permission::UsageWrite) && !principal.may(Permission::UsageRead) && !principal.may(Permission::Sql));
+    assert_eq!(access.own_scope(&principal).await.unwrap().customer.id, made.acme.id);
+    assert!(access.tenant_scope(&principal, &code("GLOBEX")).await.is_err());
+    assert!(principal.read_grant().unwrap().role.is_customer());
+
+    access.revoke_api_key(id).await.unwrap();
+    assert_eq!(access.key(secret.reveal()).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert_eq!(access.key("grn_live_nonsense").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+
+    let soon = test.clock().now().checked_add(1.hour()).unwrap();
+    let (_, brief) = access.create_api_key(&NewApiKey { expires_at: Some(soon), ..key(&made) }).await.unwrap();
+    access.key(brief.reveal()).await.unwrap();
+    test.clock().set(soon);
+    assert!(access.key(brief.reveal()).await.is_err(), "it has expired");
+
+    let ownerless = NewApiKey { customer_id: None, ..key(&made) };
+    assert!(access.create_api_key(&ownerless).await.is_err(), "events need a customer");
+}
