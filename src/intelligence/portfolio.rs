@@ -61,8 +61,8 @@ pub(crate) struct Known {
     pub(crate) overdue: HashMap<(String, Period), Overdue>,
 }
 
-/// Puts together what was known by the end of `as_of`: nothing that came later is in it.
-pub(crate) fn histories(catalog: &Catalog, inputs: &Inputs, as_of: Period) -> Known {
+/// Puts together the months up to `as_of`, each as it was known at its end, and the departures up to `known_until`.
+pub(crate) fn histories(catalog: &Catalog, inputs: &Inputs, as_of: Period, known_until: Date) -> Known {
     let books = Books::of(inputs);
     let last_day = as_of.last_day();
     let mut known = Known { histories: Vec::new(), overdue: HashMap::new() };
@@ -100,7 +100,7 @@ pub(crate) fn histories(catalog: &Catalog, inputs: &Inputs, as_of: Period) -> Kn
             });
         }
         if !months.is_empty() {
-            let departed_on = past.departed_on().filter(|departed| *departed <= last_day);
+            let departed_on = past.departed_on().filter(|departed| *departed <= known_until);
             known.histories.push(CustomerHistory { customer: id, code: customer.code.to_string(), months, departed_on });
         }
     }

@@ -2,8 +2,10 @@
 
 use granary_lake::{Lake, Publication, arrow_schema};
 use granary_tenants::{Granted, Msp, ReadGrant, Tenants};
-use granary_types::{Period, Role};
+use granary_types::{Period, Role, day_of};
 use granary_warehouse::Warehouse;
+use jiff::ToSpan;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::IntelligenceError;
@@ -58,7 +60,7 @@ pub(crate) struct ChurnRow<'a> {
     pub(crate) risk: &'static str,
 }
 
-/// Reads an MSP's histories up to a period, for training and evaluation.
+/// Reads an MSP's histories up to a period that has ended, for training and evaluation; an open one counts as the one before.
 ///
 /// # Errors
 /// When warehouse or catalog cannot be read.
@@ -68,13 +70,24 @@ pub async fn read_histories(
     msp: &Msp,
     as_of: Period,
 ) -> Result<Vec<CustomerHistory>, IntelligenceError> {
-    Ok(read(warehouse, tenants, msp, as_of).await?.histories)
+    Ok(read(warehouse, tenants, msp, ended(tenants, msp, as_of)).await?.histories)
 }
 
-/// Scores every period up to `as_of`, at most eighteen, and publishes them as one version of the lake.
+/// Trains on what is known of an MSP today.
 ///
-/// The churn model is trained on what was known at the end of `as_of`, and says the past again with what it knows now; a
-/// period's features never look past its end. Months that come out as before are not written again.
+/// # Errors
+/// When warehouse or catalog cannot be read, or the model in charge does not converge.
+pub async fn train_msp(warehouse: &Warehouse, tenants: &Tenants, msp: &Msp) -> Result<ChurnModel, IntelligenceError> {
+    let today = Period::containing(tenants.clock().now(), &msp.time_zone);
+    let histories = read_histories(warehouse, tenants, msp, today).await?;
+    churn::train(&churn::rows(&histories, known_until(tenants, msp)))
+}
+
+/// Scores every period up to `as_of`, at most eighteen, and publishes them as one version of the lake. A period that has not
+/// ended is not scored: half a month of tickets would look like peace.
+///
+/// The churn model is trained on what is known today, and says the past again with that; a period's features never look past
+/// its end. Months that come out as before are not written again.
 ///
 /// # Errors
 /// When warehouse, catalog or lake fail, or the model in charge does not converge.
@@ -85,8 +98,9 @@ pub async fn score_msp(
     msp: &Msp,
     as_of: Period,
 ) -> Result<Summary, IntelligenceError> {
+    let as_of = ended(tenants, msp, as_of);
     let known = read(warehouse, tenants, msp, as_of).await?;
-    let rows = churn::rows(&known.histories, as_of.last_day());
+    let rows = churn::rows(&known.histories, known_until(tenants, msp));
     let model = churn::train(&rows)?;
     let (mut publications, mut health_count, mut churn_count) = (Vec::new(), 0, 0);
     let health = health_rows(&known);
@@ -136,7 +150,17 @@ async fn read(warehouse: &Warehouse, tenants: &Tenants, msp: &Msp, as_of: Period
         contracts: tenants.list_contracts(msp.id).await?,
         changes: tenants.list_status_changes(msp.id).await?,
     };
-    Ok(histories(&catalog, &inputs, as_of))
+    Ok(histories(&catalog, &inputs, as_of, known_until(tenants, msp)))
+}
+
+/// Returns the last day of which everything is known: yesterday, by the MSP's clock.
+fn known_until(tenants: &Tenants, msp: &Msp) -> Date {
+    day_of(tenants.clock().now(), &msp.time_zone).saturating_sub(1.day())
+}
+
+/// Returns the period, or the last one that has ended.
+fn ended(tenants: &Tenants, msp: &Msp, period: Period) -> Period {
+    period.min(Period::containing(tenants.clock().now(), &msp.time_zone).previous())
 }
 
 /// Scores the health of every month in which a customer was active at the end.
