@@ -1,1 +1,205 @@
-//! The room `reconciliation`.
+//! Two roads, one cent: a billed month recomputed from what happened.
+//!
+//! Billing goes from daily usage to lines. This room goes from the runs, cycles, tier assignments and storage samples in the
+//! lake, with polars and an arithmetic of its own in integers, and compares: recomputed, rated, invoiced, paid. Where the
+//! amounts differ, or a counted machine-day has no run behind it, it names the cause: which machine, which day, which line.
+//!
+//! Contracts, the state of customers and the MSP's zone and rule come from the catalog. Daily usage is read for one purpose
+//! only: to say where the roads part. Nothing is written here, and nothing of `billing` is called to come to an amount.
+
+mod error;
+mod explain;
+mod facts;
+mod load;
+mod price;
+mod recount;
+mod store;
+mod terms;
+
+use std::collections::{BTreeMap, HashMap};
+
+use granary_tenants::{Msp, ReadGrant, Tenants};
+use granary_types::{CountingRule, Currency, CustomerId, Period};
+use granary_warehouse::Warehouse;
+use serde::Serialize;
+
+use crate::explain::Case;
+use crate::load::{Loaded, load};
+use crate::price::{Usage, in_force, lines, net_minor};
+use crate::recount::{Counted, Disagreement, Ranks, Rule, Span, billed_ranks, count_machines, disagreements, stored_bytes_average};
+use crate::terms::{Agreed, agreed, history};
+
+pub use error::ReconciliationError;
+pub use explain::{Cause, CauseKind};
+
+/// One customer's period on every road, net of tax but for what was paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub customer_id: CustomerId,
+    pub customer_code: String,
+    pub currency: Currency,
+    /// From the runs in the lake.
+    pub recomputed_minor: i64,
+    /// What the rated lines add up to.
+    pub rated_minor: i64,
+    /// What the invoice says.
+    pub invoiced_minor: i64,
+    /// What came in for the invoice, tax included.
+    pub paid_minor: i64,
+    /// Invoiced less recomputed; rated less recomputed while there is no invoice.
+    pub difference_minor: i64,
+    /// Every fault that was found, also one that changes no amount.
+    pub causes: Vec<Cause>,
+}
+
+/// A period of an MSP, customer by customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reconciliation {
+    pub period: Period,
+    /// The version of the lake that was read.
+    pub lake_version: i64,
+    pub rows: Vec<Row>,
+}
+
+impl Reconciliation {
+    /// Tells whether every amount agrees and no fault was found.
+    pub fn is_clean(&self) -> bool {
+        self.rows.iter().all(|row| row.difference_minor == 0 && row.causes.is_empty())
+    }
+}
+
+/// Recomputes a period for the customers of a grant and compares it with lines, invoices and payments as they are in the lake.
+///
+/// # Errors
+/// When the grant is for another MSP, or the lake cannot be read.
+pub async fn reconcile(
+    warehouse: &Warehouse,
+    grant: &ReadGrant,
+    tenants: &Tenants,
+    msp: &Msp,
+    period: Period,
+) -> Result<Reconciliation, ReconciliationError> {
+    if grant.msp != msp.id {
+        return Err(ReconciliationError::OtherMsp);
+    }
+    let session = warehouse.session(grant).await?;
+    let span = Span::of(period);
+    let loaded = load(&session, period, span).await?;
+    let history = history(tenants.list_status_changes(msp.id).await?, &msp.time_zone);
+    let contracts = tenants.list_contracts(msp.id).await?;
+    let mut customers = tenants.list_customers(msp.id).await?;
+    customers.retain(|customer| grant.customers.includes(customer.id));
+    customers.sort_by(|one, two| one.code.cmp(&two.code));
+    let terms_of = |id: CustomerId| agreed(&contracts, id, history.get(&id).map_or(&[], Vec::as_slice), period);
+    let parties: Vec<Party> = customers
+        .iter()
+        .map(|customer| Party { id: customer.id, code: customer.code.to_string(), agreed: terms_of(customer.id) })
+        .collect();
+    let rows = compare(&loaded, &parties, span, rule_of(msp.counting_rule), msp.currency)?;
+    Ok(Reconciliation { period, lake_version: session.version(), rows })
+}
+
+/// A customer and its terms in the period, if it has any.
+#[derive(Debug)]
+struct Party {
+    id: CustomerId,
+    code: String,
+    agreed: Option<Agreed>,
+}
+
+/// Recomputes and compares every customer that has an amount on either road.
+fn compare(loaded: &Loaded, parties: &[Party], span: Span, rule: Rule, currency: Currency) -> Result<Vec<Row>, ReconciliationError> {
+    let from = |party: &Party| Some((party.id.to_string(), party.agreed.as_ref()?.billed_from?));
+    let billed_from: HashMap<String, i32> = parties.iter().filter_map(from).collect();
+    let counted = count_machines(&loaded.facts, span, &billed_from)?;
+    let metered = billed_ranks(&loaded.facts.machine_days, span, &billed_from)?;
+    let stored = stored_bytes_average(&loaded.facts, span)?;
+    let mut differing: BTreeMap<String, Vec<Disagreement>> = BTreeMap::new();
+    for one in disagreements(&loaded.facts, span)? {
+        differing.entry(one.customer.clone()).or_default().push(one);
+    }
+    let none = Counted::default();
+    let rows = parties.iter().map(|party| {
+        let key = party.id.to_string();
+        let recounted = Recounted {
+            counted: counted.get(&key).unwrap_or(&none),
+            metered: metered.get(&key).unwrap_or(&none.machines),
+            stored_bytes_average: stored.get(&key).copied().unwrap_or(0),
+            disagreements: differing.get(&key).map_or(&[], Vec::as_slice),
+        };
+        row(loaded, party, &key, &recounted, span, rule, currency)
+    });
+    Ok(rows.flatten().collect())
+}
+
+/// What was counted again for one customer.
+struct Recounted<'a> {
+    counted: &'a Counted,
+    metered: &'a BTreeMap<String, i32>,
+    stored_bytes_average: i64,
+    disagreements: &'a [Disagreement],
+}
+
+fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, span: Span, rule: Rule, currency: Currency) -> Option<Row> {
+    let terms = party.agreed.as_ref().map(|agreed| &agreed.terms);
+    let currency = terms.map_or(currency, |terms| terms.currency);
+    let price = |item: &str| in_force(&loaded.prices, key, item, currency.code(), span.first);
+    let is_trial = terms.is_some_and(|terms| terms.billable_days == 0);
+    let recomputed = terms.map_or_else(Vec::new, |terms| {
+        let worth =
+            |ranks: Ranks| worth_of(ranks, |item| if is_trial { list_price(&loaded.prices, item, currency, span) } else { price(item) });
+        let machines_e4 = recounted.counted.quantity_e4(rule, span, &worth);
+        lines(&Usage { machines_e4, stored_bytes_average: recounted.stored_bytes_average }, terms, &price)
+    });
+    let rated = loaded.lines.get(key).map_or(&[][..], Vec::as_slice);
+    let invoice = loaded.invoices.get(key).copied();
+    if recomputed.is_empty() && rated.is_empty() && invoice.is_none() {
+        return None;
+    }
+    let case = Case {
+        currency,
+        rule,
+        tax_e3: terms.map_or(0, |terms| terms.tax_e3),
+        recomputed: &recomputed,
+        rated,
+        invoice,
+        disagreements: recounted.disagreements,
+        counted: &recounted.counted.machines,
+        metered: recounted.metered,
+        names: &loaded.names,
+        price_of: &|item| if is_trial { 0 } else { price(item).unwrap_or(0) },
+    };
+    let (recomputed_minor, rated_minor) = (net_minor(&recomputed), rated.iter().map(|line| line.amount_minor).sum());
+    let invoiced_minor = invoice.map_or(0, |invoice| invoice.net_minor);
+    Some(Row {
+        customer_id: party.id,
+        customer_code: party.code.clone(),
+        currency,
+        recomputed_minor,
+        rated_minor,
+        invoiced_minor,
+        paid_minor: loaded.paid.get(key).copied().unwrap_or(0),
+        difference_minor: invoice.map_or(rated_minor, |invoice| invoice.net_minor) - recomputed_minor,
+        causes: case.causes(),
+    })
+}
+
+/// What one day's machines cost, to find the peak day.
+fn worth_of(ranks: Ranks, price: impl Fn(&str) -> Option<i128>) -> i128 {
+    let worth = price::MACHINE_ITEMS.iter().zip(ranks).map(|(item, count)| price(item).unwrap_or(0) * i128::from(count));
+    worth.sum()
+}
+
+fn list_price(prices: &[price::PriceVersion], item: &str, currency: Currency, span: Span) -> Option<i128> {
+    let list: Vec<_> = prices.iter().filter(|price| price.is_list).cloned().collect();
+    in_force(&list, "", item, currency.code(), span.first)
+}
+
+fn rule_of(rule: CountingRule) -> Rule {
+    match rule {
+        CountingRule::DistinctInPeriod => Rule::DistinctInPeriod,
+        CountingRule::AverageDaily => Rule::AverageDaily,
+        CountingRule::PeakDaily => Rule::PeakDaily,
+        CountingRule::LastDay => Rule::LastDay,
+    }
+}
