@@ -194,6 +194,19 @@ pub const DATASETS: &[Dataset] = &[
         &["billing_on", "repository_id"],
     ),
     Dataset {
+        name: "periods",
+        source: Source::Control,
+        month_column: None,
+        columns: &[
+            Column::new("msp_id", Uuid),
+            Column::new("period", Text),
+            Column::new("state", Text),
+            Column::nullable("closed_at", Timestamp),
+            Column::nullable("lake_version", Int64),
+        ],
+        sort: &["period"],
+    },
+    Dataset {
         name: "customer_months",
         source: Source::Control,
         month_column: None,

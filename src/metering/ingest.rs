@@ -150,17 +150,13 @@ async fn leave_out_repeats<'e, 'a>(
         refused.push(Refused { source, id, content_hash, reason, event: text });
         Outcome::Conflict
     };
-    let mut first: HashMap<(&str, &str), &Event<'_>> = HashMap::with_capacity(events.len());
+    // The first of each name in the batch, and where it stands.
+    let mut first: HashMap<(&str, &str), usize> = HashMap::with_capacity(events.len());
     let mut distinct: Vec<(i32, &Event<'a>)> = Vec::with_capacity(events.len());
-    for (position, event) in events {
-        let position = *position;
-        match first.entry((event.source, event.id)) {
-            Entry::Vacant(entry) => {
-                entry.insert(event);
-                distinct.push((i32::try_from(position).unwrap_or(i32::MAX), event));
-            }
-            Entry::Occupied(entry) if entry.get().content_hash == event.content_hash => outcomes[position] = Outcome::Duplicate,
-            Entry::Occupied(_) => outcomes[position] = refuse(position, event),
+    for (index, (_, event)) in events.iter().enumerate() {
+        if let Entry::Vacant(entry) = first.entry((event.source, event.id)) {
+            entry.insert(index);
+            distinct.push((i32::try_from(index).unwrap_or(i32::MAX), event));
         }
     }
     if distinct.is_empty() {
@@ -169,12 +165,15 @@ async fn leave_out_repeats<'e, 'a>(
     store::events::lock(tx).await?;
     let known: HashMap<i32, Vec<u8>> = store::events::list_known(tx, &distinct).await?.into_iter().collect();
     let mut fresh = Vec::with_capacity(distinct.len());
-    for (position, event) in distinct {
-        let at = usize::try_from(position).unwrap_or(usize::MAX);
-        match known.get(&position) {
-            None => fresh.push(event),
-            Some(hash) if *hash == event.content_hash => outcomes[at] = Outcome::Duplicate,
-            Some(_) => outcomes[at] = refuse(at, event),
+    for (index, (position, event)) in events.iter().enumerate() {
+        let first = first.get(&(event.source, event.id)).copied().unwrap_or(index);
+        let logged = i32::try_from(first).ok().and_then(|first| known.get(&first));
+        if logged.is_none() && first == index {
+            fresh.push(event);
+        } else if event.content_hash == logged.map_or(&events[first].1.content_hash[..], Vec::as_slice) {
+            outcomes[*position] = Outcome::Duplicate;
+        } else {
+            outcomes[*position] = refuse(*position, event);
         }
     }
     Ok(fresh)

@@ -1,0 +1,9 @@
+//! Metering through its front door, on a real Postgres.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod days;
+mod house;
+mod ingest;
+mod order;
+mod periods;
+mod veeam;
