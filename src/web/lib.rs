@@ -19,6 +19,8 @@ mod pages;
 mod queries;
 mod routes;
 pub mod starting;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

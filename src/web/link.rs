@@ -29,8 +29,8 @@ pub(crate) fn rows(view: &str, period: Period) -> String {
 }
 
 /// The address of the rows behind a number of one customer.
-pub(crate) fn customer_rows(view: &str, period: Period, customer: &CustomerCode) -> String {
-    format!("/explore?{}", query(&[("view", view), ("period", &period.to_string()), ("customer", customer.as_str())]))
+pub(crate) fn customer_rows(view: &str, period: Period, customer: &str) -> String {
+    format!("/explore?{}", query(&[("view", view), ("period", &period.to_string()), ("customer", customer)]))
 }
 
 /// The address of a customer's page.

@@ -5,6 +5,9 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use granary_metering::IngestReport;
+use granary_types::ErrorKind;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
@@ -15,18 +18,23 @@ pub(crate) async fn receive(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<granary_metering::IngestReport>, Problem> {
+) -> Result<(StatusCode, Json<IngestReport>), Problem> {
     let body = body.map_err(|refused| {
-        let kind = if refused.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            granary_types::ErrorKind::TooLarge
-        } else {
-            granary_types::ErrorKind::Invalid
-        };
+        let kind = if refused.status() == StatusCode::PAYLOAD_TOO_LARGE { ErrorKind::TooLarge } else { ErrorKind::Invalid };
         Problem::new(kind, "body_refused", refused.body_text())
     })?;
     let scope = app.access.own_scope(&visitor.principal).await?;
     let tx = app.tenants.begin_tenant(&scope).await?;
     let report = granary_metering::ingest(&tx, visitor.principal.source(), &body).await?;
     tx.commit().await?;
-    Ok(Json(report))
+    Ok((status(&report), Json(report)))
+}
+
+/// A batch of which nothing could be used is refused as a whole; the outcomes say why, event by event.
+const fn status(report: &IngestReport) -> StatusCode {
+    match (report.accepted + report.duplicates, report.conflicts, report.invalid) {
+        (0, 1.., _) => StatusCode::CONFLICT,
+        (0, 0, 1..) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn show(
                 (layout::card("", "Invoices", &html! { "the latest first" }, &invoice_table(&invoices)))
             }
             @if let Some(report) = &report {
-                (layout::card("", "Machines", &html! { a href=(link::customer_rows("machines", period, &customer.code)) { "Open as rows" } }, &parts::machines(report)))
+                (layout::card("", "Machines", &html! { a href=(link::customer_rows("machines", period, customer.code.as_str())) { "Open as rows" } }, &parts::machines(report)))
             }
         }
     };
@@ -91,7 +91,7 @@ async fn report_of(app: &AppState, customer: &Customer, period: Period) -> Resul
 
 fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoices: bool) -> Markup {
     let Some(now) = report.usage.months.last() else { return html! {} };
-    let rows = |view| link::customer_rows(view, period, code);
+    let rows = |view| link::customer_rows(view, period, code.as_str());
     let safe = report.protection.machines_safe();
     html! {
         div.tiles {
@@ -130,7 +130,7 @@ fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoi
 }
 
 fn grid(report: &MonthlyReport, code: &CustomerCode, period: Period) -> Markup {
-    let storage_rows = link::customer_rows("storage", period, code);
+    let storage_rows = link::customer_rows("storage", period, code.as_str());
     html! {
         div.grid {
             (layout::card("w-8", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))

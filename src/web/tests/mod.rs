@@ -1,0 +1,5 @@
+//! The front door, tried on a real database with a small lake behind it.
+
+mod house;
+mod isolation;
+mod promises;
