@@ -14,7 +14,7 @@ const TIERS: [&str; 3] = ["backup", "enterprise", "replication"];
 
 /// Any event; few names, so that events meet. The id is a hash of the content, so that no two conflict.
 fn any_event() -> impl Strategy<Value = Value> {
-    (0..12_u8, 0..3_u8, 0..4_usize, 1..3_i32, 0..3_usize, 0..4_i64).prop_map(|(sort, name, day, number, tier, amount)| {
+    (0..16_u8, 0..3_u8, 0..4_usize, 1..3_i32, 0..3_usize, 0..4_i64).prop_map(|(sort, name, day, number, tier, amount)| {
         let (name, day, tier) = (format!("m{name}"), DAYS[day], TIERS[tier]);
         let time = format!("{day}T0{amount}:00:00Z");
         let key = json!({"source_system": "vcenter-1", "vendor_id": name});
@@ -43,6 +43,13 @@ fn any_event() -> impl Strategy<Value = Value> {
             10 => {
                 let repository = json!({"vendor_id": name, "name": tier, "kind": "nfs", "is_copy": number == 1});
                 event("", "repository.sampled", &time, json!({"repository": repository, "used_bytes": amount * 7, "sampled_at": time}))
+            }
+            11 => event("", "heartbeat.summary", &time, json!({"day": day, "received": amount, "expected": number, "last_at": time})),
+            12 => event("", "activity.summary", &time, json!({"day": day, "kind": tier, "amount": amount})),
+            13 => event("", "backup.skipped", &time, json!({"machine": key, "day": day, "reason": tier, "is_excused": amount > 1})),
+            14 => {
+                let data = json!({"restore_id": ticket, "machine": key, "kind": "test", "requested_at": format!("{day}T00:00:00Z"), "ended_at": time, "restored_bytes": number});
+                event("", if number == 1 { "restore.failed" } else { "restore.completed" }, &time, data)
             }
             _ => {
                 let data = json!({"ticket_id": ticket, "priority": if number == 1 { "low" } else { "urgent" }, "opened_at": format!("{day}T00:00:00Z"), "closed_at": time, "rating": number});
