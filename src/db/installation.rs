@@ -99,6 +99,7 @@ pub(crate) async fn prepare_login(
     if !exists {
         owner.execute_formatted(store::CREATE_LOGIN, &[&role, &password.reveal()]).await?;
         owner.execute_formatted(store::SET_LOGIN_DEFAULTS, &[&role]).await?;
+        owner.execute_formatted(store::SET_LOGIN_CHECK, &[&role]).await?;
     }
     for group in names.groups() {
         if owner.query_opt(store::FIND_MEMBERSHIP, &[&group.as_str(), &role]).await?.is_none() {

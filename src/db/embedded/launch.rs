@@ -3,8 +3,9 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, OnceLock};
 
 use granary_foundation::Secret;
 
@@ -66,8 +67,10 @@ pub(super) fn make_cluster(place: &Place, binaries: &Binaries, password: &Secret
     fs::rename(&draft, &data).map_err(EmbeddedError::file("rename", draft))
 }
 
-/// Starts the server's process.
-pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Result<Child, EmbeddedError> {
+/// Starts the server's process and returns where its end will be written. A thread waits for that end, because a child that
+/// nobody waits for would look alive to the next start.
+pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Result<Arc<OnceLock<ExitStatus>>, EmbeddedError> {
+    bury(place)?;
     let log = place.log();
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(EmbeddedError::file("open", &log))?;
     let mut command = place.command(&binaries.program("postgres"));
@@ -76,14 +79,45 @@ pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Res
         command.args(["-c", setting]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-    command.spawn().map_err(EmbeddedError::file("run", binaries.program("postgres")))
+    let mut child = command.spawn().map_err(EmbeddedError::file("run", binaries.program("postgres")))?;
+    let exit = Arc::new(OnceLock::new());
+    let writer = Arc::clone(&exit);
+    std::thread::spawn(move || child.wait().map(|status| writer.set(status)));
+    Ok(exit)
 }
 
 /// Tells whether a server runs in the data directory.
 pub(super) fn is_running(place: &Place, binaries: &Binaries) -> bool {
     let mut command = place.command(&binaries.program("pg_ctl"));
     command.args(["status", "-D"]).arg(place.data()).stdin(Stdio::null());
-    command.output().is_ok_and(|output| output.status.success())
+    command.output().is_ok_and(|output| output.status.success()) && !is_zombie(place)
+}
+
+fn pid_file(place: &Place) -> PathBuf {
+    place.data().join("postmaster.pid")
+}
+
+/// Tells whether the server was killed and nobody has taken note: in a container whose first process waits for no orphan, its
+/// entry stays in the process table for ever.
+fn is_zombie(place: &Place) -> bool {
+    let pid = fs::read_to_string(pid_file(place)).unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+    let state = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+/// Lets a server that is a zombie count as dead: its pid file gets the number of a process that has ended. The rest of the
+/// file stays, by which Postgres makes sure that no process of the old server still uses its memory.
+fn bury(place: &Place) -> Result<(), EmbeddedError> {
+    if !is_zombie(place) {
+        return Ok(());
+    }
+    let path = pid_file(place);
+    let mut ended = Command::new("true").spawn().map_err(EmbeddedError::file("run", "true"))?;
+    let dead = ended.id();
+    ended.wait().map_err(EmbeddedError::file("wait for", "true"))?;
+    let text = fs::read_to_string(&path).map_err(EmbeddedError::file("read", &path))?;
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    fs::write(&path, format!("{dead}\n{rest}")).map_err(EmbeddedError::file("write", path))
 }
 
 /// Stops the server: sessions end, what was committed stays.

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::ExitStatus;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use granary_foundation::{Secret, SharedProgress};
@@ -30,8 +31,9 @@ pub struct Server {
     password: Secret,
     url: Secret,
     lease: Option<Lease>,
-    /// The process, when it is ours and was not adopted.
-    child: Option<Child>,
+    is_durable: bool,
+    /// How the process ended, when it is our child and has; none when the server was adopted.
+    exit: Option<Arc<OnceLock<ExitStatus>>>,
 }
 
 impl Server {
@@ -112,9 +114,9 @@ impl Server {
         place.make_directory(&place.socket_dir)?;
         launch::make_cluster(&place, &binaries, &password)?;
         let lease = turn.join()?;
-        let child = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
+        let exit = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
         let url = url(&place, &password, DATABASE);
-        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), child }, turn))
+        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, exit }, turn))
     }
 
     /// Waits until the server answers, and makes the database. An adopted server may be stopping: then it is started anew.
@@ -149,14 +151,14 @@ impl Server {
         if error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PASSWORD) {
             return Err(EmbeddedError::NoAnswer("the password in postgres.password is not the server's".to_owned()));
         }
-        match &mut self.child {
-            Some(child) => match child.try_wait() {
-                Ok(Some(status)) => Err(EmbeddedError::NotStarted(format!("{status}: {}", launch::end_of_log(&self.place)))),
-                _ => Ok(()),
+        match &self.exit {
+            Some(exit) => match exit.get() {
+                Some(status) => Err(EmbeddedError::NotStarted(format!("{status}: {}", launch::end_of_log(&self.place)))),
+                None => Ok(()),
             },
             None => {
                 if !launch::is_running(&self.place, &self.binaries) {
-                    self.child = Some(launch::spawn(&self.place, &self.binaries, true)?);
+                    self.exit = Some(launch::spawn(&self.place, &self.binaries, self.is_durable)?);
                 }
                 Ok(())
             }
@@ -168,9 +170,6 @@ impl Server {
         let turn = Turn::wait(&self.data_dir)?;
         if turn.leave(lease)? {
             launch::stop(&self.place, &self.binaries)?;
-            if let Some(child) = &mut self.child {
-                child.wait().map_err(EmbeddedError::file("wait for", self.binaries.program("postgres")))?;
-            }
         }
         Ok(())
     }

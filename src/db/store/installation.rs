@@ -40,6 +40,10 @@ pub(crate) const CREATE_LOGIN: &str = "
 /// What holds when a transaction says nothing: nobody waits for ever, and nobody keeps a transaction open for ever.
 pub(crate) const SET_LOGIN_DEFAULTS: &str = "
     select format('alter role %1$I set lock_timeout = ''30s''; alter role %1$I set idle_in_transaction_session_timeout = ''15min''', $1::text)";
+/// A statement whose client has gone ends within a second, where the system can tell.
+pub(crate) const SET_LOGIN_CHECK: &str = "
+    select format('do $do$ begin alter role %1$I set client_connection_check_interval = ''1s'';
+        exception when invalid_parameter_value then null; end $do$', $1::text)";
 pub(crate) const SET_PASSWORD: &str = "select format('alter role %I login password %L', $1::text, $2::text)";
 pub(crate) const GRANT_ROLE: &str = "select format('grant %I to %I', $1::text, $2::text)";
 

@@ -136,7 +136,7 @@ async fn a_caller_that_gives_up_leaves_nothing_running() {
     }
     let superuser = test.superuser().await;
     let mut sleeping: i64 = 1;
-    for _ in 0..100 {
+    for _ in 0..300 {
         let row = superuser
             .query_one("select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'", &[])
             .await

@@ -1,0 +1,117 @@
+//! The Postgres of our own: started, shared, orphaned, adopted, stopped.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use granary_db::embedded::{EmbeddedError, Server};
+use granary_foundation::Silent;
+use granary_types::{Classify, ErrorKind};
+use tokio_postgres::{Client, NoTls};
+
+async fn connect(server: &Server) -> Client {
+    let (client, connection) = tokio_postgres::connect(server.url().reveal(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn one(client: &Client, sql: &str) -> String {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+fn postmaster(server: &Server) -> Option<u32> {
+    let text = fs::read_to_string(server.base().join("data/postmaster.pid")).ok()?;
+    text.lines().next()?.parse().ok()
+}
+
+fn kill(pid: u32) {
+    assert!(Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status().unwrap().success());
+}
+
+async fn start(directory: &Path) -> Result<Server, EmbeddedError> {
+    Server::start(directory, Silent::shared()).await
+}
+
+#[tokio::test]
+async fn a_server_is_durable_private_and_kept_between_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let directory = folder.path().join("data dir");
+    let server = start(&directory).await.unwrap();
+    let client = connect(&server).await;
+    assert_eq!(one(&client, "show fsync").await, "on");
+    assert_eq!(one(&client, "show data_checksums").await, "on");
+    assert_eq!(one(&client, "show listen_addresses").await, "");
+    assert_eq!(one(&client, "show server_encoding").await, "UTF8");
+    assert_eq!(one(&client, "show password_encryption").await, "scram-sha-256");
+    let wrong = server.url().reveal().replace("password='", "password='x");
+    assert!(tokio_postgres::connect(&wrong, NoTls).await.is_err());
+    client.batch_execute("create table kept (n int); insert into kept values (1)").await.unwrap();
+    let pid = postmaster(&server).unwrap();
+
+    // A second user joins; the first to leave does not take the server along, the last does.
+    let second = start(&directory).await.unwrap();
+    assert_eq!(postmaster(&second), Some(pid));
+    server.stop().await.unwrap();
+    assert_eq!(one(&connect(&second).await, "select n::text from kept").await, "1");
+    let base = second.base().to_owned();
+    second.stop().await.unwrap();
+    assert!(!base.join("data/postmaster.pid").exists());
+
+    let third = start(&directory).await.unwrap();
+    assert_eq!(one(&connect(&third).await, "select n::text from kept").await, "1");
+    drop(third);
+    assert!(!base.join("data/postmaster.pid").exists(), "dropped, the last lease stops the server too");
+}
+
+#[tokio::test]
+async fn an_orphan_is_adopted_and_a_crash_recovered_from() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let server = start(folder.path()).await.unwrap();
+    let pid = postmaster(&server).unwrap();
+    connect(&server).await.batch_execute("create table kept (n int); insert into kept values (2)").await.unwrap();
+
+    // Its user vanished without letting go: the server stays.
+    std::mem::forget(server);
+    let adopted = start(folder.path()).await.unwrap();
+    assert_eq!(postmaster(&adopted), Some(pid));
+
+    // The server itself is killed: the next start recovers what was committed.
+    kill(pid);
+    let again = start(folder.path()).await.unwrap();
+    assert_ne!(postmaster(&again), Some(pid));
+    assert_eq!(one(&connect(&again).await, "select n::text from kept").await, "2");
+
+    // The forgotten lease is still held by this very process, so the server outlives these two.
+    adopted.stop().await.unwrap();
+    let last = postmaster(&again).unwrap();
+    again.stop().await.unwrap();
+    assert!(Path::new("/proc").join(last.to_string()).exists());
+    kill(last);
+}
+
+#[tokio::test]
+async fn a_start_that_was_killed_while_it_made_the_cluster_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for leftover in ["postgres/data.new/base", "postgres/data/base"] {
+        fs::create_dir_all(folder.path().join(leftover)).unwrap();
+    }
+    let server = start(folder.path()).await.unwrap();
+    assert_eq!(one(&connect(&server).await, "select current_database()::text").await, "granary");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_of_another_version_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::create_dir_all(folder.path().join("postgres/data")).unwrap();
+    fs::write(folder.path().join("postgres/data/PG_VERSION"), "12\n").unwrap();
+    fs::write(folder.path().join("postgres.password"), "x").unwrap();
+    let error = start(folder.path()).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, "postgres_version_differs"));
+    let text = error.to_string();
+    assert!(text.contains("Postgres 12") && text.contains("postgresql-12") && text.contains("GRANARY_DATABASE_URL"), "{text}");
+}
