@@ -178,3 +178,28 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
     let field = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::fixture::{Shed, datasets, models};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_model_plans_on_an_empty_lake_and_describes_its_columns() {
+        let shed = Shed::new(datasets(), models());
+        let contents = shed.contents();
+        let schemas = plan_schemas(&shed.blueprint(&contents, None)).await.unwrap();
+        for model in shed.models.iter() {
+            let planned: BTreeSet<&str> = schemas[&model.name].fields().iter().map(|field| field.name().as_str()).collect();
+            let described: BTreeSet<&str> = model.description.columns.keys().map(String::as_str).collect();
+            assert_eq!(planned, described, "{}", model.name);
+            for column in model.description.unique.iter().flatten() {
+                assert!(planned.contains(column.as_str()), "{} is unique by {column}", model.name);
+            }
+        }
+        assert!(schemas.len() > 30);
+    }
+}

@@ -12,11 +12,18 @@ mod budget;
 mod catalog;
 mod checks;
 mod error;
+#[cfg(test)]
+mod fences;
+#[cfg(test)]
+mod fixture;
 mod functions;
 mod keys;
 mod materialise;
 mod model;
 mod models;
+#[cfg(test)]
+mod movements;
+mod queries;
 mod runtime;
 mod session;
 mod table;

@@ -11,7 +11,7 @@ use granary_tenants::{Granted, ReadGrant};
 use granary_types::{MspId, Role};
 use serde::Serialize;
 
-use crate::catalog::Draft;
+use crate::catalog::{Blueprint, Draft};
 use crate::session::run_plan;
 use crate::warehouse::contents_of;
 use crate::{Budget, Materialised, Model, Warehouse, WarehouseError};
@@ -50,24 +50,30 @@ impl Warehouse {
     pub async fn build(&self, msp: MspId) -> Result<BuildReport, WarehouseError> {
         let snapshot = self.lake.snapshot(&whole_msp(msp), None).await?;
         let contents = contents_of(&snapshot)?;
-        let draft = Draft::new(&self.blueprint(&contents, None))?;
-        let (mut publications, mut models) = (Vec::new(), Vec::new());
-        for model in self.models.iter() {
-            draft.add_view(model).await?;
-            if model.description.materialised == Materialised::View {
-                continue;
-            }
-            let started = Instant::now();
-            let (schema, batches) = compute(&draft, model, &self.budget).await?;
-            let rows = batches.iter().map(RecordBatch::num_rows).sum();
-            models.push(BuiltModel { name: model.name.clone(), rows, duration: started.elapsed() });
-            if model.description.materialised == Materialised::Table {
-                publications.push(Publication { dataset: model.dataset(), month: "all".to_owned(), schema, batches });
-            }
-        }
+        let (publications, models) = compute_all(&self.blueprint(&contents, None)).await?;
         let version = self.lake.publish_all(msp, publications, "warehouse build").await?;
         Ok(BuildReport { version, models })
     }
+}
+
+/// Computes every model that is not a view, each once; the tables among them are to be published.
+pub(crate) async fn compute_all(blueprint: &Blueprint<'_>) -> Result<(Vec<Publication>, Vec<BuiltModel>), WarehouseError> {
+    let draft = Draft::new(blueprint)?;
+    let (mut publications, mut models) = (Vec::new(), Vec::new());
+    for model in blueprint.models.iter() {
+        draft.add_view(model).await?;
+        if model.description.materialised == Materialised::View {
+            continue;
+        }
+        let started = Instant::now();
+        let (schema, batches) = compute(&draft, model, blueprint.budget).await?;
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        models.push(BuiltModel { name: model.name.clone(), rows, duration: started.elapsed() });
+        if model.description.materialised == Materialised::Table {
+            publications.push(Publication { dataset: model.dataset(), month: "all".to_owned(), schema, batches });
+        }
+    }
+    Ok((publications, models))
 }
 
 /// Computes a model and puts the rows in the view's place, so that models above it read them instead of the lake.

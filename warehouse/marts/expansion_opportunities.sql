@@ -90,48 +90,48 @@ priced as (
 ),
 
 opportunities as (
-    select *, 'tier_upgrade' as kind, 'machine_enterprise' as item, machines_backup as quantity,
-        machines_backup * (enterprise_price - backup_price) as monthly
+    select customer_id, 'tier_upgrade' as kind, 'machine_enterprise' as item, machines_backup as quantity,
+        enterprise_price - backup_price as unit_price
     from priced
     where status = 'active'
     union all
-    select *, 'tier_upgrade', 'machine_replication', machines_enterprise,
-        machines_enterprise * (replication_price - enterprise_price)
+    select customer_id, 'tier_upgrade', 'machine_replication', machines_enterprise, replication_price - enterprise_price
     from priced
     where status = 'active'
     union all
-    select *, 'trial_conversion', 'machine_' || default_tier, machines, machines * default_price
+    select customer_id, 'trial_conversion', 'machine_' || default_tier, machines, default_price
     from priced
     where status = 'trial'
     union all
     -- a limit that is nearly reached is worth a tenth more
-    select *, 'near_limit', 'machine_' || default_tier, greatest(machine_limit / 10, 1), greatest(machine_limit / 10, 1) * default_price
+    select customer_id, 'near_limit', 'machine_' || default_tier, greatest(machine_limit / 10, 1), default_price
     from priced
     where status = 'active' and machines * 10 >= machine_limit * 8
     union all
-    select *, 'unused_add_on', 'premium_support', 1, premium_support_price
+    select customer_id, 'unused_add_on', 'premium_support', 1, premium_support_price
     from priced
     where status = 'active' and not has_premium_support
     union all
-    select *, 'unused_add_on', 'white_label', 1, white_label_price
+    select customer_id, 'unused_add_on', 'white_label', 1, white_label_price
     from priced
     where status = 'active' and not has_white_label
 ),
 
 final as (
     select
-        customer_id,
-        customer_code,
-        period,
-        period_start_on,
-        kind,
-        item,
-        quantity,
-        minor(monthly, currency) as monthly_minor,
-        major(minor(monthly, currency), currency) as monthly,
-        currency
+        priced.customer_id,
+        priced.customer_code,
+        priced.period,
+        priced.period_start_on,
+        opportunities.kind,
+        opportunities.item,
+        opportunities.quantity,
+        minor(cast(opportunities.quantity as decimal(18, 4)) * opportunities.unit_price, priced.currency) as monthly_minor,
+        major(minor(cast(opportunities.quantity as decimal(18, 4)) * opportunities.unit_price, priced.currency), priced.currency) as monthly,
+        priced.currency
     from opportunities
-    where quantity > 0 and monthly > 0
+    inner join priced on priced.customer_id = opportunities.customer_id
+    where opportunities.quantity > 0 and opportunities.unit_price > 0
 )
 
 select * from final

@@ -1,0 +1,112 @@
+//! A small lake on disk for tests: files sealed as the lake seals them, without a database.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::json::ReaderBuilder;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
+use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
+use datafusion::parquet::file::properties::WriterProperties;
+use granary_tenants::{Granted, ReadGrant};
+use granary_types::{CustomerId, Dataset, MspId, Role};
+use object_store::local::LocalFileSystem;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::keys::SessionKeys;
+use crate::table::TableFile;
+use crate::{Budget, Models, Session, WarehouseError, runtime};
+
+/// Every dataset that the house registers.
+pub(crate) fn datasets() -> Vec<Dataset> {
+    [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat()
+}
+
+/// A lake in a temporary folder.
+pub(crate) struct Shed {
+    folder: TempDir,
+    pub(crate) budget: Budget,
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) datasets: Vec<Dataset>,
+    pub(crate) models: Models,
+    pub(crate) files: HashMap<String, Vec<TableFile>>,
+    pub(crate) keys: HashMap<String, Arc<FileDecryptionProperties>>,
+}
+
+impl Shed {
+    pub(crate) fn new(datasets: Vec<Dataset>, models: Models) -> Self {
+        let folder = TempDir::new().unwrap();
+        let budget = Budget::default();
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+        let runtime = runtime::shared(&budget, store).unwrap();
+        Self { folder, budget, runtime, datasets, models, files: HashMap::new(), keys: HashMap::new() }
+    }
+
+    /// Seals a file under its path, as the lake does.
+    pub(crate) fn write(&mut self, dataset: &str, customer: Option<(CustomerId, &str)>, month: &str, batch: &RecordBatch) -> String {
+        let owner = customer.map_or("msp".to_owned(), |(id, _)| id.to_string());
+        let path = format!("{owner}/{dataset}/{month}.parquet");
+        let key = (0..32).map(|byte| byte + u8::try_from(self.keys.len() % 200).unwrap()).collect::<Vec<u8>>();
+        let aad = path.as_bytes().to_vec();
+        let sealed =
+            FileEncryptionProperties::builder(key.clone()).with_aad_prefix(aad.clone()).with_aad_prefix_storage(false).build().unwrap();
+        let properties = WriterProperties::builder().with_file_encryption_properties(sealed).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(batch).unwrap();
+        let content = writer.into_inner().unwrap();
+        let full = self.folder.path().join(&path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::fs::write(full, &content).unwrap();
+        let mut partition: Vec<String> = customer.into_iter().flat_map(|(id, code)| [id.to_string(), code.to_owned()]).collect();
+        partition.push(month.to_owned());
+        let file =
+            TableFile { path: path.clone(), size_bytes: content.len() as u64, footer_bytes: 4096, row_count: batch.num_rows(), partition };
+        self.files.entry(dataset.to_owned()).or_default().push(file);
+        self.keys.insert(path.clone(), FileDecryptionProperties::builder(key).with_aad_prefix(aad).build().unwrap());
+        path
+    }
+
+    /// Seals a file of rows that are written as JSON objects.
+    pub(crate) fn write_rows(&mut self, dataset: &str, customer: Option<(CustomerId, &str)>, month: &str, rows: &[Value]) -> String {
+        let described = self.datasets.iter().find(|known| known.name == dataset).unwrap();
+        let text = rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+        let mut reader = ReaderBuilder::new(granary_lake::arrow_schema(described)).with_strict_mode(true).build(text.as_bytes()).unwrap();
+        let batch = reader.next().unwrap().unwrap();
+        self.write(dataset, customer, month, &batch)
+    }
+
+    pub(crate) fn contents(&self) -> Contents {
+        Contents { files: self.files.clone(), keys: Arc::new(SessionKeys::new(self.keys.clone())) }
+    }
+
+    pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
+        Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
+    }
+
+    pub(crate) async fn session(&self, grant: &ReadGrant) -> Result<Session, WarehouseError> {
+        let contents = self.contents();
+        let only = match &grant.customers {
+            Granted::All => None,
+            Granted::Only(customers) => Some(customers.iter().map(ToString::to_string).collect()),
+        };
+        let blueprint = self.blueprint(&contents, only.as_ref());
+        let schemas = plan_schemas(&blueprint).await?;
+        let context = session_context(&blueprint, &schemas, grant).await?;
+        Ok(Session::new(context, 1, self.budget.clone()))
+    }
+}
+
+/// A grant for a role; for every customer unless some are named.
+pub(crate) fn grant(role: Role, customers: Option<&[CustomerId]>) -> ReadGrant {
+    let customers = customers.map_or(Granted::All, |customers| Granted::Only(customers.iter().copied().collect()));
+    ReadGrant { msp: MspId::new(), customers, role, can_read_billing: role == Role::OperatorAdmin }
+}
+
+/// The models as they stand in the folder.
+pub(crate) fn models() -> Models {
+    Models::read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../warehouse")).unwrap()
+}
