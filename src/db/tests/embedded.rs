@@ -1,4 +1,5 @@
 //! The Postgres of our own: started, shared, orphaned, adopted, stopped.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use std::fs;
 use std::path::Path;

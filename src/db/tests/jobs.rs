@@ -1,4 +1,5 @@
 //! The queue: leases, retries, dead letters, schedules, fairness.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
 //! Nothing of one tenant reaches another, whatever the way a transaction ends, and whatever a statement tries.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Provisioning, migrations, events and audit.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use std::time::Duration;
 
