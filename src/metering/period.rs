@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_foundation::Event;
 use granary_tenants::{MspScope, MspTx, TenantScope, Tenants};
 use granary_types::{CustomerId, MspId, Period};
@@ -139,8 +140,7 @@ pub async fn write_month(tenants: &Tenants, scope: &TenantScope, usage: &PeriodU
 /// When the period has not ended, or Postgres refuses.
 pub async fn close_period(tenants: &Tenants, scope: &MspScope, period: Period) -> Result<(), MeteringError> {
     let msp = &scope.msp;
-    let span = (period.start_at(&msp.time_zone), period.end_at(&msp.time_zone));
-    if tenants.clock().now() < span.1 {
+    if tenants.clock().now() < period.end_at(&msp.time_zone) {
         return Err(MeteringError::PeriodNotEnded(period));
     }
     let tx = tenants.begin_msp(scope).await?;
@@ -149,26 +149,43 @@ pub async fn close_period(tenants: &Tenants, scope: &MspScope, period: Period) -
     if state == PeriodState::Closed {
         return Ok(());
     }
-    let mut hashes = Vec::new();
-    for customer in tenants.list_customers(msp.id).await? {
-        let scope = TenantScope { msp: msp.clone(), customer, actor: scope.actor };
-        project_month(tenants, &scope, period).await?;
-        let tx = tenants.begin_tenant(&scope).await?;
-        hashes.push((scope.customer.id, store::usage::hash_events(&tx, span).await?));
-        tx.commit().await?;
-    }
+    let customers = tenants.list_customers(msp.id).await?;
+    let sealing =
+        customers.into_iter().map(|customer| seal_month(tenants, TenantScope { msp: msp.clone(), customer, actor: scope.actor }, period));
+    let sealed: Vec<SealedMonth> = stream::iter(sealing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await?;
     let tx = tenants.begin_msp(scope).await?;
     if store::control::lock_period(&tx, period).await? == Some(PeriodState::Closed) {
         return Ok(tx.rollback().await?);
     }
-    for (customer, hash) in &hashes {
-        store::control::close_month(&tx, *customer, period, hash).await?;
+    for month in &sealed {
+        store::control::upsert_month(&tx, month.customer_id, &month.usage).await?;
+        store::control::close_month(&tx, month.customer_id, period, &month.events_hash).await?;
     }
     let by = scope.actor.to_string();
     store::control::upsert_period(&tx, period, PeriodState::Closed, Some((tx.now(), &by))).await?;
     tx.emit(&PeriodClosed { msp_id: msp.id, period }).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// How many customers are measured at once.
+const CLOSED_AT_ONCE: usize = 4;
+
+/// A customer's month, measured for the last time.
+struct SealedMonth {
+    customer_id: CustomerId,
+    usage: PeriodUsage,
+    events_hash: String,
+}
+
+async fn seal_month(tenants: &Tenants, scope: TenantScope, period: Period) -> Result<SealedMonth, MeteringError> {
+    let zone = &scope.msp.time_zone;
+    let tx = tenants.begin_tenant(&scope).await?;
+    rebuild_days(&tx, period, period).await?;
+    let usage = measure(&tx, period).await?;
+    let events_hash = store::usage::hash_events(&tx, (period.start_at(zone), period.end_at(zone))).await?;
+    tx.commit().await?;
+    Ok(SealedMonth { customer_id: scope.customer.id, usage, events_hash })
 }
 
 fn msp_scope(scope: &TenantScope) -> MspScope {

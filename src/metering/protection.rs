@@ -49,7 +49,7 @@ pub(crate) struct MachineState {
 /// Derives a machine from everything that was ever said of it. The later saying wins, by the event's time and then its
 /// hash; of several sayings for one day one counts, since a machine holds one tier a day.
 pub(crate) fn derive(mut sayings: Vec<Said>) -> MachineState {
-    sayings.sort_by(|one, two| (one.occurred_at, one.content_hash).cmp(&(two.occurred_at, two.content_hash)));
+    sayings.sort_by_key(|said| (said.occurred_at, said.content_hash));
     let mut state = MachineState { runs_per_day: 1, ..MachineState::default() };
     // By day: the tier from then on and why, or none.
     let mut turns: BTreeMap<Date, Option<(Tier, &'static str)>> = BTreeMap::new();

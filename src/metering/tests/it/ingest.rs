@@ -121,9 +121,8 @@ async fn batches_that_come_at_once_count_each_event_once() {
     assert_eq!(house.text("select count(*)::text from backup_runs").await.unwrap(), "200");
 }
 
-#[tokio::test]
-async fn every_type_of_event_finds_its_row() {
-    let house = House::new().await;
+/// One event of every type.
+fn one_of_each() -> Vec<Value> {
     let at = "2025-10-01T08:00:00Z";
     let repository =
         json!({"vendor_id": "repo-1", "name": "Main", "kind": "nfs", "capacity_bytes": 1000, "is_copy": false, "is_immutable": true});
@@ -133,7 +132,7 @@ async fn every_type_of_event_finds_its_row() {
         data
     };
     let cycles = json!({"machine": machine("db-1"), "day": "2025-10-01", "cycles_completed": 280, "cycles_failed": 2, "transferred_bytes": 5, "lag_seconds_max": 90, "last_cycle_at": "2025-10-01T23:55:00Z"});
-    let list = [
+    vec![
         event("1", "machine.discovered", at, json!({"source_system": "vcenter-1", "vendor_id": "db-1", "name": "Database", "os": "Linux"})),
         protected("web-1", "backup", "2025-10-01"),
         event(
@@ -175,7 +174,12 @@ async fn every_type_of_event_finds_its_row() {
         event("12", "ticket.answered", at, ticket(json!({"answered_at": "2025-10-01T09:00:00Z"}))),
         event("13", "ticket.closed", at, ticket(json!({"closed_at": "2025-10-02T09:00:00Z", "rating": 4}))),
         event("14", "activity.summary", at, json!({"day": "2025-10-01", "kind": "feature:reports", "amount": 3})),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn every_type_of_event_finds_its_row() {
+    let (house, list) = (House::new().await, one_of_each());
     let report = house.take(&list).await;
     assert_eq!(report.accepted, list.len(), "{report:?}");
     let counts = "select concat_ws(' ', (select count(*) from machines), (select count(*) from tier_assignments), (select count(*) from backup_runs where state = 'running'),
