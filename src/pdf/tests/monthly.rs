@@ -1,4 +1,5 @@
 //! Documents as their readers get them. The PDFs stay in the target's `tmp` folder for whoever wants to look.
+#![expect(clippy::unwrap_used, reason = "a report that does not render has failed")]
 
 use std::num::NonZeroUsize;
 use std::path::Path;
