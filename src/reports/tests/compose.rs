@@ -105,11 +105,13 @@ async fn prepare(test: &TestDatabase, two: &TwoCustomers) -> Warehouse {
     tx.commit().await.unwrap();
     acme_events().deliver(tenants, &two.acme_scope()).await;
     globex_events().deliver(tenants, &two.globex_scope()).await;
-    for period in [period("2025-09"), period("2025-10")] {
+    for month in [period("2025-09"), period("2025-10"), period("2025-11")] {
         for scope in [two.acme_scope(), two.globex_scope()] {
-            granary_metering::project_month(tenants, &scope, period).await.unwrap();
+            granary_metering::project_month(tenants, &scope, month).await.unwrap();
         }
-        granary_billing::draft_period(tenants, &two.north, period, Silent::shared()).await.unwrap();
+        if month < period("2025-11") {
+            granary_billing::draft_period(tenants, &two.north, month, Silent::shared()).await.unwrap();
+        }
     }
     let datasets =
         [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
