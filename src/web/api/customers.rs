@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::AppState;
 use crate::http::{Problem, Visitor};
 use crate::pages::customer::code_of;
-use crate::queries::{Holes, customer_queries as sql};
+use crate::queries::{Holes, customer_queries as sql, rows};
 
 const GIB: i64 = 1 << 30;
 
@@ -77,7 +77,7 @@ struct TiersOut {
 /// The customers that the caller sees.
 pub(crate) async fn list(State(app): State<AppState>, Extension(visitor): Extension<Visitor>) -> Result<Json<CustomersOut>, Problem> {
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    Ok(Json(CustomersOut { customers: session.rows(sql::API_CUSTOMERS).await? }))
+    Ok(Json(CustomersOut { customers: rows(&session, sql::API_CUSTOMERS).await? }))
 }
 
 /// The usage of one of them.
@@ -90,7 +90,7 @@ pub(crate) async fn usage(
     let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
     let holes = Holes::of_customer(query.period, &scope.customer.code);
-    let rows: Vec<UsageRow> = session.rows(&holes.fill(sql::API_USAGE)).await?;
+    let rows: Vec<UsageRow> = rows(&session, &holes.fill(sql::API_USAGE)).await?;
     let row = rows.into_iter().next().ok_or_else(|| Problem::not_found("usage in this period"))?;
     Ok(Json(row.into()))
 }

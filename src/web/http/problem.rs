@@ -40,6 +40,13 @@ impl Problem {
         Self::new(ErrorKind::Invalid, "invalid", detail)
     }
 
+    /// A fault of ours, whatever the error calls itself: one log line with its causes, fixed words for the client.
+    pub(crate) fn fault(error: &impl Classify) -> Self {
+        tracing::error!(code = error.code(), error = chain(error), "a request failed");
+        let detail = "something went wrong on our side; the request id names it in our log";
+        Self::new(ErrorKind::Internal, error.code(), detail)
+    }
+
     const fn status(&self) -> StatusCode {
         match self.kind {
             ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -60,10 +67,7 @@ impl<E: Classify> From<E> for Problem {
     fn from(error: E) -> Self {
         let (kind, code) = (error.kind(), error.code());
         let detail = match kind {
-            ErrorKind::Internal => {
-                tracing::error!(code, error = chain(&error), "a request failed");
-                "something went wrong on our side; the request id names it in our log".to_owned()
-            }
+            ErrorKind::Internal => return Self::fault(&error),
             ErrorKind::Unavailable => {
                 tracing::warn!(code, error = chain(&error), "something outside does not answer");
                 "something that this needs does not answer; try again in a moment".to_owned()

@@ -16,7 +16,7 @@ use crate::pages::customers::status_chip;
 use crate::pages::invoices::{InvoiceRow, invoice_table};
 use crate::pages::overview::{PeriodQuery, chosen_period};
 use crate::pages::{customer_parts as parts, standing};
-use crate::queries::{Holes, customer_queries as sql};
+use crate::queries::{Holes, customer_queries as sql, rows};
 use crate::{AppState, format, link};
 
 /// Parses the code of an address; what is no code is nobody's.
@@ -44,8 +44,8 @@ pub(crate) async fn show(
     let (invoices_sql, status_sql) = (holes.fill(sql::INVOICES), holes.fill(sql::STATUS));
     let (report, invoices, status, standing) = futures::try_join!(
         async { report_of(&app, customer, period).await },
-        async { if visitor.may(Permission::InvoiceRead) { Ok(session.rows::<InvoiceRow>(&invoices_sql).await?) } else { Ok(Vec::new()) } },
-        async { Ok(session.rows::<StatusRow>(&status_sql).await?) },
+        async { if visitor.may(Permission::InvoiceRead) { rows::<InvoiceRow>(&session, &invoices_sql).await } else { Ok(Vec::new()) } },
+        rows::<StatusRow>(&session, &status_sql),
         async {
             if visitor.may(Permission::IntelligenceRead) { standing::Standing::load(&session, &holes).await.map(Some) } else { Ok(None) }
         },

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::overview::{PeriodQuery, band_tone, chosen_period, share};
-use crate::queries::{Holes, portfolio_queries as sql};
+use crate::queries::{Holes, portfolio_queries as sql, rows};
 use crate::{AppState, format, link};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -62,8 +62,8 @@ pub(crate) async fn list(
     let holes = Holes::of_period(period);
     let sees_scores = visitor.may(Permission::IntelligenceRead);
     let (rows_sql, scores_sql) = (holes.fill(sql::CUSTOMERS), holes.fill(sql::CUSTOMER_SCORES));
-    let (rows, scores) = futures::try_join!(session.rows::<CustomerRow>(&rows_sql), async {
-        if sees_scores { session.rows::<ScoreRow>(&scores_sql).await } else { Ok(Vec::new()) }
+    let (rows, scores) = futures::try_join!(rows::<CustomerRow>(&session, &rows_sql), async {
+        if sees_scores { rows::<ScoreRow>(&session, &scores_sql).await } else { Ok(Vec::new()) }
     })?;
     let scores: HashMap<_, _> = scores.into_iter().map(|row| (row.customer_code.clone(), row)).collect();
     let shown: Vec<_> = rows.iter().filter(|row| fits(row, &query)).collect();

@@ -17,7 +17,7 @@ use crate::catalogue::{self, Column, Kind, View};
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::customer::code_of;
-use crate::queries::{Holes, Word};
+use crate::queries::{Holes, Word, rows};
 use crate::{AppState, format, link};
 
 /// Rows that a page shows; the CSV has them all, and the sums are of them all.
@@ -83,7 +83,7 @@ async fn rows_of(app: &AppState, visitor: &Visitor, query: &ExploreQuery) -> Res
     };
     let holes = Holes { period: query.period, customer, word: Word::parse(&query.word)? };
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    Ok((view, session.rows(&holes.fill(view.sql)).await?))
+    Ok((view, rows(&session, &holes.fill(view.sql)).await?))
 }
 
 struct Table<'a> {

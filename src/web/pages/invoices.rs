@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::overview::{PeriodQuery, chosen_period};
-use crate::queries::{Holes, portfolio_queries as sql};
+use crate::queries::{Holes, portfolio_queries as sql, rows};
 use crate::{AppState, format, link};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -49,8 +49,8 @@ pub(crate) async fn list(
     let sees_wholesale = visitor.may(Permission::MarginRead) && visitor.principal.sees_all();
     let invoices_sql = holes.fill(sql::INVOICES);
     let statement_sql = holes.fill(sql::STATEMENT);
-    let (invoices, statement) = futures::try_join!(session.rows::<InvoiceRow>(&invoices_sql), async {
-        if sees_wholesale { session.rows::<StatementRow>(&statement_sql).await } else { Ok(Vec::new()) }
+    let (invoices, statement) = futures::try_join!(rows::<InvoiceRow>(&session, &invoices_sql), async {
+        if sees_wholesale { rows::<StatementRow>(&session, &statement_sql).await } else { Ok(Vec::new()) }
     })?;
     let body = html! {
         (layout::head(&[], "Invoices", &html! { (format::month(period)) }, &layout::period_choice(&periods, period, &[])))

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::portfolio::{HeadlineRow, Portfolio};
-use crate::queries::portfolio_queries as sql;
+use crate::queries::{portfolio_queries as sql, rows};
 use crate::{AppState, format, link};
 
 /// The month that a page is asked for; the last one billed when none is named.
@@ -30,7 +30,7 @@ struct PeriodRow {
 /// Returns the months that were billed, the latest first, and the one that the address names, else the last
 /// closed one: only a closed month has recurring revenue.
 pub(crate) async fn chosen_period(session: &Session, query: &PeriodQuery) -> Result<(Vec<Period>, Period), Problem> {
-    let rows: Vec<PeriodRow> = session.rows(sql::BILLED_PERIODS).await?;
+    let rows: Vec<PeriodRow> = rows(session, sql::BILLED_PERIODS).await?;
     let latest_closed = rows.iter().find(|row| row.state == "closed").map(|row| row.period);
     let mut periods: Vec<_> = rows.into_iter().map(|row| row.period).collect();
     let latest =
@@ -65,11 +65,13 @@ pub(crate) async fn show(app: &AppState, visitor: &Visitor, query: &PeriodQuery)
             (layout::card("w-5", "Plan mix", &html! { "machines and their charges by tier" }, &mix(&portfolio)))
             @if visitor.may(Permission::IntelligenceRead) {
                 (layout::card("w-7", "Churn risk", &html! { "notice within 90 days" }, &churn(&portfolio)))
-                (layout::card("w-5", "Health", &html! { "five factors, 0 to 100" }, &health(&portfolio)))
-            }
-            (layout::card("w-6", "Service levels", &html! { "all customers together" }, &levels(&portfolio)))
-            @if visitor.may(Permission::IntelligenceRead) {
-                (layout::card("w-6", "Expansion opportunities", &html! { "per month, if taken" }, &expansion(&portfolio)))
+                div.w-5.stack {
+                    (layout::card("", "Health", &html! { "five factors, 0 to 100" }, &health(&portfolio)))
+                    (layout::card("", "Service levels", &html! { "all customers together" }, &levels(&portfolio)))
+                }
+                (layout::card("", "Expansion opportunities", &html! { "per month, if taken" }, &expansion(&portfolio)))
+            } @else {
+                (layout::card("", "Service levels", &html! { "all customers together" }, &levels(&portfolio)))
             }
         }
     };
@@ -287,7 +289,7 @@ fn expansion(portfolio: &Portfolio) -> Markup {
         return layout::empty("Nothing in sight", "Upgrades, trials and limits that come close are listed here.");
     }
     html! {
-        ul.plain.rows {
+        ul.plain.rows.columns {
             @for row in &portfolio.expansion {
                 li {
                     span { a href=(link::customer(row.customer_code.as_str(), portfolio.period)) { (row.customer_name) } }

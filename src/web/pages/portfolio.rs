@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::format;
 use crate::http::{Problem, Visitor};
-use crate::queries::{Holes, portfolio_queries as sql};
+use crate::queries::{Holes, portfolio_queries as sql, rows};
 
 /// A month of the whole portfolio.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -92,13 +92,15 @@ pub(crate) struct ChurnScore {
 #[derive(Debug, Deserialize)]
 struct ReasonIn {
     words: String,
+    /// What it adds; what speaks against a departure is below zero.
+    log_odds: f64,
 }
 
 impl ChurnScore {
-    /// The weightiest reasons, in words.
+    /// The weightiest reasons that speak for a departure, in words.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let reasons: Vec<ReasonIn> = serde_json::from_str(&self.reasons).unwrap_or_default();
-        reasons.into_iter().take(3).map(|reason| reason.words).collect()
+        reasons.into_iter().filter(|reason| reason.log_odds > 0.0).take(3).map(|reason| reason.words).collect()
     }
 
     /// The tone of the risk.
@@ -239,7 +241,7 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     async fn rows<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Problem> {
-        Ok(self.session.rows(&self.holes.fill(sql)).await?)
+        rows(self.session, &self.holes.fill(sql)).await
     }
 
     /// Asks what needs a permission; without it there are no rows, and the catalog would not have the table either.

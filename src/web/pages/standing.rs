@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::http::Problem;
 use crate::pages::overview::band_tone;
 use crate::pages::portfolio::{ChurnScore, TrendRow};
-use crate::queries::{Holes, customer_queries as sql};
+use crate::queries::{Holes, customer_queries as sql, rows};
 use crate::{format, layout};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -54,11 +54,11 @@ impl Standing {
     pub(crate) async fn load(session: &Session, holes: &Holes) -> Result<Self, Problem> {
         let sql = [sql::HEALTH, sql::CHURN, sql::HEALTH_TREND, sql::REVENUE, sql::CURRENCY].map(|sql| holes.fill(sql));
         let (health, churn, scores, revenue, currency) = futures::try_join!(
-            session.rows::<HealthRow>(&sql[0]),
-            session.rows::<ChurnScore>(&sql[1]),
-            session.rows::<HealthTrendRow>(&sql[2]),
-            session.rows::<TrendRow>(&sql[3]),
-            session.rows::<CurrencyRow>(&sql[4]),
+            rows::<HealthRow>(session, &sql[0]),
+            rows::<ChurnScore>(session, &sql[1]),
+            rows::<HealthTrendRow>(session, &sql[2]),
+            rows::<TrendRow>(session, &sql[3]),
+            rows::<CurrencyRow>(session, &sql[4]),
         )?;
         Ok(Self {
             health: health.into_iter().next(),

@@ -4,9 +4,19 @@ pub(crate) mod customer_queries;
 pub(crate) mod explore_queries;
 pub(crate) mod portfolio_queries;
 
-use granary_types::{CustomerCode, Period};
+use granary_types::{Classify, CustomerCode, ErrorKind, Period};
+use granary_warehouse::Session;
+use serde::de::DeserializeOwned;
 
 use crate::http::Problem;
+
+/// Asks one of our own queries. That it does not fit the warehouse is a fault of ours, never the reader's.
+pub(crate) async fn rows<T: DeserializeOwned>(session: &Session, sql: &str) -> Result<Vec<T>, Problem> {
+    session.rows(sql).await.map_err(|error| match error.kind() {
+        ErrorKind::Invalid | ErrorKind::NotFound => Problem::fault(&error),
+        _ => error.into(),
+    })
+}
 
 /// A lower-case word such as a tier or a band; nothing else can be one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -97,7 +97,7 @@ pub(crate) const EXPANSION_TOP: &str = "
     from expansion_opportunities e
     join stg_tenants__customers c on c.customer_id = e.customer_id
     order by e.monthly_minor desc, e.customer_code, e.kind, e.item
-    limit 5";
+    limit 6";
 
 /// All opportunities together.
 pub(crate) const EXPANSION_TOTAL: &str = "
