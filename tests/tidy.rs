@@ -63,7 +63,10 @@ fn every_model_has_its_grain_and_tests_beside_it() {
 fn sql_stands_in_stores_only() {
     let is_home_of_sql = |path: &Path| {
         let name = path.file_stem().unwrap().to_str().unwrap();
-        name == "store" || name.ends_with("_store") || name == "queries" || name.ends_with("_queries")
+        name == "store"
+            || name.ends_with("_store")
+            || name == "queries"
+            || name.ends_with("_queries")
             || path.components().any(|part| matches!(part.as_os_str().to_str(), Some("store" | "queries" | "tests" | "db" | "benches")))
     };
     let mut found = Vec::new();

@@ -1,5 +1,6 @@
 //! Keeping the price book: versions are added, never changed.
 
+use granary_foundation::Boxed;
 use granary_tenants::{MspTx, OperatorTx};
 use granary_types::Currency;
 use jiff::civil::Date;
@@ -11,12 +12,14 @@ use crate::{BillingError, Item, Price, PriceBook, PriceOwner, store};
 ///
 /// # Errors
 /// When the day is not a first, or the store fails.
-pub async fn seed_list_prices(tx: &OperatorTx, currency: Currency, valid_from: Date) -> Result<(), BillingError> {
-    check_day(valid_from)?;
-    for price in default_list(currency, valid_from) {
-        store::prices::insert_price(tx, None, &price).await?;
-    }
-    Ok(())
+pub fn seed_list_prices<'a>(tx: &'a OperatorTx, currency: Currency, valid_from: Date) -> Boxed<'a, Result<(), BillingError>> {
+    Box::pin(async move {
+        check_day(valid_from)?;
+        for price in default_list(currency, valid_from) {
+            store::prices::insert_price(tx, None, &price).await?;
+        }
+        Ok(())
+    })
 }
 
 /// Seeds an MSP's own prices for what has no retail default: premium support 75 and white label 150, half again what the
@@ -24,42 +27,46 @@ pub async fn seed_list_prices(tx: &OperatorTx, currency: Currency, valid_from: D
 ///
 /// # Errors
 /// When the day is not a first, or the store fails.
-pub async fn seed_price_book(tx: &MspTx, valid_from: Date) -> Result<(), BillingError> {
-    check_day(valid_from)?;
-    let currency = tx.msp().currency;
-    for (item, unit_price) in [(Item::PremiumSupport, 75), (Item::WhiteLabel, 150)] {
-        let price = Price { owner: PriceOwner::Msp, item, unit_price: unit_price.into(), currency, valid_from };
-        store::prices::insert_price(tx, Some(tx.msp().id), &price).await?;
-    }
-    Ok(())
+pub fn seed_price_book<'a>(tx: &'a MspTx, valid_from: Date) -> Boxed<'a, Result<(), BillingError>> {
+    Box::pin(async move {
+        check_day(valid_from)?;
+        let currency = tx.msp().currency;
+        for (item, unit_price) in [(Item::PremiumSupport, 75), (Item::WhiteLabel, 150)] {
+            let price = Price { owner: PriceOwner::Msp, item, unit_price: unit_price.into(), currency, valid_from };
+            store::prices::insert_price(tx, Some(tx.msp().id), &price).await?;
+        }
+        Ok(())
+    })
 }
 
 /// Adds a version to the MSP's price book, or to a contract of one of its customers.
 ///
 /// # Errors
 /// When the day is not a first, the price belongs to the operator's list, or another price stands for the same day already.
-pub async fn set_price(tx: &MspTx, price: &Price) -> Result<(), BillingError> {
-    check_day(price.valid_from)?;
-    if price.owner == PriceOwner::List {
-        return Err(BillingError::NotFound("price of the MSP"));
-    }
-    let msp = Some(tx.msp().id);
-    if store::prices::insert_price(tx, msp, price).await? {
-        return Ok(());
-    }
-    let standing = store::prices::find_price(tx, msp, price).await?;
-    if standing.is_some_and(|standing| standing.unit_price == price.unit_price) {
-        return Ok(());
-    }
-    Err(BillingError::PriceStands { item: price.item, on: price.valid_from })
+pub fn set_price<'a>(tx: &'a MspTx, price: &'a Price) -> Boxed<'a, Result<(), BillingError>> {
+    Box::pin(async move {
+        check_day(price.valid_from)?;
+        if price.owner == PriceOwner::List {
+            return Err(BillingError::NotFound("price of the MSP"));
+        }
+        let msp = Some(tx.msp().id);
+        if store::prices::insert_price(tx, msp, price).await? {
+            return Ok(());
+        }
+        let standing = store::prices::find_price(tx, msp, price).await?;
+        if standing.is_some_and(|standing| standing.unit_price == price.unit_price) {
+            return Ok(());
+        }
+        Err(BillingError::PriceStands { item: price.item, on: price.valid_from })
+    })
 }
 
 /// Returns every version that the MSP can see.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn get_price_book(tx: &MspTx) -> Result<PriceBook, BillingError> {
-    Ok(PriceBook::new(store::prices::list_prices(tx, tx.msp().id).await?))
+pub fn get_price_book<'a>(tx: &'a MspTx) -> Boxed<'a, Result<PriceBook, BillingError>> {
+    Box::pin(async move { Ok(PriceBook::new(store::prices::list_prices(tx, tx.msp().id).await?)) })
 }
 
 fn check_day(valid_from: Date) -> Result<(), BillingError> {

@@ -57,8 +57,7 @@ impl Context {
             contract.customer_id == customer.id && contract.starts_on <= last && contract.ends_on.is_none_or(|ends_on| ends_on >= first)
         };
         let contract = self.contracts.iter().filter(runs).max_by_key(|contract| (contract.starts_on, contract.created_at))?;
-        let created_on = day_of(customer.created_at, &self.msp.time_zone);
-        let changes = self.changes.get(&customer.id).cloned().unwrap_or_else(|| vec![(created_on, customer.status)]);
+        let changes = self.changes.get(&customer.id).cloned().unwrap_or_default();
         Some(Agreement {
             terms: Terms {
                 currency: contract.currency,

@@ -1,6 +1,7 @@
 //! Drafting a period: lines and an invoice per customer, a statement for the MSP. Doing it again changes nothing.
 
 use futures::{StreamExt, stream};
+use granary_foundation::Boxed;
 use granary_foundation::SharedProgress;
 use granary_tenants::{Customer, Msp, MspScope, TenantScope, TenantTx, Tenants};
 use granary_types::{Currency, CustomerId, InvoiceId, Period, StatementId};
@@ -67,33 +68,40 @@ struct Rated {
 ///
 /// # Errors
 /// When the period ended less than 72 hours ago, or the store fails. A customer that cannot be rated is in the report.
-pub async fn draft_period(tenants: &Tenants, msp: &Msp, period: Period, progress: SharedProgress) -> Result<DraftReport, BillingError> {
-    let from = period.end_at(&msp.time_zone) + CUT_OFF_HOURS.hours();
-    if tenants.clock().now() < from {
-        return Err(BillingError::TooEarly { period, from });
-    }
-    if let Some(report) = finalised_report(tenants, msp, period).await? {
-        return Ok(report);
-    }
-    let context = Context::load(tenants, msp, period).await?;
-    progress.begin(&format!("rating {period}"), context.customers.len() as u64);
-    let (context, progress) = (&context, &progress);
-    let work = stream::iter(0..context.customers.len()).map(|index| async move {
-        let customer = &context.customers[index];
-        let rated = rate_customer(tenants, context, customer).await;
-        progress.advance(1);
-        (customer, rated)
-    });
-    let outcomes: Vec<_> = work.buffered(AT_ONCE).collect().await;
-    progress.end();
-    let (mut rated, mut failures) = (Vec::new(), Vec::new());
-    for (customer, outcome) in outcomes {
-        match outcome {
-            Ok(one) => rated.extend(one),
-            Err(error) => failures.push(DraftFailure { customer_code: customer.code.to_string(), reason: error.to_string() }),
+pub fn draft_period<'a>(
+    tenants: &'a Tenants,
+    msp: &'a Msp,
+    period: Period,
+    progress: SharedProgress,
+) -> Boxed<'a, Result<DraftReport, BillingError>> {
+    Box::pin(async move {
+        let from = period.end_at(&msp.time_zone) + CUT_OFF_HOURS.hours();
+        if tenants.clock().now() < from {
+            return Err(BillingError::TooEarly { period, from });
         }
-    }
-    store_drafts(tenants, context, &rated, failures).await
+        if let Some(report) = finalised_report(tenants, msp, period).await? {
+            return Ok(report);
+        }
+        let context = Context::load(tenants, msp, period).await?;
+        progress.begin(&format!("rating {period}"), context.customers.len() as u64);
+        let (context, progress) = (&context, &progress);
+        let work = stream::iter(0..context.customers.len()).map(|index| async move {
+            let customer = &context.customers[index];
+            let rated = rate_customer(tenants, context, customer).await;
+            progress.advance(1);
+            (customer, rated)
+        });
+        let outcomes: Vec<_> = work.buffered(AT_ONCE).collect().await;
+        progress.end();
+        let (mut rated, mut failures) = (Vec::new(), Vec::new());
+        for (customer, outcome) in outcomes {
+            match outcome {
+                Ok(one) => rated.extend(one),
+                Err(error) => failures.push(DraftFailure { customer_code: customer.code.to_string(), reason: error.to_string() }),
+            }
+        }
+        store_drafts(tenants, context, &rated, failures).await
+    })
 }
 
 async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Result<Option<DraftReport>, BillingError> {

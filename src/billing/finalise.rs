@@ -1,5 +1,6 @@
 //! Finalising a period: lines freeze, invoices get their numbers, the statement becomes final.
 
+use granary_foundation::Boxed;
 use granary_tenants::{Msp, MspScope, MspTx, TenantScope, Tenants};
 use granary_types::{InvoiceId, Period, day_of};
 use jiff::ToSpan;
@@ -24,28 +25,30 @@ pub struct FinaliseReport {
 ///
 /// # Errors
 /// When the period is not over, has no statement, or a draft does not agree with its lines: then draft the period again.
-pub async fn finalise_period(tenants: &Tenants, msp: &Msp, period: Period) -> Result<FinaliseReport, BillingError> {
-    let issued_on = day_of(tenants.clock().now(), &msp.time_zone);
-    if issued_on <= period.last_day() {
-        return Err(BillingError::IssueDay { period, issued_on });
-    }
-    let scope = MspScope::for_job(msp.clone(), ACTOR);
-    let tx = tenants.begin_msp(&scope).await?;
-    let invoices = list_invoices(&tx, &InvoiceFilter { period: Some(period), customer: None }).await?;
-    tx.commit().await?;
-    let (already_final, drafts): (Vec<_>, Vec<_>) = invoices.into_iter().partition(|invoice| invoice.state == InvoiceState::Finalised);
-    let customers = tenants.list_customers(msp.id).await?;
-    for draft in &drafts {
-        let customer = customers.iter().find(|customer| customer.id == draft.customer_id).ok_or(BillingError::NotFound("customer"))?;
-        freeze_lines(tenants, &TenantScope::for_job(msp.clone(), customer.clone(), ACTOR), draft).await?;
-    }
-    let tx = tenants.begin_msp(&scope).await?;
-    let numbered = number(&tx, &drafts, issued_on).await?;
-    let statement = store::statements::find_statement(&tx, msp.id, period).await?;
-    let statement = statement.ok_or_else(|| BillingError::NotDrafted(msp.code.clone(), period))?;
-    store::statements::finalise_statement(&tx, statement.id).await?;
-    tx.commit().await?;
-    Ok(FinaliseReport { period, numbered, already_final: already_final.len() })
+pub fn finalise_period<'a>(tenants: &'a Tenants, msp: &'a Msp, period: Period) -> Boxed<'a, Result<FinaliseReport, BillingError>> {
+    Box::pin(async move {
+        let issued_on = day_of(tenants.clock().now(), &msp.time_zone);
+        if issued_on <= period.last_day() {
+            return Err(BillingError::IssueDay { period, issued_on });
+        }
+        let scope = MspScope::for_job(msp.clone(), ACTOR);
+        let tx = tenants.begin_msp(&scope).await?;
+        let invoices = list_invoices(&tx, &InvoiceFilter { period: Some(period), customer: None }).await?;
+        tx.commit().await?;
+        let (already_final, drafts): (Vec<_>, Vec<_>) = invoices.into_iter().partition(|invoice| invoice.state == InvoiceState::Finalised);
+        let customers = tenants.list_customers(msp.id).await?;
+        for draft in &drafts {
+            let customer = customers.iter().find(|customer| customer.id == draft.customer_id).ok_or(BillingError::NotFound("customer"))?;
+            freeze_lines(tenants, &TenantScope::for_job(msp.clone(), customer.clone(), ACTOR), draft).await?;
+        }
+        let tx = tenants.begin_msp(&scope).await?;
+        let numbered = number(&tx, &drafts, issued_on).await?;
+        let statement = store::statements::find_statement(&tx, msp.id, period).await?;
+        let statement = statement.ok_or_else(|| BillingError::NotDrafted(msp.code.clone(), period))?;
+        store::statements::finalise_statement(&tx, statement.id).await?;
+        tx.commit().await?;
+        Ok(FinaliseReport { period, numbered, already_final: already_final.len() })
+    })
 }
 
 async fn freeze_lines(tenants: &Tenants, scope: &TenantScope, draft: &Invoice) -> Result<(), BillingError> {

@@ -1,5 +1,6 @@
 //! Invoices as people see them.
 
+use granary_foundation::Boxed;
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,34 +116,36 @@ pub struct InvoiceView {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list_invoices(tx: &MspTx, filter: &InvoiceFilter) -> Result<Vec<Invoice>, BillingError> {
-    store::invoices::list_invoices(tx, tx.msp().id, filter).await
+pub fn list_invoices<'a>(tx: &'a MspTx, filter: &'a InvoiceFilter) -> Boxed<'a, Result<Vec<Invoice>, BillingError>> {
+    Box::pin(async move { store::invoices::list_invoices(tx, tx.msp().id, filter).await })
 }
 
 /// Returns an invoice by its id.
 ///
 /// # Errors
 /// When the MSP has no such invoice.
-pub async fn get_invoice(tx: &MspTx, id: InvoiceId) -> Result<Invoice, BillingError> {
-    store::invoices::find_invoice(tx, tx.msp().id, id).await?.ok_or(BillingError::NotFound("invoice"))
+pub fn get_invoice<'a>(tx: &'a MspTx, id: InvoiceId) -> Boxed<'a, Result<Invoice, BillingError>> {
+    Box::pin(async move { store::invoices::find_invoice(tx, tx.msp().id, id).await?.ok_or(BillingError::NotFound("invoice")) })
 }
 
 /// Returns a customer's invoice of a period with its lines: the header lies with the MSP, the lines with the customer.
 ///
 /// # Errors
 /// When there is none.
-pub async fn invoice_view(msp: &MspTx, tenant: &TenantTx, period: Period) -> Result<InvoiceView, BillingError> {
-    let filter = InvoiceFilter { period: Some(period), customer: Some(tenant.customer().id) };
-    let invoice = list_invoices(msp, &filter).await?.into_iter().next().ok_or(BillingError::NotFound("invoice"))?;
-    Ok(InvoiceView { invoice, lines: list_lines(tenant, period).await? })
+pub fn invoice_view<'a>(msp: &'a MspTx, tenant: &'a TenantTx, period: Period) -> Boxed<'a, Result<InvoiceView, BillingError>> {
+    Box::pin(async move {
+        let filter = InvoiceFilter { period: Some(period), customer: Some(tenant.customer().id) };
+        let invoice = list_invoices(msp, &filter).await?.into_iter().next().ok_or(BillingError::NotFound("invoice"))?;
+        Ok(InvoiceView { invoice, lines: list_lines(tenant, period).await? })
+    })
 }
 
 /// Lists a customer's lines of a period, in the order of the invoice.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list_lines(tx: &TenantTx, period: Period) -> Result<Vec<RatedLine>, BillingError> {
-    Ok(store::lines::list_lines(tx, period).await?.lines)
+pub fn list_lines<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<Vec<RatedLine>, BillingError>> {
+    Box::pin(async move { Ok(store::lines::list_lines(tx, period).await?.lines) })
 }
 
 #[cfg(test)]

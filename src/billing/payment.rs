@@ -1,5 +1,6 @@
 //! Payments: received once, applied once, whole or in part.
 
+use granary_foundation::Boxed;
 use granary_tenants::MspTx;
 use granary_types::{Currency, CustomerId, InvoiceId, PaymentId};
 use jiff::civil::Date;
@@ -39,46 +40,52 @@ pub struct Payment {
 ///
 /// # Errors
 /// When the amount is not above zero, or the invoice is not the customer's, not finalised or of another currency.
-pub async fn record_payment(tx: &MspTx, new: &NewPayment) -> Result<Option<PaymentId>, BillingError> {
-    if new.amount_minor <= 0 {
-        return Err(BillingError::NotAPayment(new.amount_minor));
-    }
-    let id = PaymentId::new();
-    if !store::payments::insert_payment(tx, tx.msp().id, id, new).await? {
-        return Ok(None);
-    }
-    if let Some(invoice) = new.invoice {
-        apply_payment(tx, id, invoice).await?;
-    }
-    Ok(Some(id))
+pub fn record_payment<'a>(tx: &'a MspTx, new: &'a NewPayment) -> Boxed<'a, Result<Option<PaymentId>, BillingError>> {
+    Box::pin(async move {
+        if new.amount_minor <= 0 {
+            return Err(BillingError::NotAPayment(new.amount_minor));
+        }
+        let id = PaymentId::new();
+        if !store::payments::insert_payment(tx, tx.msp().id, id, new).await? {
+            return Ok(None);
+        }
+        if let Some(invoice) = new.invoice {
+            apply_payment(tx, id, invoice).await?;
+        }
+        Ok(Some(id))
+    })
 }
 
 /// Applies a payment that was recorded without an invoice.
 ///
 /// # Errors
 /// When either is unknown, they do not belong together, or the payment settles another invoice already.
-pub async fn apply_payment(tx: &MspTx, payment: PaymentId, invoice: InvoiceId) -> Result<(), BillingError> {
-    let msp = tx.msp().id;
-    let (customer, currency, applied) = store::payments::find_payment(tx, msp, payment).await?.ok_or(BillingError::NotFound("payment"))?;
-    let payable = store::payments::lock_invoice(tx, msp, invoice).await?;
-    let payable =
-        payable.filter(|payable| payable.customer == customer && payable.is_final).ok_or(BillingError::NotFound("finalised invoice"))?;
-    if payable.currency != currency {
-        return Err(BillingError::WrongCurrency { paid: currency, invoiced: payable.currency });
-    }
-    if applied == Some(invoice) {
-        return Ok(());
-    }
-    if !store::payments::apply_payment(tx, payment, invoice).await? {
-        return Err(BillingError::AlreadyApplied(payment));
-    }
-    Ok(())
+pub fn apply_payment<'a>(tx: &'a MspTx, payment: PaymentId, invoice: InvoiceId) -> Boxed<'a, Result<(), BillingError>> {
+    Box::pin(async move {
+        let msp = tx.msp().id;
+        let (customer, currency, applied) =
+            store::payments::find_payment(tx, msp, payment).await?.ok_or(BillingError::NotFound("payment"))?;
+        let payable = store::payments::lock_invoice(tx, msp, invoice).await?;
+        let payable = payable
+            .filter(|payable| payable.customer == customer && payable.is_final)
+            .ok_or(BillingError::NotFound("finalised invoice"))?;
+        if payable.currency != currency {
+            return Err(BillingError::WrongCurrency { paid: currency, invoiced: payable.currency });
+        }
+        if applied == Some(invoice) {
+            return Ok(());
+        }
+        if !store::payments::apply_payment(tx, payment, invoice).await? {
+            return Err(BillingError::AlreadyApplied(payment));
+        }
+        Ok(())
+    })
 }
 
 /// Lists payments by the day they were received.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list_payments(tx: &MspTx, customer: Option<CustomerId>) -> Result<Vec<Payment>, BillingError> {
-    store::payments::list_payments(tx, tx.msp().id, customer).await
+pub fn list_payments<'a>(tx: &'a MspTx, customer: Option<CustomerId>) -> Boxed<'a, Result<Vec<Payment>, BillingError>> {
+    Box::pin(async move { store::payments::list_payments(tx, tx.msp().id, customer).await })
 }

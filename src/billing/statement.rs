@@ -1,5 +1,6 @@
 //! Statements as people see them, and what a month of the portfolio adds up to.
 
+use granary_foundation::Boxed;
 use granary_tenants::MspTx;
 use granary_types::{Currency, Period, Quantity, StatementId, Tier};
 use rust_decimal::Decimal;
@@ -64,29 +65,33 @@ pub struct PortfolioSubtotals {
 ///
 /// # Errors
 /// When the period has not been drafted.
-pub async fn get_statement(tx: &MspTx, period: Period) -> Result<StatementView, BillingError> {
-    let statement = store::statements::find_statement(tx, tx.msp().id, period).await?.ok_or(BillingError::NotFound("statement"))?;
-    let lines = store::statements::list_statement_lines(tx, statement.id).await?;
-    Ok(StatementView { statement, lines })
+pub fn get_statement<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<StatementView, BillingError>> {
+    Box::pin(async move {
+        let statement = store::statements::find_statement(tx, tx.msp().id, period).await?.ok_or(BillingError::NotFound("statement"))?;
+        let lines = store::statements::list_statement_lines(tx, statement.id).await?;
+        Ok(StatementView { statement, lines })
+    })
 }
 
 /// Lists an MSP's statements, the latest first.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list_statements(tx: &MspTx) -> Result<Vec<Statement>, BillingError> {
-    store::statements::list_statements(tx, tx.msp().id).await
+pub fn list_statements<'a>(tx: &'a MspTx) -> Boxed<'a, Result<Vec<Statement>, BillingError>> {
+    Box::pin(async move { store::statements::list_statements(tx, tx.msp().id).await })
 }
 
 /// Returns what a period adds up to in the MSP's currency.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn portfolio_subtotals(tx: &MspTx, period: Period) -> Result<PortfolioSubtotals, BillingError> {
-    let (msp, currency) = (tx.msp().id, tx.msp().currency);
-    let retail = store::invoices::list_item_totals(tx, msp, period, currency.code()).await?;
-    let wholesale = store::statements::list_item_totals(tx, msp, period, currency.code()).await?;
-    Ok(subtotals(period, currency, &retail, &wholesale))
+pub fn portfolio_subtotals<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<PortfolioSubtotals, BillingError>> {
+    Box::pin(async move {
+        let (msp, currency) = (tx.msp().id, tx.msp().currency);
+        let retail = store::invoices::list_item_totals(tx, msp, period, currency.code()).await?;
+        let wholesale = store::statements::list_item_totals(tx, msp, period, currency.code()).await?;
+        Ok(subtotals(period, currency, &retail, &wholesale))
+    })
 }
 
 fn subtotals(period: Period, currency: Currency, retail: &[ItemTotal], wholesale: &[ItemTotal]) -> PortfolioSubtotals {

@@ -1,5 +1,6 @@
 //! The pool, and the only place that takes a connection from it.
 
+use granary_foundation::Boxed;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -58,26 +59,28 @@ impl Database {
     ///
     /// # Errors
     /// When the server does not answer, is older than 15, or a migration fails.
-    pub async fn connect(config: &DatabaseConfig, clock: Clock) -> Result<Self, DbError> {
-        let mut owner_config = Config::from_str(config.url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
-        owner_config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
+    pub fn connect<'a>(config: &'a DatabaseConfig, clock: Clock) -> Boxed<'a, Result<Self, DbError>> {
+        Box::pin(async move {
+            let mut owner_config = Config::from_str(config.url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
+            owner_config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
 
-        let mut owner = OwnerConnection::open(&owner_config, None).await?;
-        let names = installation::prepare(&mut owner, clock.now()).await?;
-        let mut app_config = owner_config.clone();
-        app_config.user(names.app_role.as_str()).password(config.app_password.reveal()).application_name("granary");
-        installation::prepare_login(&owner, &names, &app_config, &config.app_password).await?;
+            let mut owner = OwnerConnection::open(&owner_config, None).await?;
+            let names = installation::prepare(&mut owner, clock.now()).await?;
+            let mut app_config = owner_config.clone();
+            app_config.user(names.app_role.as_str()).password(config.app_password.reveal()).application_name("granary");
+            installation::prepare_login(&owner, &names, &app_config, &config.app_password).await?;
 
-        let pool = open_pool(app_config, config.max_connections)?;
-        let inner = Inner {
-            pool,
-            owner: owner_config,
-            owner_permits: Arc::new(Semaphore::new(OWNER_CONNECTIONS)),
-            touched: Arc::default(),
-            names,
-            clock,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+            let pool = open_pool(app_config, config.max_connections)?;
+            let inner = Inner {
+                pool,
+                owner: owner_config,
+                owner_permits: Arc::new(Semaphore::new(OWNER_CONNECTIONS)),
+                touched: Arc::default(),
+                names,
+                clock,
+            };
+            Ok(Self { inner: Arc::new(inner) })
+        })
     }
 
     /// Begins a transaction behind both walls. Only `tenants` (for scopes), `vault` (key store) and `access` (who somebody is)
@@ -85,9 +88,11 @@ impl Database {
     ///
     /// # Errors
     /// When no connection becomes free, or Postgres refuses schema or role.
-    pub async fn begin(&self, settings: &TxSettings) -> Result<Tx, DbError> {
-        let connection = self.take().await?;
-        Tx::begin(connection, Arc::clone(&self.inner.touched), self.inner.clock.clone(), &self.inner.names, settings).await
+    pub fn begin<'a>(&'a self, settings: &'a TxSettings) -> Boxed<'a, Result<Tx, DbError>> {
+        Box::pin(async move {
+            let connection = self.take().await?;
+            Tx::begin(connection, Arc::clone(&self.inner.touched), self.inner.clock.clone(), &self.inner.names, settings).await
+        })
     }
 
     /// Opens a connection of the owner, for `tenants` to create and migrate schemas.

@@ -1,5 +1,6 @@
 //! One transaction that owns its connection.
 
+use granary_foundation::Boxed;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -108,36 +109,44 @@ impl Tx {
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn query(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
-        let answer = self.watch(async { Ok(self.connection()?.query(&self.prepare(sql).await?, params).await?) });
-        answer.await
+    pub fn query<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Vec<Row>, DbError>> {
+        Box::pin(async move {
+            let answer = self.watch(async { Ok(self.connection()?.query(&self.prepare(sql).await?, params).await?) });
+            answer.await
+        })
     }
 
     /// Runs a statement that returns exactly one row.
     ///
     /// # Errors
     /// When Postgres refuses, or when there is no row or more than one.
-    pub async fn query_one(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Row, DbError> {
-        let answer = self.watch(async { Ok(self.connection()?.query_one(&self.prepare(sql).await?, params).await?) });
-        answer.await
+    pub fn query_one<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Row, DbError>> {
+        Box::pin(async move {
+            let answer = self.watch(async { Ok(self.connection()?.query_one(&self.prepare(sql).await?, params).await?) });
+            answer.await
+        })
     }
 
     /// Runs a statement that returns one row or none.
     ///
     /// # Errors
     /// When Postgres refuses, or when there is more than one row.
-    pub async fn query_opt(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, DbError> {
-        let answer = self.watch(async { Ok(self.connection()?.query_opt(&self.prepare(sql).await?, params).await?) });
-        answer.await
+    pub fn query_opt<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Option<Row>, DbError>> {
+        Box::pin(async move {
+            let answer = self.watch(async { Ok(self.connection()?.query_opt(&self.prepare(sql).await?, params).await?) });
+            answer.await
+        })
     }
 
     /// Runs a statement and returns the number of rows that it touched.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn execute(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, DbError> {
-        let answer = self.watch(async { Ok(self.connection()?.execute(&self.prepare(sql).await?, params).await?) });
-        answer.await
+    pub fn execute<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<u64, DbError>> {
+        Box::pin(async move {
+            let answer = self.watch(async { Ok(self.connection()?.execute(&self.prepare(sql).await?, params).await?) });
+            answer.await
+        })
     }
 
     /// Starts a `copy … from stdin`; the caller writes and finishes the sink.
@@ -167,22 +176,26 @@ impl Tx {
     ///
     /// # Errors
     /// When a statement had failed before (nothing is kept then), or Postgres refuses.
-    pub async fn commit(self) -> Result<(), DbError> {
-        if self.has_failed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0 {
-            return Err(DbError::Aborted);
-        }
-        self.end("commit").await
+    pub fn commit(self) -> Boxed<'static, Result<(), DbError>> {
+        Box::pin(async move {
+            if self.has_failed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0 {
+                return Err(DbError::Aborted);
+            }
+            self.end("commit").await
+        })
     }
 
     /// Rolls back, and returns the connection to the pool.
     ///
     /// # Errors
     /// When Postgres does not answer.
-    pub async fn rollback(self) -> Result<(), DbError> {
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            return Ok(());
-        }
-        self.end("rollback").await
+    pub fn rollback(self) -> Boxed<'static, Result<(), DbError>> {
+        Box::pin(async move {
+            if self.in_flight.load(Ordering::Relaxed) > 0 {
+                return Ok(());
+            }
+            self.end("rollback").await
+        })
     }
 
     async fn end(mut self, command: &'static str) -> Result<(), DbError> {

@@ -11,4 +11,4 @@ mod work;
 pub use config::{Config, ConfigError};
 pub use progress::{Progress, SharedProgress, Silent};
 pub use secret::Secret;
-pub use work::{Event, Job};
+pub use work::{Boxed, Event, Job};

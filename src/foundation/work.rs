@@ -14,3 +14,9 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name, `metering.period_closed`.
     const KIND: &'static str;
 }
+
+/// A future behind a pointer, at the border of a room.
+///
+/// The body of an `async fn` is compiled where it is awaited: without this, every room above would compile the bodies of all
+/// rooms below once more. One small allocation a call buys minutes of build time.
+pub type Boxed<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

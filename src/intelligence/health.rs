@@ -312,7 +312,7 @@ mod tests {
         for seed in 0..2_000_u64 {
             let value = |index: u64, low: f64, high: f64| {
                 let lot = (seed * 7_919 + index * 104_729) % 1_009;
-                (lot % 11 != 0).then(|| low + (high - low) * lot as f64 / 1_009.0)
+                (!lot.is_multiple_of(11)).then(|| low + (high - low) * lot as f64 / 1_009.0)
             };
             let scored = score(&[value(1, 0.8, 1.0), value(2, 0.0, 35.0), value(3, 0.5, 3.5), value(4, 0.0, 1.0), value(5, 0.3, 1.1)]);
             if let Some(total) = scored.score {

@@ -1,5 +1,6 @@
 //! Scoring an MSP: reads the warehouse, trains by evidence, publishes health and churn of its closed months.
 
+use granary_foundation::Boxed;
 use granary_lake::{Lake, Publication, arrow_schema};
 use granary_tenants::{Granted, Msp, ReadGrant, Tenants};
 use granary_types::{Period, Role, day_of};
@@ -64,23 +65,25 @@ pub(crate) struct ChurnRow<'a> {
 ///
 /// # Errors
 /// When warehouse or catalog cannot be read.
-pub async fn read_histories(
-    warehouse: &Warehouse,
-    tenants: &Tenants,
-    msp: &Msp,
+pub fn read_histories<'a>(
+    warehouse: &'a Warehouse,
+    tenants: &'a Tenants,
+    msp: &'a Msp,
     as_of: Period,
-) -> Result<Vec<CustomerHistory>, IntelligenceError> {
-    Ok(read(warehouse, tenants, msp, ended(tenants, msp, as_of)).await?.histories)
+) -> Boxed<'a, Result<Vec<CustomerHistory>, IntelligenceError>> {
+    Box::pin(async move { Ok(read(warehouse, tenants, msp, ended(tenants, msp, as_of)).await?.histories) })
 }
 
 /// Trains on what is known of an MSP today.
 ///
 /// # Errors
 /// When warehouse or catalog cannot be read, or the model in charge does not converge.
-pub async fn train_msp(warehouse: &Warehouse, tenants: &Tenants, msp: &Msp) -> Result<ChurnModel, IntelligenceError> {
-    let today = Period::containing(tenants.clock().now(), &msp.time_zone);
-    let histories = read_histories(warehouse, tenants, msp, today).await?;
-    churn::train(&churn::rows(&histories, known_until(tenants, msp)))
+pub fn train_msp<'a>(warehouse: &'a Warehouse, tenants: &'a Tenants, msp: &'a Msp) -> Boxed<'a, Result<ChurnModel, IntelligenceError>> {
+    Box::pin(async move {
+        let today = Period::containing(tenants.clock().now(), &msp.time_zone);
+        let histories = read_histories(warehouse, tenants, msp, today).await?;
+        churn::train(&churn::rows(&histories, known_until(tenants, msp)))
+    })
 }
 
 /// Scores every period up to `as_of`, at most eighteen, and publishes them as one version of the lake. A period that has not
@@ -91,52 +94,54 @@ pub async fn train_msp(warehouse: &Warehouse, tenants: &Tenants, msp: &Msp) -> R
 ///
 /// # Errors
 /// When warehouse, catalog or lake fail, or the model in charge does not converge.
-pub async fn score_msp(
-    warehouse: &Warehouse,
-    lake: &Lake,
-    tenants: &Tenants,
-    msp: &Msp,
+pub fn score_msp<'a>(
+    warehouse: &'a Warehouse,
+    lake: &'a Lake,
+    tenants: &'a Tenants,
+    msp: &'a Msp,
     as_of: Period,
-) -> Result<Summary, IntelligenceError> {
-    let as_of = ended(tenants, msp, as_of);
-    let known = read(warehouse, tenants, msp, as_of).await?;
-    let rows = churn::rows(&known.histories, known_until(tenants, msp));
-    let model = churn::train(&rows)?;
-    let (mut publications, mut health_count, mut churn_count) = (Vec::new(), 0, 0);
-    let health = health_rows(&known);
-    let mut periods = 0;
-    for period in (0..PERIODS).map(|back| as_of.plus_months(-back)) {
-        let health: Vec<&HealthRow<'_>> = health.iter().filter(|row| row.period == period).collect();
-        let churn = churn_rows(&known, &rows, &model, period);
-        if health.is_empty() && churn.is_empty() {
-            continue;
+) -> Boxed<'a, Result<Summary, IntelligenceError>> {
+    Box::pin(async move {
+        let as_of = ended(tenants, msp, as_of);
+        let known = read(warehouse, tenants, msp, as_of).await?;
+        let rows = churn::rows(&known.histories, known_until(tenants, msp));
+        let model = churn::train(&rows)?;
+        let (mut publications, mut health_count, mut churn_count) = (Vec::new(), 0, 0);
+        let health = health_rows(&known);
+        let mut periods = 0;
+        for period in (0..PERIODS).map(|back| as_of.plus_months(-back)) {
+            let health: Vec<&HealthRow<'_>> = health.iter().filter(|row| row.period == period).collect();
+            let churn = churn_rows(&known, &rows, &model, period);
+            if health.is_empty() && churn.is_empty() {
+                continue;
+            }
+            periods += 1;
+            health_count += health.len();
+            churn_count += churn.len();
+            let month = period.to_string();
+            let publication = |dataset, batch| Publication {
+                dataset,
+                month: month.clone(),
+                schema: arrow::array::RecordBatch::schema(&batch),
+                batches: vec![batch],
+            };
+            publications.push(publication(HEALTH_SCORES.name.to_owned(), health_batch(arrow_schema(&HEALTH_SCORES), &health)?));
+            publications.push(publication(CHURN_SCORES.name.to_owned(), churn_batch(arrow_schema(&CHURN_SCORES), &churn, &model)?));
         }
-        periods += 1;
-        health_count += health.len();
-        churn_count += churn.len();
-        let month = period.to_string();
-        let publication = |dataset, batch| Publication {
-            dataset,
-            month: month.clone(),
-            schema: arrow::array::RecordBatch::schema(&batch),
-            batches: vec![batch],
-        };
-        publications.push(publication(HEALTH_SCORES.name.to_owned(), health_batch(arrow_schema(&HEALTH_SCORES), &health)?));
-        publications.push(publication(CHURN_SCORES.name.to_owned(), churn_batch(arrow_schema(&CHURN_SCORES), &churn, &model)?));
-    }
-    let version = lake.publish_all(msp.id, publications, "scores").await?;
-    Ok(Summary {
-        as_of,
-        periods,
-        health_scores: health_count,
-        churn_scores: churn_count,
-        model: model.champion.kind.as_str(),
-        state: model.state(),
-        departures: model.evidence.departures,
-        auc: model.champion.auc,
-        challenger: model.challenger.as_ref().map(|challenger| challenger.kind.as_str()),
-        challenger_auc: model.challenger.as_ref().and_then(|challenger| challenger.auc),
-        version,
+        let version = lake.publish_all(msp.id, publications, "scores").await?;
+        Ok(Summary {
+            as_of,
+            periods,
+            health_scores: health_count,
+            churn_scores: churn_count,
+            model: model.champion.kind.as_str(),
+            state: model.state(),
+            departures: model.evidence.departures,
+            auc: model.champion.auc,
+            challenger: model.challenger.as_ref().map(|challenger| challenger.kind.as_str()),
+            challenger_auc: model.challenger.as_ref().and_then(|challenger| challenger.auc),
+            version,
+        })
     })
 }
 

@@ -1,5 +1,6 @@
 //! Collects the rubbish that killed exports leave: objects that no version of any manifest names.
 
+use granary_foundation::Boxed;
 use std::collections::HashSet;
 
 use granary_tenants::OperatorScope;
@@ -23,23 +24,25 @@ impl Lake {
     ///
     /// # Errors
     /// When the manifest or the object store cannot be read.
-    pub async fn collect(&self, stored_before: Timestamp) -> Result<Collected, LakeError> {
-        // Listed before the manifest is read: what is committed in between is then known.
-        let objects = self.objects().list("lake").await?;
-        let tx = self.tenants().begin_operator(&OperatorScope::for_job(ACTOR, "collect unreferenced objects")).await?;
-        let named: HashSet<String> = store::list_paths(&tx).await?.into_iter().collect();
-        tx.commit().await?;
-        let mut collected = Collected { objects_deleted: 0, bytes_deleted: 0, objects_kept: 0 };
-        for object in objects {
-            let path = object.location.to_string();
-            if named.contains(&path) || object.last_modified.timestamp_micros() >= stored_before.as_microsecond() {
-                collected.objects_kept += 1;
-                continue;
+    pub fn collect<'a>(&'a self, stored_before: Timestamp) -> Boxed<'a, Result<Collected, LakeError>> {
+        Box::pin(async move {
+            // Listed before the manifest is read: what is committed in between is then known.
+            let objects = self.objects().list("lake").await?;
+            let tx = self.tenants().begin_operator(&OperatorScope::for_job(ACTOR, "collect unreferenced objects")).await?;
+            let named: HashSet<String> = store::list_paths(&tx).await?.into_iter().collect();
+            tx.commit().await?;
+            let mut collected = Collected { objects_deleted: 0, bytes_deleted: 0, objects_kept: 0 };
+            for object in objects {
+                let path = object.location.to_string();
+                if named.contains(&path) || object.last_modified.timestamp_micros() >= stored_before.as_microsecond() {
+                    collected.objects_kept += 1;
+                    continue;
+                }
+                self.objects().delete(&path).await?;
+                collected.objects_deleted += 1;
+                collected.bytes_deleted += object.size;
             }
-            self.objects().delete(&path).await?;
-            collected.objects_deleted += 1;
-            collected.bytes_deleted += object.size;
-        }
-        Ok(collected)
+            Ok(collected)
+        })
     }
 }

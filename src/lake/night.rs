@@ -1,5 +1,6 @@
 //! A night: every MSP's control data and every customer's silo, two owners at a time, each for itself.
 
+use granary_foundation::Boxed;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -88,17 +89,19 @@ impl Lake {
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn export_night(&self, night: Date, progress: SharedProgress) -> Result<NightReport, LakeError> {
-        let msps = self.tenants().list_msps().await?;
-        self.export(night, msps, progress).await
+    pub fn export_night<'a>(&'a self, night: Date, progress: SharedProgress) -> Boxed<'a, Result<NightReport, LakeError>> {
+        Box::pin(async move {
+            let msps = self.tenants().list_msps().await?;
+            self.export(night, msps, progress).await
+        })
     }
 
     /// Exports what changed of one MSP and its customers.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn export_msp(&self, night: Date, msp: Msp, progress: SharedProgress) -> Result<NightReport, LakeError> {
-        self.export(night, vec![msp], progress).await
+    pub fn export_msp<'a>(&'a self, night: Date, msp: Msp, progress: SharedProgress) -> Boxed<'a, Result<NightReport, LakeError>> {
+        Box::pin(async move { self.export(night, vec![msp], progress).await })
     }
 
     async fn export(&self, night: Date, msps: Vec<Msp>, progress: SharedProgress) -> Result<NightReport, LakeError> {

@@ -1,5 +1,6 @@
 //! How marts and scores return to the lake.
 
+use granary_foundation::Boxed;
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
@@ -31,17 +32,19 @@ impl Lake {
     ///
     /// # Errors
     /// When a type does not fit the lake, or storing fails.
-    pub async fn publish(
-        &self,
+    pub fn publish<'a>(
+        &'a self,
         msp: MspId,
-        dataset: &str,
-        month: &str,
+        dataset: &'a str,
+        month: &'a str,
         schema: SchemaRef,
         batches: Vec<RecordBatch>,
-        reason: &str,
-    ) -> Result<i64, LakeError> {
-        let publication = Publication { dataset: dataset.to_owned(), month: month.to_owned(), schema, batches };
-        self.publish_all(msp, vec![publication], reason).await
+        reason: &'a str,
+    ) -> Boxed<'a, Result<i64, LakeError>> {
+        Box::pin(async move {
+            let publication = Publication { dataset: dataset.to_owned(), month: month.to_owned(), schema, batches };
+            self.publish_all(msp, vec![publication], reason).await
+        })
     }
 
     /// Publishes several parts as one version, sealed with the MSP's key. Parts that are the same as before are not
@@ -49,31 +52,33 @@ impl Lake {
     ///
     /// # Errors
     /// When a type does not fit the lake, or storing fails; nothing is published then.
-    pub async fn publish_all(&self, msp: MspId, publications: Vec<Publication>, reason: &str) -> Result<i64, LakeError> {
-        let msp = self.tenants().get_msp(msp).await?;
-        let owner = FileOwner { msp: msp.id, customer: None };
-        let tx = self.begin(&msp).await?;
-        let current = store::list_current(&tx, msp.id, None).await?;
-        tx.commit().await?;
-        let current: HashMap<_, _> = current.into_iter().map(|file| ((file.dataset, file.part), file.source_hash)).collect();
+    pub fn publish_all<'a>(&'a self, msp: MspId, publications: Vec<Publication>, reason: &'a str) -> Boxed<'a, Result<i64, LakeError>> {
+        Box::pin(async move {
+            let msp = self.tenants().get_msp(msp).await?;
+            let owner = FileOwner { msp: msp.id, customer: None };
+            let tx = self.begin(&msp).await?;
+            let current = store::list_current(&tx, msp.id, None).await?;
+            tx.commit().await?;
+            let current: HashMap<_, _> = current.into_iter().map(|file| ((file.dataset, file.part), file.source_hash)).collect();
 
-        let mut changes = Changes::default();
-        for publication in publications {
-            let part: Part = publication.month.parse().map_err(|_| LakeError::InvalidPart(publication.month.clone()))?;
-            let name = (publication.dataset.clone(), part);
-            let before = current.get(&name);
-            match self.encode(owner, publication, part).await? {
-                None if before.is_some() => changes.emptied.push(name),
-                None => {}
-                Some(file) if before.is_some_and(|hash| *hash == file.source_hash) => file.discard().await?,
-                Some(file) => changes.added.push(NewFile::store(file, owner, &name.0, part, self.keys(), self.objects()).await?),
+            let mut changes = Changes::default();
+            for publication in publications {
+                let part: Part = publication.month.parse().map_err(|_| LakeError::InvalidPart(publication.month.clone()))?;
+                let name = (publication.dataset.clone(), part);
+                let before = current.get(&name);
+                match self.encode(owner, publication, part).await? {
+                    None if before.is_some() => changes.emptied.push(name),
+                    None => {}
+                    Some(file) if before.is_some_and(|hash| *hash == file.source_hash) => file.discard().await?,
+                    Some(file) => changes.added.push(NewFile::store(file, owner, &name.0, part, self.keys(), self.objects()).await?),
+                }
             }
-        }
-        self.objects().flush(&changes.paths()).await?;
-        let tx = self.begin(&msp).await?;
-        let version = changes.apply(&tx, owner, reason).await?;
-        tx.commit().await?;
-        Ok(version)
+            self.objects().flush(&changes.paths()).await?;
+            let tx = self.begin(&msp).await?;
+            let version = changes.apply(&tx, owner, reason).await?;
+            tx.commit().await?;
+            Ok(version)
+        })
     }
 
     /// Encodes on a thread of its own; none when there is no row.

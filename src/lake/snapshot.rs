@@ -1,5 +1,6 @@
 //! What a grant may read at one version: the files, and their opened keys.
 
+use granary_foundation::Boxed;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,51 +59,57 @@ impl Lake {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn version(&self, msp: MspId) -> Result<i64, LakeError> {
-        let tx = self.begin(&self.tenants().get_msp(msp).await?).await?;
-        let version = store::find_head(&tx, msp).await?;
-        tx.commit().await?;
-        Ok(version)
+    pub fn version<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<i64, LakeError>> {
+        Box::pin(async move {
+            let tx = self.begin(&self.tenants().get_msp(msp).await?).await?;
+            let version = store::find_head(&tx, msp).await?;
+            tx.commit().await?;
+            Ok(version)
+        })
     }
 
     /// Returns what a grant may read, at a version or at the current one.
     ///
     /// # Errors
     /// When there is no such version, or a key does not open.
-    pub async fn snapshot(&self, grant: &ReadGrant, version: Option<i64>) -> Result<Arc<Snapshot>, LakeError> {
-        let tx = self.begin(&self.tenants().get_msp(grant.msp).await?).await?;
-        let head = store::find_head(&tx, grant.msp).await?;
-        let version = version.unwrap_or(head);
-        if !(0..=head).contains(&version) {
-            return Err(LakeError::NoVersion { msp: grant.msp, version });
-        }
-        if let Some(kept) = self.snapshots().get(grant, version) {
+    pub fn snapshot<'a>(&'a self, grant: &'a ReadGrant, version: Option<i64>) -> Boxed<'a, Result<Arc<Snapshot>, LakeError>> {
+        Box::pin(async move {
+            let tx = self.begin(&self.tenants().get_msp(grant.msp).await?).await?;
+            let head = store::find_head(&tx, grant.msp).await?;
+            let version = version.unwrap_or(head);
+            if !(0..=head).contains(&version) {
+                return Err(LakeError::NoVersion { msp: grant.msp, version });
+            }
+            if let Some(kept) = self.snapshots().get(grant, version) {
+                tx.commit().await?;
+                return Ok(kept);
+            }
+            let rows = self.list_granted(&tx, grant, version).await?;
             tx.commit().await?;
-            return Ok(kept);
-        }
-        let rows = self.list_granted(&tx, grant, version).await?;
-        tx.commit().await?;
-        let mut files = Vec::with_capacity(rows.len());
-        for row in rows {
-            files.extend(self.open_row(grant.msp, row).await?);
-        }
-        let snapshot = Arc::new(Snapshot { msp: grant.msp, version, files });
-        self.snapshots().put(grant, &snapshot);
-        Ok(snapshot)
+            let mut files = Vec::with_capacity(rows.len());
+            for row in rows {
+                files.extend(self.open_row(grant.msp, row).await?);
+            }
+            let snapshot = Arc::new(Snapshot { msp: grant.msp, version, files });
+            self.snapshots().put(grant, &snapshot);
+            Ok(snapshot)
+        })
     }
 
     /// Reads all rows of a file.
     ///
     /// # Errors
     /// When the object is missing, was tampered with, or was put under another name.
-    pub async fn read(&self, lake_file: &LakeFile) -> Result<Vec<RecordBatch>, LakeError> {
-        let content = self.objects().get(&lake_file.path).await?;
-        let lake_file = lake_file.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let reader = file::open(content, &lake_file.path, &lake_file.key)?;
-            Ok(reader.collect::<Result<Vec<_>, _>>()?)
-        });
-        reading.await.map_err(|_| LakeError::WorkerEnded)?
+    pub fn read<'a>(&'a self, lake_file: &'a LakeFile) -> Boxed<'a, Result<Vec<RecordBatch>, LakeError>> {
+        Box::pin(async move {
+            let content = self.objects().get(&lake_file.path).await?;
+            let lake_file = lake_file.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                let reader = file::open(content, &lake_file.path, &lake_file.key)?;
+                Ok(reader.collect::<Result<Vec<_>, _>>()?)
+            });
+            reading.await.map_err(|_| LakeError::WorkerEnded)?
+        })
     }
 
     async fn list_granted(&self, tx: &MspTx, grant: &ReadGrant, version: i64) -> Result<Vec<FileRow>, LakeError> {

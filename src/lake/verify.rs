@@ -1,5 +1,6 @@
 //! Compares Postgres and the lake: counts and checksums, per owner, dataset and month.
 
+use granary_foundation::Boxed;
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
@@ -72,17 +73,19 @@ impl Lake {
     ///
     /// # Errors
     /// When Postgres cannot be read; a file that cannot be read is a finding.
-    pub async fn verify(&self, msp: MspId) -> Result<VerifyReport, LakeError> {
-        let msp = self.tenants().get_msp(msp).await?;
-        let mut owners = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
-        let customers = self.tenants().list_customers(msp.id).await?;
-        let present = customers.into_iter().filter(|customer| customer.status != CustomerStatus::Erased);
-        owners.extend(present.map(|customer| Exported::Customer(TenantScope::for_job(msp.clone(), customer, ACTOR))));
-        let mut report = VerifyReport { version: 0, rows: Vec::new() };
-        for owner in owners {
-            self.verify_owner(&owner, &mut report).await?;
-        }
-        Ok(report)
+    pub fn verify<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<VerifyReport, LakeError>> {
+        Box::pin(async move {
+            let msp = self.tenants().get_msp(msp).await?;
+            let mut owners = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
+            let customers = self.tenants().list_customers(msp.id).await?;
+            let present = customers.into_iter().filter(|customer| customer.status != CustomerStatus::Erased);
+            owners.extend(present.map(|customer| Exported::Customer(TenantScope::for_job(msp.clone(), customer, ACTOR))));
+            let mut report = VerifyReport { version: 0, rows: Vec::new() };
+            for owner in owners {
+                self.verify_owner(&owner, &mut report).await?;
+            }
+            Ok(report)
+        })
     }
 
     async fn verify_owner(&self, exported: &Exported, report: &mut VerifyReport) -> Result<(), LakeError> {

@@ -1,5 +1,6 @@
 //! The annex of an invoice: every machine of a period, and why it is billed as it is.
 
+use granary_foundation::Boxed;
 use std::fmt;
 
 use granary_tenants::TenantTx;
@@ -75,7 +76,9 @@ impl fmt::Display for BillingReason {
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn list_machines(tx: &TenantTx, period: Period) -> Result<Vec<AnnexRow>, MeteringError> {
-    let last = period.last_day().min(day_of(tx.now(), &tx.msp().time_zone));
-    store::usage::list_annex(tx, period.first_day(), last).await
+pub fn list_machines<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<Vec<AnnexRow>, MeteringError>> {
+    Box::pin(async move {
+        let last = period.last_day().min(day_of(tx.now(), &tx.msp().time_zone));
+        store::usage::list_annex(tx, period.first_day(), last).await
+    })
 }

@@ -1,5 +1,6 @@
 //! Daily usage, derived from runs, cycles, samples and assignments.
 
+use granary_foundation::Boxed;
 use granary_tenants::TenantTx;
 use granary_types::{Period, day_of};
 
@@ -14,11 +15,13 @@ use crate::store;
 ///
 /// # Errors
 /// When `from` is after `to`, or Postgres refuses.
-pub async fn rebuild_days(tx: &TenantTx, from: Period, to: Period) -> Result<(), MeteringError> {
-    if from > to {
-        return Err(MeteringError::PeriodsReversed { from, to });
-    }
-    let today = day_of(tx.now(), &tx.msp().time_zone);
-    store::events::lock(tx).await?;
-    store::usage::rebuild(tx, from.first_day(), to.last_day().min(today), to.last_day()).await
+pub fn rebuild_days<'a>(tx: &'a TenantTx, from: Period, to: Period) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move {
+        if from > to {
+            return Err(MeteringError::PeriodsReversed { from, to });
+        }
+        let today = day_of(tx.now(), &tx.msp().time_zone);
+        store::events::lock(tx).await?;
+        store::usage::rebuild(tx, from.first_day(), to.last_day().min(today), to.last_day()).await
+    })
 }

@@ -1,5 +1,6 @@
 //! Takes usage events, each once for ever.
 
+use granary_foundation::Boxed;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -69,31 +70,33 @@ impl IngestReport {
 /// # Errors
 /// When the body is not JSON, neither an event nor an array, or too large; or when Postgres refuses. A bad event is an
 /// [`Outcome`], never an error.
-pub async fn ingest(tx: &TenantTx, source_allowed: Option<&str>, batch: &[u8]) -> Result<IngestReport, MeteringError> {
-    let body: Value = serde_json::from_slice(batch).map_err(|error| MeteringError::NotJson(error.to_string()))?;
-    let values = match &body {
-        Value::Array(values) => values.as_slice(),
-        Value::Object(_) => std::slice::from_ref(&body),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(MeteringError::NotEvents),
-    };
-    if values.len() > MAX_BATCH_EVENTS {
-        return Err(MeteringError::BatchTooLarge { count: values.len(), limit: MAX_BATCH_EVENTS });
-    }
-    let may_hold_nul = batch.windows(6).any(|window| window == b"\\u0000");
-    let mut outcomes = vec![Outcome::Accepted; values.len()];
-    let mut refused = Vec::new();
-    let events = read_events(values, source_allowed, may_hold_nul, &mut outcomes, &mut refused);
-    let fresh = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
-    if !fresh.is_empty() {
-        store::events::insert(tx, &fresh, tx.now()).await?;
-        let mut projection = Projection::new(tx.customer().id);
-        fresh.iter().for_each(|event| projection.add(event));
-        apply(tx, projection).await?;
-    }
-    if !refused.is_empty() {
-        store::events::insert_quarantined(tx, &refused, tx.now()).await?;
-    }
-    Ok(IngestReport::of(outcomes))
+pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a [u8]) -> Boxed<'a, Result<IngestReport, MeteringError>> {
+    Box::pin(async move {
+        let body: Value = serde_json::from_slice(batch).map_err(|error| MeteringError::NotJson(error.to_string()))?;
+        let values = match &body {
+            Value::Array(values) => values.as_slice(),
+            Value::Object(_) => std::slice::from_ref(&body),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(MeteringError::NotEvents),
+        };
+        if values.len() > MAX_BATCH_EVENTS {
+            return Err(MeteringError::BatchTooLarge { count: values.len(), limit: MAX_BATCH_EVENTS });
+        }
+        let may_hold_nul = batch.windows(6).any(|window| window == b"\\u0000");
+        let mut outcomes = vec![Outcome::Accepted; values.len()];
+        let mut refused = Vec::new();
+        let events = read_events(values, source_allowed, may_hold_nul, &mut outcomes, &mut refused);
+        let fresh = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
+        if !fresh.is_empty() {
+            store::events::insert(tx, &fresh, tx.now()).await?;
+            let mut projection = Projection::new(tx.customer().id);
+            fresh.iter().for_each(|event| projection.add(event));
+            apply(tx, projection).await?;
+        }
+        if !refused.is_empty() {
+            store::events::insert_quarantined(tx, &refused, tx.now()).await?;
+        }
+        Ok(IngestReport::of(outcomes))
+    })
 }
 
 /// Reads what fits; what does not becomes an invalid outcome, and is kept if it has a name.

@@ -1,5 +1,6 @@
 //! Periods of an MSP (open, drafted, closed) and the months of its customers, as the control schema keeps them.
 
+use granary_foundation::Boxed;
 use std::str::FromStr;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -85,27 +86,29 @@ impl Event for PeriodClosed {
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn period_state(tx: &MspTx, period: Period) -> Result<PeriodState, MeteringError> {
-    Ok(store::control::find_period(tx, period).await?.unwrap_or(PeriodState::Open))
+pub fn period_state<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<PeriodState, MeteringError>> {
+    Box::pin(async move { Ok(store::control::find_period(tx, period).await?.unwrap_or(PeriodState::Open)) })
 }
 
 /// Notes that invoices of a period are drafted, which may be repeated until it is closed.
 ///
 /// # Errors
 /// When the period is closed, or Postgres refuses.
-pub async fn mark_drafted(tx: &MspTx, period: Period) -> Result<(), MeteringError> {
-    if store::control::lock_period(tx, period).await? == Some(PeriodState::Closed) {
-        return Err(MeteringError::PeriodClosed(period));
-    }
-    store::control::upsert_period(tx, period, PeriodState::Drafted, None).await
+pub fn mark_drafted<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move {
+        if store::control::lock_period(tx, period).await? == Some(PeriodState::Closed) {
+            return Err(MeteringError::PeriodClosed(period));
+        }
+        store::control::upsert_period(tx, period, PeriodState::Drafted, None).await
+    })
 }
 
 /// Returns the months of the MSP's customers.
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn list_customer_months(tx: &MspTx, period: Period) -> Result<Vec<CustomerMonth>, MeteringError> {
-    store::control::list_months(tx, period).await
+pub fn list_customer_months<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<Vec<CustomerMonth>, MeteringError>> {
+    Box::pin(async move { store::control::list_months(tx, period).await })
 }
 
 /// Rebuilds a customer's days of a period, measures it and writes the month to the control schema. A closed month stays as it
@@ -113,24 +116,28 @@ pub async fn list_customer_months(tx: &MspTx, period: Period) -> Result<Vec<Cust
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn project_month(tenants: &Tenants, scope: &TenantScope, period: Period) -> Result<PeriodUsage, MeteringError> {
-    let tx = tenants.begin_tenant(scope).await?;
-    rebuild_days(&tx, period, period).await?;
-    let usage = measure(&tx, period).await?;
-    tx.commit().await?;
-    write_month(tenants, scope, &usage).await?;
-    Ok(usage)
+pub fn project_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, period: Period) -> Boxed<'a, Result<PeriodUsage, MeteringError>> {
+    Box::pin(async move {
+        let tx = tenants.begin_tenant(scope).await?;
+        rebuild_days(&tx, period, period).await?;
+        let usage = measure(&tx, period).await?;
+        tx.commit().await?;
+        write_month(tenants, scope, &usage).await?;
+        Ok(usage)
+    })
 }
 
 /// Writes a measured month to the control schema, unless the month is closed.
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn write_month(tenants: &Tenants, scope: &TenantScope, usage: &PeriodUsage) -> Result<(), MeteringError> {
-    let tx = tenants.begin_msp(&msp_scope(scope)).await?;
-    store::control::upsert_month(&tx, scope.customer.id, usage).await?;
-    tx.commit().await?;
-    Ok(())
+pub fn write_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, usage: &'a PeriodUsage) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move {
+        let tx = tenants.begin_msp(&msp_scope(scope)).await?;
+        store::control::upsert_month(&tx, scope.customer.id, usage).await?;
+        tx.commit().await?;
+        Ok(())
+    })
 }
 
 /// Closes a period of an MSP: measures every customer for the last time, seals each month with the hash of what it counted,
@@ -138,34 +145,37 @@ pub async fn write_month(tenants: &Tenants, scope: &TenantScope, usage: &PeriodU
 ///
 /// # Errors
 /// When the period has not ended, or Postgres refuses.
-pub async fn close_period(tenants: &Tenants, scope: &MspScope, period: Period) -> Result<(), MeteringError> {
-    let msp = &scope.msp;
-    if tenants.clock().now() < period.end_at(&msp.time_zone) {
-        return Err(MeteringError::PeriodNotEnded(period));
-    }
-    let tx = tenants.begin_msp(scope).await?;
-    let state = period_state(&tx, period).await?;
-    tx.commit().await?;
-    if state == PeriodState::Closed {
-        return Ok(());
-    }
-    let customers = tenants.list_customers(msp.id).await?;
-    let sealing =
-        customers.into_iter().map(|customer| seal_month(tenants, TenantScope { msp: msp.clone(), customer, actor: scope.actor }, period));
-    let sealed: Vec<SealedMonth> = stream::iter(sealing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await?;
-    let tx = tenants.begin_msp(scope).await?;
-    if store::control::lock_period(&tx, period).await? == Some(PeriodState::Closed) {
-        return Ok(tx.rollback().await?);
-    }
-    for month in &sealed {
-        store::control::upsert_month(&tx, month.customer_id, &month.usage).await?;
-        store::control::close_month(&tx, month.customer_id, period, &month.events_hash).await?;
-    }
-    let by = scope.actor.to_string();
-    store::control::upsert_period(&tx, period, PeriodState::Closed, Some((tx.now(), &by))).await?;
-    tx.emit(&PeriodClosed { msp_id: msp.id, period }).await?;
-    tx.commit().await?;
-    Ok(())
+pub fn close_period<'a>(tenants: &'a Tenants, scope: &'a MspScope, period: Period) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move {
+        let msp = &scope.msp;
+        if tenants.clock().now() < period.end_at(&msp.time_zone) {
+            return Err(MeteringError::PeriodNotEnded(period));
+        }
+        let tx = tenants.begin_msp(scope).await?;
+        let state = period_state(&tx, period).await?;
+        tx.commit().await?;
+        if state == PeriodState::Closed {
+            return Ok(());
+        }
+        let customers = tenants.list_customers(msp.id).await?;
+        let sealing = customers
+            .into_iter()
+            .map(|customer| seal_month(tenants, TenantScope { msp: msp.clone(), customer, actor: scope.actor }, period));
+        let sealed: Vec<SealedMonth> = stream::iter(sealing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await?;
+        let tx = tenants.begin_msp(scope).await?;
+        if store::control::lock_period(&tx, period).await? == Some(PeriodState::Closed) {
+            return Ok(tx.rollback().await?);
+        }
+        for month in &sealed {
+            store::control::upsert_month(&tx, month.customer_id, &month.usage).await?;
+            store::control::close_month(&tx, month.customer_id, period, &month.events_hash).await?;
+        }
+        let by = scope.actor.to_string();
+        store::control::upsert_period(&tx, period, PeriodState::Closed, Some((tx.now(), &by))).await?;
+        tx.emit(&PeriodClosed { msp_id: msp.id, period }).await?;
+        tx.commit().await?;
+        Ok(())
+    })
 }
 
 /// How many customers are measured at once.

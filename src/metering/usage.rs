@@ -1,5 +1,6 @@
 //! What a customer used in a period.
 
+use granary_foundation::Boxed;
 use granary_tenants::TenantTx;
 use granary_types::{CountingRule, Period, Quantity, Tier, UnitPrice, day_of};
 use jiff::civil::Date;
@@ -147,42 +148,44 @@ impl PeriodUsage {
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn measure(tx: &TenantTx, period: Period) -> Result<PeriodUsage, MeteringError> {
-    let (zone, rule) = (&tx.msp().time_zone, tx.msp().counting_rule);
-    let first = period.first_day();
-    let last = period.last_day().min(day_of(tx.now(), zone));
-    let days_elapsed = if last < first { 0 } else { i64::from(last.day()) };
-    let days = store::usage::count_by_day(tx, first, last).await?;
-    let distinct = store::usage::count_distinct(tx, first, last).await?;
-    let storage = store::usage::list_storage(tx, first, last).await?;
-    let first_samples = store::usage::list_first_samples(tx).await?;
-    let totals = store::usage::get_totals(tx, (first, last), (period.start_at(zone), period.end_at(zone))).await?;
-    let is_silent = |row: &StorageRow| {
-        let began_on = first_samples.iter().find(|(id, _)| *id == row.repository_id).map_or(row.first_on, |(_, day)| *day).max(first);
-        row.first_on > began_on || row.last_on < last || row.days < i64::from(last.day()) - i64::from(began_on.day()) + 1
-    };
-    let mut usage = PeriodUsage {
-        period,
-        rule,
-        machines: MachineCounts::default(),
-        distinct,
-        days_elapsed,
-        days,
-        stored_bytes_average: average_bytes(storage.iter().map(|row| row.byte_days).sum(), days_elapsed),
-        is_estimated: storage.iter().any(is_silent),
-        runs_completed: totals.runs_completed,
-        runs_with_warning: totals.runs_with_warning,
-        runs_failed: totals.runs_failed,
-        transferred_bytes: totals.transferred_bytes,
-        replicated_bytes: totals.replicated_bytes,
-        cycles_completed: totals.cycles_completed,
-        restores_completed: totals.restores_completed,
-        restores_failed: totals.restores_failed,
-        tickets_opened: totals.tickets_opened,
-        api_calls: totals.api_calls,
-    };
-    usage.machines = usage.count(rule, &TierPrices::LIST);
-    Ok(usage)
+pub fn measure<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<PeriodUsage, MeteringError>> {
+    Box::pin(async move {
+        let (zone, rule) = (&tx.msp().time_zone, tx.msp().counting_rule);
+        let first = period.first_day();
+        let last = period.last_day().min(day_of(tx.now(), zone));
+        let days_elapsed = if last < first { 0 } else { i64::from(last.day()) };
+        let days = store::usage::count_by_day(tx, first, last).await?;
+        let distinct = store::usage::count_distinct(tx, first, last).await?;
+        let storage = store::usage::list_storage(tx, first, last).await?;
+        let first_samples = store::usage::list_first_samples(tx).await?;
+        let totals = store::usage::get_totals(tx, (first, last), (period.start_at(zone), period.end_at(zone))).await?;
+        let is_silent = |row: &StorageRow| {
+            let began_on = first_samples.iter().find(|(id, _)| *id == row.repository_id).map_or(row.first_on, |(_, day)| *day).max(first);
+            row.first_on > began_on || row.last_on < last || row.days < i64::from(last.day()) - i64::from(began_on.day()) + 1
+        };
+        let mut usage = PeriodUsage {
+            period,
+            rule,
+            machines: MachineCounts::default(),
+            distinct,
+            days_elapsed,
+            days,
+            stored_bytes_average: average_bytes(storage.iter().map(|row| row.byte_days).sum(), days_elapsed),
+            is_estimated: storage.iter().any(is_silent),
+            runs_completed: totals.runs_completed,
+            runs_with_warning: totals.runs_with_warning,
+            runs_failed: totals.runs_failed,
+            transferred_bytes: totals.transferred_bytes,
+            replicated_bytes: totals.replicated_bytes,
+            cycles_completed: totals.cycles_completed,
+            restores_completed: totals.restores_completed,
+            restores_failed: totals.restores_failed,
+            tickets_opened: totals.tickets_opened,
+            api_calls: totals.api_calls,
+        };
+        usage.machines = usage.count(rule, &TierPrices::LIST);
+        Ok(usage)
+    })
 }
 
 /// Counts the machines that completed a run or cycle on the days `first..=last`, each at its highest tier in force on such a
@@ -190,8 +193,8 @@ pub async fn measure(tx: &TenantTx, period: Period) -> Result<PeriodUsage, Meter
 ///
 /// # Errors
 /// When Postgres refuses.
-pub async fn count_completed(tx: &TenantTx, first: Date, last: Date) -> Result<MachineCounts, MeteringError> {
-    store::usage::count_distinct(tx, first, last).await
+pub fn count_completed<'a>(tx: &'a TenantTx, first: Date, last: Date) -> Boxed<'a, Result<MachineCounts, MeteringError>> {
+    Box::pin(async move { store::usage::count_distinct(tx, first, last).await })
 }
 
 fn round(value: Decimal, places: u32) -> Decimal {

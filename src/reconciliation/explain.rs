@@ -1,5 +1,6 @@
 //! Why two roads end at different amounts: machine by machine, line by line.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use granary_types::{Currency, Money};
@@ -13,7 +14,7 @@ use crate::price::{Line, MACHINE_ITEMS, amount_minor, tax_minor};
 use crate::recount::{Disagreement, Rule};
 
 /// What kind of fault a difference comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     /// A completed run was counted that the lake does not have.
@@ -85,49 +86,31 @@ impl Case<'_> {
         self.rated.iter().map(|line| line.amount_minor).sum()
     }
 
+    /// One cause a machine and kind of fault, by the machine's name; the first of a machine carries what it adds to the amount.
     fn machine_causes(&self) -> Vec<Cause> {
-        let mut by_fault: BTreeMap<(&str, u8), Vec<&Disagreement>> = BTreeMap::new();
+        let mut by_fault: BTreeMap<(&str, &str, CauseKind), Vec<&Disagreement>> = BTreeMap::new();
         for one in self.disagreements {
-            let (in_lake, in_metering) = (one.in_lake.map_or(0, |(runs, _)| runs), one.in_metering.map_or(0, |(runs, _)| runs));
-            if in_metering != in_lake {
-                by_fault.entry((&one.machine, u8::from(in_metering < in_lake))).or_default().push(one);
-            } else {
-                by_fault.entry((&one.machine, 2)).or_default().push(one);
-            }
+            let (counted, in_lake) = (runs(one.in_metering), runs(one.in_lake));
+            let kind = match counted.cmp(&in_lake) {
+                Ordering::Greater => CauseKind::MissingRun,
+                Ordering::Less => CauseKind::UncountedRun,
+                Ordering::Equal => CauseKind::TierDate,
+            };
+            by_fault.entry((self.name(&one.machine), &one.machine, kind)).or_default().push(one);
         }
         let mut told: Option<&str> = None;
         let mut causes = Vec::new();
-        for ((machine, fault), days) in by_fault {
-            let amount_minor =
-                if told == Some(machine) { 0 } else { self.worth(self.metered.get(machine)) - self.worth(self.counted.get(machine)) };
+        for ((name, machine, kind), days) in by_fault {
+            let worth = || self.worth(self.metered.get(machine)) - self.worth(self.counted.get(machine));
+            let amount_minor = if told == Some(machine) { 0 } else { worth() };
             told = Some(machine);
-            causes.push(self.machine_cause(machine, fault, &days, amount_minor));
+            causes.extend(machine_cause(name, kind, &days, amount_minor));
         }
         causes
     }
 
-    fn machine_cause(&self, machine: &str, fault: u8, days: &[&Disagreement], amount_minor: i64) -> Cause {
-        let name = self.names.get(machine).map_or(machine, String::as_str);
-        let day = days.iter().map(|one| one.day).min().map(day_of_number);
-        let on = day.map(|day| day.to_string()).unwrap_or_default();
-        let more = if days.len() > 1 { format!(" ({} days in all)", days.len()) } else { String::new() };
-        let (in_lake, in_metering) = days.first().map_or((None, None), |one| (one.in_lake, one.in_metering));
-        let runs = |side: Option<(i64, i32)>| side.map_or(0, |(runs, _)| runs);
-        let (kind, text) = match fault {
-            0 => (
-                CauseKind::MissingRun,
-                format!("{name}: {} completed runs were counted on {on}, the lake has {}{more}", runs(in_metering), runs(in_lake)),
-            ),
-            1 => (
-                CauseKind::UncountedRun,
-                format!("{name}: the lake has {} completed runs on {on}, {} were counted{more}", runs(in_lake), runs(in_metering)),
-            ),
-            _ => (
-                CauseKind::TierDate,
-                format!("{name}: counted at {} on {on}, its assignments say {}{more}", tier(in_metering), tier(in_lake)),
-            ),
-        };
-        Cause { machine: Some(name.to_owned()), day, ..cause(kind, amount_minor, text) }
+    fn name<'a>(&'a self, machine: &'a str) -> &'a str {
+        self.names.get(machine).map_or(machine, String::as_str)
     }
 
     /// What a machine costs at a rank of tier.
@@ -206,6 +189,24 @@ impl Case<'_> {
     fn money(&self, amount_minor: i64) -> Money {
         Money::new(amount_minor, self.currency)
     }
+}
+
+/// Tells of a machine's fault on its first day; none without a day.
+fn machine_cause(name: &str, kind: CauseKind, days: &[&Disagreement], amount_minor: i64) -> Option<Cause> {
+    let first = days.iter().min_by_key(|one| one.day)?;
+    let day = day_of_number(first.day);
+    let more = if days.len() > 1 { format!(" ({} days in all)", days.len()) } else { String::new() };
+    let (counted, in_lake) = (runs(first.in_metering), runs(first.in_lake));
+    let text = if kind == CauseKind::TierDate {
+        format!("{name}: counted at {} on {day}, its assignments say {}{more}", tier(first.in_metering), tier(first.in_lake))
+    } else {
+        format!("{name}: {counted} completed runs were counted on {day}, the lake has {in_lake}{more}")
+    };
+    Some(Cause { machine: Some(name.to_owned()), day: Some(day), ..cause(kind, amount_minor, text) })
+}
+
+fn runs(side: Option<(i64, i32)>) -> i64 {
+    side.map_or(0, |(runs, _)| runs)
 }
 
 fn cause(kind: CauseKind, amount_minor: i64, text: String) -> Cause {

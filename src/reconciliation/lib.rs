@@ -10,12 +10,15 @@
 mod error;
 mod explain;
 mod facts;
+#[cfg(test)]
+mod faults;
 mod load;
 mod price;
 mod recount;
 mod store;
 mod terms;
 
+use granary_foundation::Boxed;
 use std::collections::{BTreeMap, HashMap};
 
 use granary_tenants::{Msp, ReadGrant, Tenants};
@@ -72,31 +75,33 @@ impl Reconciliation {
 ///
 /// # Errors
 /// When the grant is for another MSP, or the lake cannot be read.
-pub async fn reconcile(
-    warehouse: &Warehouse,
-    grant: &ReadGrant,
-    tenants: &Tenants,
-    msp: &Msp,
+pub fn reconcile<'a>(
+    warehouse: &'a Warehouse,
+    grant: &'a ReadGrant,
+    tenants: &'a Tenants,
+    msp: &'a Msp,
     period: Period,
-) -> Result<Reconciliation, ReconciliationError> {
-    if grant.msp != msp.id {
-        return Err(ReconciliationError::OtherMsp);
-    }
-    let session = warehouse.session(grant).await?;
-    let span = Span::of(period);
-    let loaded = load(&session, period, span).await?;
-    let history = history(tenants.list_status_changes(msp.id).await?, &msp.time_zone);
-    let contracts = tenants.list_contracts(msp.id).await?;
-    let mut customers = tenants.list_customers(msp.id).await?;
-    customers.retain(|customer| grant.customers.includes(customer.id));
-    customers.sort_by(|one, two| one.code.cmp(&two.code));
-    let terms_of = |id: CustomerId| agreed(&contracts, id, history.get(&id).map_or(&[], Vec::as_slice), period);
-    let parties: Vec<Party> = customers
-        .iter()
-        .map(|customer| Party { id: customer.id, code: customer.code.to_string(), agreed: terms_of(customer.id) })
-        .collect();
-    let rows = compare(&loaded, &parties, span, rule_of(msp.counting_rule), msp.currency)?;
-    Ok(Reconciliation { period, lake_version: session.version(), rows })
+) -> Boxed<'a, Result<Reconciliation, ReconciliationError>> {
+    Box::pin(async move {
+        if grant.msp != msp.id {
+            return Err(ReconciliationError::OtherMsp);
+        }
+        let session = warehouse.session(grant).await?;
+        let span = Span::of(period);
+        let loaded = load(&session, period, span).await?;
+        let history = history(tenants.list_status_changes(msp.id).await?, &msp.time_zone);
+        let contracts = tenants.list_contracts(msp.id).await?;
+        let mut customers = tenants.list_customers(msp.id).await?;
+        customers.retain(|customer| grant.customers.includes(customer.id));
+        customers.sort_by(|one, two| one.code.cmp(&two.code));
+        let terms_of = |id: CustomerId| agreed(&contracts, id, history.get(&id).map_or(&[], Vec::as_slice), period);
+        let parties: Vec<Party> = customers
+            .iter()
+            .map(|customer| Party { id: customer.id, code: customer.code.to_string(), agreed: terms_of(customer.id) })
+            .collect();
+        let rows = compare(&loaded, &parties, span, rule_of(msp.counting_rule), msp.currency)?;
+        Ok(Reconciliation { period, lake_version: session.version(), rows })
+    })
 }
 
 /// A customer and its terms in the period, if it has any.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use granary_types::Period;
-use polars::prelude::{DataFrame, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, PolarsResult, UnionArgs, col, concat, lit};
+use polars::prelude::{DataFrame, DataType, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, PolarsResult, UnionArgs, col, concat, lit};
 
 use crate::facts::{Facts, day_number};
 use crate::price::divide;
@@ -197,12 +197,12 @@ pub(crate) struct Disagreement {
 pub(crate) fn disagreements(facts: &Facts, span: Span) -> PolarsResult<Vec<Disagreement>> {
     let key = [col("customer"), col("machine"), col("day")];
     let side = |frame: LazyFrame, [rank, runs]: [&str; 2], [no_rank, no_runs]: [&str; 2]| {
-        let none = [lit(-1_i32).alias(no_rank), lit(0_i64).alias(no_runs)];
+        let none = [lit(-1).cast(DataType::Int32).alias(no_rank), lit(0).cast(DataType::Int64).alias(no_runs)];
         frame.select([&key[..], &[col("rank").alias(rank), col("runs").alias(runs)], &none].concat())
     };
     let (lake, metered) = (["rank", "runs"], ["metered_rank", "metered_runs"]);
     let ran = within(facts.completions.clone().lazy(), span);
-    let untiered = ran.clone().group_by(key.clone()).agg([col("runs").sum()]).with_column(lit(-1_i32).alias("rank"));
+    let untiered = ran.clone().group_by(key.clone()).agg([col("runs").sum()]).with_column(lit(-1).cast(DataType::Int32).alias("rank"));
     let days = within(facts.machine_days.clone().lazy(), span).filter(col("runs").gt(lit(0_i64)));
     let columns = ["rank", "runs", "metered_rank", "metered_runs"].map(col);
     let order = [&key[..], &columns].concat();

@@ -166,7 +166,7 @@ impl Past<'_> {
         let (date, last) = (day.date, day.begins + 24 * HOUR - 600);
         let data = format_args!(r#""day":"{date}","received":{received},"expected":96,"last_at":"{}""#, At(last));
         out.send("heartbeat.summary", format_args!("heartbeat-{date}"), last + 300, data);
-        if self.customer.index % 4 == 0 {
+        if self.customer.index.is_multiple_of(4) {
             let calls = self.rng.random_range(20..400);
             self.activity(out, day.date, "api_call", calls);
         }

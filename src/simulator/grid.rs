@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use crate::life::{FEATURES, Life};
+use crate::life::{FEATURES, Life, World};
 use crate::random::{Draw, Purpose, stream};
 
 /// One customer in one month, as far as anybody collected it.
@@ -40,10 +40,11 @@ pub struct Grid {
 
 /// Returns the grid of `customers` customers over `months` months.
 pub fn feature_rows(customers: u32, months: u32, seed: u64) -> Grid {
-    let horizon = i32::try_from(months).unwrap_or(i32::MAX);
+    let months = i32::try_from(months).unwrap_or(i32::MAX);
+    let world = World::new(months, 0, months);
     let mut grid = Grid { months: Vec::new(), notices: Vec::new() };
     for customer in 0..customers {
-        let life = Life::live(&mut stream(seed, u64::from(customer), Purpose::Life), horizon, 0);
+        let life = Life::live(&mut stream(seed, u64::from(customer), Purpose::Life), &world);
         let mut rng = stream(seed, u64::from(customer), Purpose::Grid);
         let notice = life.departure.map(|departure| departure.noticed);
         let recorded = notice.filter(|_| !rng.chance(0.04)).map(|month| month + late_by(&mut rng));

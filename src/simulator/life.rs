@@ -76,8 +76,28 @@ pub(crate) struct Life {
     pub(crate) departure: Option<Departure>,
 }
 
-/// Months in which a platform outage hit everybody, as a share of the horizon; nobody leaves because of it.
+/// When a platform outage hits everybody, as a share of the months told; nobody leaves because of it.
 const OUTAGES: [f64; 3] = [0.25, 0.61, 0.86];
+/// How alike the machines of a customer fail in a month; real fleets show 0.15 (models of single machines, 0.37).
+const FAILURE_CORRELATION: f64 = 0.15;
+
+/// The world around all customers.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    /// How many months are lived.
+    pub(crate) months: i32,
+    /// The month of the year (0 to 11) of month 0.
+    pub(crate) calendar: u32,
+    outages: Vec<i32>,
+}
+
+impl World {
+    /// A world of `months` months, of which the first `told` may have outages.
+    pub(crate) fn new(months: i32, calendar: u32, told: i32) -> Self {
+        let outages = OUTAGES.iter().map(|share| (share * f64::from(told)) as i32).collect();
+        Self { months, calendar, outages }
+    }
+}
 
 struct State {
     satisfaction: f64,
@@ -86,20 +106,20 @@ struct State {
 }
 
 impl Life {
-    /// Lives for `horizon` months; `calendar` is the month of the year (0 to 11) of month 0.
-    pub(crate) fn live(rng: &mut impl Rng, horizon: i32, calendar: u32) -> Self {
-        let traits = Traits::draw(rng, horizon);
+    /// Lives from the first month to the last, or to the departure.
+    pub(crate) fn live(rng: &mut impl Rng, world: &World) -> Self {
+        let traits = Traits::draw(rng, world.months);
         let first = (-traits.tenure_at_start).max(0);
         let mut state = State { satisfaction: traits.mood, stress: rng.normal(0.0, 0.6), recent: [traits.mood; 3] };
         for _ in 0..BURN_IN {
             state.step(rng, &traits, 0.04, false);
         }
         let mut life = Self { traits, first, months: Vec::new(), departure: None };
-        for month in first..horizon {
+        for month in first..world.months {
             if life.departure.is_some_and(|departure| month >= departure.gone) {
                 break;
             }
-            life.month(rng, &mut state, month, horizon, calendar);
+            life.month(rng, &mut state, month, world);
         }
         life
     }
@@ -109,17 +129,16 @@ impl Life {
         usize::try_from(month - self.first).ok().and_then(|index| self.months.get(index))
     }
 
-    fn month(&mut self, rng: &mut impl Rng, state: &mut State, month: i32, horizon: i32, calendar: u32) {
+    fn month(&mut self, rng: &mut impl Rng, state: &mut State, month: i32, world: &World) {
         let to_renewal = self.traits.months_to_renewal(month);
-        let is_outage = OUTAGES.iter().any(|share| (share * f64::from(horizon)) as i32 == month);
-        let failure = self.traits.failure(rng, state, is_outage);
+        let failure = self.traits.failure(rng, state, world.outages.contains(&month));
         let is_renewal = self.traits.contract_months > 1 && to_renewal == 0;
         state.step(rng, &self.traits, failure, is_renewal);
-        let mut seen = self.traits.observe(rng, state, failure, month, (calendar + month as u32) % 12);
+        let mut seen = self.traits.observe(rng, state, failure, month, (world.calendar + month as u32) % 12);
         seen.months_to_renewal = to_renewal;
         if let Some(departure) = self.departure {
             wind_down(&mut seen, month - departure.noticed);
-        } else if let Some(cause) = self.traits.leaves(rng, state, &seen, month, horizon) {
+        } else if let Some(cause) = self.traits.leaves(rng, state, &seen, month, world.months) {
             let notice = rng.random_range(1..=3);
             self.departure = Some(Departure { noticed: month, gone: month + 1 + notice, cause });
         }
@@ -171,7 +190,7 @@ impl Traits {
     /// Failures come in bursts that a month's machines share.
     fn failure(&self, rng: &mut impl Rng, state: &State, is_outage: bool) -> f64 {
         let logit = 3.5 + 0.5 * self.infrastructure - 0.33 * (-state.satisfaction).max(0.0) - if is_outage { 1.3 } else { 0.0 };
-        rng.beta(1.0 - sigmoid(logit), 0.25).min(0.6)
+        rng.beta(1.0 - sigmoid(logit), FAILURE_CORRELATION).min(0.6)
     }
 
     fn observe(&self, rng: &mut impl Rng, state: &State, failure: f64, month: i32, in_year: u32) -> Month {

@@ -65,10 +65,13 @@ impl Names {
     /// Returns a name and a code for a customer of a vertical.
     pub(crate) fn next(&mut self, vertical: &str) -> (String, String) {
         let trades = TRADES.iter().find(|(name, _)| *name == vertical).map_or(TRADES[0].1, |(_, trades)| trades);
+        let turn = self.given.len() / 3;
         let place = self.places[self.given.len() % self.places.len()];
         // when a place has had all trades of a vertical, numbers tell its customers apart
         let number = |round: usize| if round == 0 { String::new() } else { format!(" {}", round + 1) };
-        let rounds = (0_usize..).flat_map(|round| trades.iter().map(move |trade| format!("{place} {trade}{}", number(round))));
+        let rounds = (0_usize..).flat_map(|round| {
+            trades.iter().cycle().skip(turn).take(trades.len()).map(move |trade| format!("{place} {trade}{}", number(round)))
+        });
         let name = rounds.into_iter().find(|name| !self.given.contains(name)).unwrap_or_else(|| place.to_owned());
         self.given.insert(name.clone());
         let code = name.to_ascii_uppercase().replace(' ', "-");

@@ -149,8 +149,9 @@ fn lives(frame: &Frame) -> (Vec<Life>, Vec<Life>) {
     let size = frame.size as usize;
     let (mut named, mut others, mut left) = (Vec::new(), Vec::new(), Vec::new());
     let golden = frame.months - 1;
+    let world = frame.world();
     for candidate in 0_u64.. {
-        let life = Life::live(&mut stream(frame.seed, candidate, Purpose::Life), frame.months + 2, frame.calendar());
+        let life = Life::live(&mut stream(frame.seed, candidate, Purpose::Life), &world);
         let gone = life.departure.map(|departure| departure.gone);
         if life.first <= golden && gone.is_none_or(|gone| gone > golden) {
             // the first names stay: they are looked at from the first month to the last

@@ -14,6 +14,7 @@ pub(crate) enum Purpose {
     Days = 5,
     Delivery = 6,
     Grid = 7,
+    Newcomer = 8,
 }
 
 /// Returns the stream of one customer (or candidate) and purpose.

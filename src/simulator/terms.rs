@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::customer::{Notice, PaymentHabit, PriceOverride, SimContract, SimCustomer, StatusChange};
 use crate::features::features_of;
-use crate::life::{Cause, Life};
+use crate::life::{Cause, Life, World};
 use crate::machine::{Bounds, Machine, add, plan_active, plan_trial, plan_until};
 use crate::random::{Draw, Purpose, stream};
 
@@ -34,9 +34,10 @@ pub(crate) enum Casting {
 }
 
 impl Frame {
-    /// Returns the month of the year (0 to 11) of the first period.
-    pub(crate) fn calendar(&self) -> u32 {
-        u32::try_from(self.first.first_day().month() - 1).unwrap_or(0)
+    /// Returns the world of the portfolio: the golden period and the open one have no outage.
+    pub(crate) fn world(&self) -> World {
+        let calendar = u32::try_from(self.first.first_day().month() - 1).unwrap_or(0);
+        World::new(self.months + 2, calendar, self.months - 1)
     }
 
     fn bounds(&self, start: Date) -> Bounds {
@@ -120,10 +121,11 @@ pub(crate) fn paused(frame: &Frame, number: u64, casting: Casting, name: String,
 
 /// Lives a life that begins in the month of `start` and stays.
 fn newcomer(frame: &Frame, number: u64, start: Date) -> Life {
-    let mut rng = stream(frame.seed, number, Purpose::Life);
-    let mut life = Life::live(&mut rng, frame.months + 3, frame.calendar());
+    let mut rng = stream(frame.seed, number, Purpose::Newcomer);
+    let world = frame.world();
+    let mut life = Life::live(&mut rng, &world);
     while life.departure.is_some() || life.first > 0 {
-        life = Life::live(&mut rng, frame.months + 3, frame.calendar());
+        life = Life::live(&mut rng, &world);
     }
     life.traits.tenure_at_start = -months_between(frame.first, Period::of(start));
     life

@@ -1,6 +1,7 @@
 //! The catalog, and the doors that it opens.
 
 use granary_db::{AuditEntry, Database, DbError, Identifier, TxSettings, record_audit};
+use granary_foundation::Boxed;
 use granary_types::{Clock, CustomerCode, CustomerId, CustomerStatus, EndReason, MspId, day_of};
 use granary_vault::{Keys, Owner};
 use jiff::Timestamp;
@@ -46,173 +47,205 @@ impl Tenants {
     ///
     /// # Errors
     /// When the code is empty, the zone has no name, or Postgres refuses.
-    pub async fn create_msp(&self, new: &NewMsp) -> Result<Msp, TenantsError> {
-        if new.code.is_empty() || new.code.len() > 50 {
-            return Err(TenantsError::Invalid("the code of an MSP has 1 to 50 characters"));
-        }
-        let tx = self.begin_catalog().await?;
-        store::insert_msp(&tx, new).await?;
-        let msp = store::find_msp_by_code(&tx, &new.code).await?.ok_or_else(|| TenantsError::UnknownMspCode(new.code.clone()))?;
-        tx.commit().await?;
-        self.keys.create_for(Owner::Msp(msp.id)).await?;
-        Ok(msp)
+    pub fn create_msp<'a>(&'a self, new: &'a NewMsp) -> Boxed<'a, Result<Msp, TenantsError>> {
+        Box::pin(async move {
+            if new.code.is_empty() || new.code.len() > 50 {
+                return Err(TenantsError::Invalid("the code of an MSP has 1 to 50 characters"));
+            }
+            let tx = self.begin_catalog().await?;
+            store::insert_msp(&tx, new).await?;
+            let msp = store::find_msp_by_code(&tx, &new.code).await?.ok_or_else(|| TenantsError::UnknownMspCode(new.code.clone()))?;
+            tx.commit().await?;
+            self.keys.create_for(Owner::Msp(msp.id)).await?;
+            Ok(msp)
+        })
     }
 
     /// Lists MSPs by code.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn list_msps(&self) -> Result<Vec<Msp>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let msps = store::list_msps(&tx).await?;
-        tx.commit().await?;
-        Ok(msps)
+    pub fn list_msps<'a>(&'a self) -> Boxed<'a, Result<Vec<Msp>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let msps = store::list_msps(&tx).await?;
+            tx.commit().await?;
+            Ok(msps)
+        })
     }
 
     /// Returns an MSP.
     ///
     /// # Errors
     /// When there is none.
-    pub async fn get_msp(&self, id: MspId) -> Result<Msp, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let msp = store::find_msp(&tx, id).await?;
-        tx.commit().await?;
-        msp.ok_or(TenantsError::UnknownMsp(id))
+    pub fn get_msp<'a>(&'a self, id: MspId) -> Boxed<'a, Result<Msp, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let msp = store::find_msp(&tx, id).await?;
+            tx.commit().await?;
+            msp.ok_or(TenantsError::UnknownMsp(id))
+        })
     }
 
     /// Finds an MSP by its code.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn find_msp_by_code(&self, code: &str) -> Result<Option<Msp>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let msp = store::find_msp_by_code(&tx, code).await?;
-        tx.commit().await?;
-        Ok(msp)
+    pub fn find_msp_by_code<'a>(&'a self, code: &'a str) -> Boxed<'a, Result<Option<Msp>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let msp = store::find_msp_by_code(&tx, code).await?;
+            tx.commit().await?;
+            Ok(msp)
+        })
     }
 
     /// Lists an MSP's customers by code.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn list_customers(&self, msp: MspId) -> Result<Vec<Customer>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let customers = store::list_customers(&tx, msp).await?;
-        tx.commit().await?;
-        Ok(customers)
+    pub fn list_customers<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<Vec<Customer>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let customers = store::list_customers(&tx, msp).await?;
+            tx.commit().await?;
+            Ok(customers)
+        })
     }
 
     /// Returns a customer.
     ///
     /// # Errors
     /// When there is none.
-    pub async fn get_customer(&self, id: CustomerId) -> Result<Customer, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let customer = store::find_customer(&tx, id).await?;
-        tx.commit().await?;
-        customer.ok_or(TenantsError::UnknownCustomer(id))
+    pub fn get_customer<'a>(&'a self, id: CustomerId) -> Boxed<'a, Result<Customer, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let customer = store::find_customer(&tx, id).await?;
+            tx.commit().await?;
+            customer.ok_or(TenantsError::UnknownCustomer(id))
+        })
     }
 
     /// Returns a customer of an MSP by its code.
     ///
     /// # Errors
     /// When the MSP has none of that code.
-    pub async fn get_customer_by_code(&self, msp: MspId, code: &CustomerCode) -> Result<Customer, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let customer = store::find_customer_by_code(&tx, msp, code).await?;
-        tx.commit().await?;
-        customer.ok_or_else(|| TenantsError::UnknownCustomerCode(code.clone()))
+    pub fn get_customer_by_code<'a>(&'a self, msp: MspId, code: &'a CustomerCode) -> Boxed<'a, Result<Customer, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let customer = store::find_customer_by_code(&tx, msp, code).await?;
+            tx.commit().await?;
+            customer.ok_or_else(|| TenantsError::UnknownCustomerCode(code.clone()))
+        })
     }
 
     /// Returns the contract in force on a day: the last that has begun, or the first when none has.
     ///
     /// # Errors
     /// When the customer has none.
-    pub async fn contract_of(&self, customer: CustomerId, on: Date) -> Result<Contract, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let contract = store::find_contract_on(&tx, customer, on).await?;
-        tx.commit().await?;
-        contract.ok_or(TenantsError::NoContract(on))
+    pub fn contract_of<'a>(&'a self, customer: CustomerId, on: Date) -> Boxed<'a, Result<Contract, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let contract = store::find_contract_on(&tx, customer, on).await?;
+            tx.commit().await?;
+            contract.ok_or(TenantsError::NoContract(on))
+        })
     }
 
     /// Lists all contracts of an MSP's customers, by customer and start.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn list_contracts(&self, msp: MspId) -> Result<Vec<Contract>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let contracts = store::list_contracts(&tx, msp).await?;
-        tx.commit().await?;
-        Ok(contracts)
+    pub fn list_contracts<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<Vec<Contract>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let contracts = store::list_contracts(&tx, msp).await?;
+            tx.commit().await?;
+            Ok(contracts)
+        })
     }
 
     /// Lists the changes of status of an MSP's customers, by customer and time; the first is the status it began with.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn list_status_changes(&self, msp: MspId) -> Result<Vec<StatusChange>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let changes = store::list_status_changes(&tx, msp).await?;
-        tx.commit().await?;
-        Ok(changes)
+    pub fn list_status_changes<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<Vec<StatusChange>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let changes = store::list_status_changes(&tx, msp).await?;
+            tx.commit().await?;
+            Ok(changes)
+        })
     }
 
     /// Changes a customer's status from an instant on, which may lie in the past.
     ///
     /// # Errors
     /// When there is no such customer.
-    pub async fn set_status(
-        &self,
+    pub fn set_status<'a>(
+        &'a self,
         customer: CustomerId,
         status: CustomerStatus,
-        reason: Option<&str>,
+        reason: Option<&'a str>,
         at: Timestamp,
-    ) -> Result<(), TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let found = store::find_customer(&tx, customer).await?.ok_or(TenantsError::UnknownCustomer(customer))?;
-        let msp = store::find_msp(&tx, found.msp_id).await?.ok_or(TenantsError::UnknownMsp(found.msp_id))?;
-        store::update_status(&tx, customer, status, day_of(at, &msp.time_zone)).await?;
-        store::insert_status_change(&tx, (found.msp_id, customer), status, reason, at).await?;
-        Ok(tx.commit().await?)
+    ) -> Boxed<'a, Result<(), TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let found = store::find_customer(&tx, customer).await?.ok_or(TenantsError::UnknownCustomer(customer))?;
+            let msp = store::find_msp(&tx, found.msp_id).await?.ok_or(TenantsError::UnknownMsp(found.msp_id))?;
+            store::update_status(&tx, customer, status, day_of(at, &msp.time_zone)).await?;
+            store::insert_status_change(&tx, (found.msp_id, customer), status, reason, at).await?;
+            Ok(tx.commit().await?)
+        })
     }
 
     /// Notes that a customer gave notice on a day, and on which day the contract therefore ends.
     ///
     /// # Errors
     /// When it has no contract then.
-    pub async fn give_notice(&self, customer: CustomerId, on: Date, ends_on: Date, reason: EndReason) -> Result<(), TenantsError> {
-        let tx = self.begin_catalog().await?;
-        if !store::update_notice(&tx, customer, on, ends_on, reason).await? {
-            return Err(TenantsError::NoContract(ends_on));
-        }
-        Ok(tx.commit().await?)
+    pub fn give_notice<'a>(
+        &'a self,
+        customer: CustomerId,
+        on: Date,
+        ends_on: Date,
+        reason: EndReason,
+    ) -> Boxed<'a, Result<(), TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            if !store::update_notice(&tx, customer, on, ends_on, reason).await? {
+                return Err(TenantsError::NoContract(ends_on));
+            }
+            Ok(tx.commit().await?)
+        })
     }
 
     /// Lists a customer's backup systems by name.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn control_planes(&self, customer: CustomerId) -> Result<Vec<ControlPlane>, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let planes = store::list_control_planes(&tx, customer).await?;
-        tx.commit().await?;
-        Ok(planes)
+    pub fn control_planes<'a>(&'a self, customer: CustomerId) -> Boxed<'a, Result<Vec<ControlPlane>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let planes = store::list_control_planes(&tx, customer).await?;
+            tx.commit().await?;
+            Ok(planes)
+        })
     }
 
     /// Begins a transaction in one customer's schema.
     ///
     /// # Errors
     /// When scope and customer do not belong together, or Postgres refuses.
-    pub async fn begin_tenant(&self, scope: &TenantScope) -> Result<TenantTx, TenantsError> {
-        self.open_tenant(scope, |settings| settings).await
+    pub fn begin_tenant<'a>(&'a self, scope: &'a TenantScope) -> Boxed<'a, Result<TenantTx, TenantsError>> {
+        Box::pin(async move { self.open_tenant(scope, |settings| settings).await })
     }
 
     /// Begins a read-only transaction that sees one instant of a customer's schema.
     ///
     /// # Errors
     /// When scope and customer do not belong together, or Postgres refuses.
-    pub async fn begin_tenant_snapshot(&self, scope: &TenantScope) -> Result<TenantTx, TenantsError> {
-        self.open_tenant(scope, TxSettings::snapshot).await
+    pub fn begin_tenant_snapshot<'a>(&'a self, scope: &'a TenantScope) -> Boxed<'a, Result<TenantTx, TenantsError>> {
+        Box::pin(async move { self.open_tenant(scope, TxSettings::snapshot).await })
     }
 
     async fn open_tenant(&self, scope: &TenantScope, mode: impl FnOnce(TxSettings) -> TxSettings) -> Result<TenantTx, TenantsError> {
@@ -230,18 +263,22 @@ impl Tenants {
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn begin_msp(&self, scope: &MspScope) -> Result<MspTx, TenantsError> {
-        let tx = self.db.begin(&TxSettings::msp(scope.msp.id)).await?;
-        Ok(MspTx::new(tx, scope.clone()))
+    pub fn begin_msp<'a>(&'a self, scope: &'a MspScope) -> Boxed<'a, Result<MspTx, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.db.begin(&TxSettings::msp(scope.msp.id)).await?;
+            Ok(MspTx::new(tx, scope.clone()))
+        })
     }
 
     /// Begins a read-only transaction that sees one instant of one MSP's rows.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn begin_msp_snapshot(&self, scope: &MspScope) -> Result<MspTx, TenantsError> {
-        let tx = self.db.begin(&TxSettings::msp(scope.msp.id).snapshot()).await?;
-        Ok(MspTx::new(tx, scope.clone()))
+    pub fn begin_msp_snapshot<'a>(&'a self, scope: &'a MspScope) -> Boxed<'a, Result<MspTx, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.db.begin(&TxSettings::msp(scope.msp.id).snapshot()).await?;
+            Ok(MspTx::new(tx, scope.clone()))
+        })
     }
 
     /// Begins a transaction in the whole control schema. Who opened it and why is written down first, in a transaction of its
@@ -249,30 +286,32 @@ impl Tenants {
     ///
     /// # Errors
     /// When there is no reason, or Postgres refuses.
-    pub async fn begin_operator(&self, scope: &OperatorScope) -> Result<OperatorTx, TenantsError> {
-        if scope.reason.trim().is_empty() {
-            return Err(TenantsError::Invalid("the operator's access needs a reason"));
-        }
-        let tx = self.begin_catalog().await?;
-        let entry = AuditEntry {
-            msp: None,
-            customer: None,
-            actor: scope.actor.to_string(),
-            action: "operator.access".to_owned(),
-            subject: "control".to_owned(),
-            detail: json!({}),
-            reason: Some(scope.reason.clone()),
-        };
-        record_audit(&tx, &entry).await?;
-        tx.commit().await?;
-        Ok(OperatorTx::new(self.begin_catalog().await?))
+    pub fn begin_operator<'a>(&'a self, scope: &'a OperatorScope) -> Boxed<'a, Result<OperatorTx, TenantsError>> {
+        Box::pin(async move {
+            if scope.reason.trim().is_empty() {
+                return Err(TenantsError::Invalid("the operator's access needs a reason"));
+            }
+            let tx = self.begin_catalog().await?;
+            let entry = AuditEntry {
+                msp: None,
+                customer: None,
+                actor: scope.actor.to_string(),
+                action: "operator.access".to_owned(),
+                subject: "control".to_owned(),
+                detail: json!({}),
+                reason: Some(scope.reason.clone()),
+            };
+            record_audit(&tx, &entry).await?;
+            tx.commit().await?;
+            Ok(OperatorTx::new(self.begin_catalog().await?))
+        })
     }
 
     /// Begins the transaction in which `access` finds out who somebody is.
     ///
     /// # Errors
     /// When Postgres refuses.
-    pub async fn begin_access(&self) -> Result<AccessTx, TenantsError> {
-        Ok(AccessTx::new(self.db.begin(&TxSettings::access()).await?))
+    pub fn begin_access<'a>(&'a self) -> Boxed<'a, Result<AccessTx, TenantsError>> {
+        Box::pin(async move { Ok(AccessTx::new(self.db.begin(&TxSettings::access()).await?)) })
     }
 }

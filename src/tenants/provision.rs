@@ -4,6 +4,7 @@
 //! same place. Until the last step nobody sees the customer.
 
 use granary_db::{Identifier, OwnerConnection, Tx, TxSettings};
+use granary_foundation::Boxed;
 use granary_types::{CustomerCode, CustomerId, CustomerStatus, day_of};
 use granary_vault::Owner;
 use jiff::ToSpan;
@@ -40,43 +41,47 @@ impl Tenants {
     ///
     /// # Errors
     /// When the MSP is unknown, a zone has no name, or Postgres refuses.
-    pub async fn provision_customer(&self, new: &NewCustomer) -> Result<Customer, TenantsError> {
-        let customer = self.enter_catalog(new).await?;
-        if customer.schema_version > 0 {
-            return Ok(customer);
-        }
-        self.build_silo(&customer).await?;
-        self.note_step(customer.id, "silo").await?;
-        self.keys().create_for(Owner::Customer(customer.id)).await?;
-        self.note_step(customer.id, "keys").await?;
-        self.open_customer(customer).await
+    pub fn provision_customer<'a>(&'a self, new: &'a NewCustomer) -> Boxed<'a, Result<Customer, TenantsError>> {
+        Box::pin(async move {
+            let customer = self.enter_catalog(new).await?;
+            if customer.schema_version > 0 {
+                return Ok(customer);
+            }
+            self.build_silo(&customer).await?;
+            self.note_step(customer.id, "silo").await?;
+            self.keys().create_for(Owner::Customer(customer.id)).await?;
+            self.note_step(customer.id, "keys").await?;
+            self.open_customer(customer).await
+        })
     }
 
     /// Migrates the schemas that are older than this program, four at a time. One that fails does not stop the others.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn migrate_all(&self) -> Result<MigrationReport, TenantsError> {
-        let tx = self.begin_catalog().await?;
-        let outdated = store::list_customers_older_than(&tx, latest_version()).await?;
-        tx.commit().await?;
-        let mut report = MigrationReport::default();
-        let mut tasks = tokio::task::JoinSet::new();
-        for customer in outdated {
-            let tenants = self.clone();
-            tasks.spawn(async move {
-                let outcome = tenants.migrate(&customer).await;
-                (customer.code, outcome)
-            });
-        }
-        while let Some(outcome) = tasks.join_next().await {
-            match outcome {
-                Ok((_, Ok(()))) => report.migrated += 1,
-                Ok((code, Err(error))) => report.failed.push((code, error)),
-                Err(error) => return Err(TenantsError::Stored(format!("a migration stopped: {error}"))),
+    pub fn migrate_all<'a>(&'a self) -> Boxed<'a, Result<MigrationReport, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let outdated = store::list_customers_older_than(&tx, latest_version()).await?;
+            tx.commit().await?;
+            let mut report = MigrationReport::default();
+            let mut tasks = tokio::task::JoinSet::new();
+            for customer in outdated {
+                let tenants = self.clone();
+                tasks.spawn(async move {
+                    let outcome = tenants.migrate(&customer).await;
+                    (customer.code, outcome)
+                });
             }
-        }
-        Ok(report)
+            while let Some(outcome) = tasks.join_next().await {
+                match outcome {
+                    Ok((_, Ok(()))) => report.migrated += 1,
+                    Ok((code, Err(error))) => report.failed.push((code, error)),
+                    Err(error) => return Err(TenantsError::Stored(format!("a migration stopped: {error}"))),
+                }
+            }
+            Ok(report)
+        })
     }
 
     async fn migrate(&self, customer: &Customer) -> Result<(), TenantsError> {

@@ -1,5 +1,6 @@
 //! Envelopes: the master key seals the owners' keys, an owner's key wraps one random key per file.
 
+use granary_foundation::Boxed;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,59 +128,69 @@ impl Keys {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn create_for(&self, owner: Owner) -> Result<(), VaultError> {
-        let tx = self.begin().await?;
-        for purpose in owner.purposes() {
-            let key = Zeroizing::new(seal::random_key()?);
-            let wrapped = seal::seal(self.master.bytes(), key.as_slice(), &name_of(owner, purpose, 1))?;
-            store::insert_key(&tx, owner.row(), purpose, 1, &wrapped, self.db.clock().now()).await?;
-        }
-        Ok(tx.commit().await?)
+    pub fn create_for<'a>(&'a self, owner: Owner) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            for purpose in owner.purposes() {
+                let key = Zeroizing::new(seal::random_key()?);
+                let wrapped = seal::seal(self.master.bytes(), key.as_slice(), &name_of(owner, purpose, 1))?;
+                store::insert_key(&tx, owner.row(), purpose, 1, &wrapped, self.db.clock().now()).await?;
+            }
+            Ok(tx.commit().await?)
+        })
     }
 
     /// Wraps a file's key so that only its owner's key opens it, and only under the name `aad`.
     ///
     /// # Errors
     /// When the owner has no key, or it was destroyed.
-    pub async fn wrap(&self, owner: Owner, key: &FileKey, aad: &[u8]) -> Result<Wrapped, VaultError> {
-        let opened = self.open(owner).await?;
-        let wrapping = opened.get(owner, WRAP, opened.newest)?;
-        Ok(Wrapped { bytes: seal::seal(wrapping, key.reveal(), aad)?, key_version: opened.newest })
+    pub fn wrap<'a>(&'a self, owner: Owner, key: &'a FileKey, aad: &'a [u8]) -> Boxed<'a, Result<Wrapped, VaultError>> {
+        Box::pin(async move {
+            let opened = self.open(owner).await?;
+            let wrapping = opened.get(owner, WRAP, opened.newest)?;
+            Ok(Wrapped { bytes: seal::seal(wrapping, key.reveal(), aad)?, key_version: opened.newest })
+        })
     }
 
     /// Opens an envelope.
     ///
     /// # Errors
     /// When the owner has no key, it was destroyed, or the envelope is another owner's or another name's.
-    pub async fn unwrap(&self, owner: Owner, wrapped: &Wrapped, aad: &[u8]) -> Result<FileKey, VaultError> {
-        let opened = self.open(owner).await?;
-        let plain = seal::open(opened.get(owner, WRAP, wrapped.key_version)?, &wrapped.bytes, aad).map(Zeroizing::new);
-        let bytes = plain.as_ref().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok()).ok_or(VaultError::Sealed(owner))?;
-        Ok(FileKey(Zeroizing::new(bytes)))
+    pub fn unwrap<'a>(&'a self, owner: Owner, wrapped: &'a Wrapped, aad: &'a [u8]) -> Boxed<'a, Result<FileKey, VaultError>> {
+        Box::pin(async move {
+            let opened = self.open(owner).await?;
+            let plain = seal::open(opened.get(owner, WRAP, wrapped.key_version)?, &wrapped.bytes, aad).map(Zeroizing::new);
+            let bytes = plain.as_ref().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok()).ok_or(VaultError::Sealed(owner))?;
+            Ok(FileKey(Zeroizing::new(bytes)))
+        })
     }
 
     /// Returns a keyed digest of a value, by which a sealed column can be looked up.
     ///
     /// # Errors
     /// When the owner has no key, or it was destroyed.
-    pub async fn blind_index(&self, owner: Owner, value: &[u8]) -> Result<[u8; 32], VaultError> {
-        let opened = self.open(owner).await?;
-        let key = opened.get(owner, BLIND_INDEX, 1)?;
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).map_err(|_| VaultError::Cipher("the digest takes no such key"))?;
-        mac.update(value);
-        Ok(mac.finalize().into_bytes().into())
+    pub fn blind_index<'a>(&'a self, owner: Owner, value: &'a [u8]) -> Boxed<'a, Result<[u8; 32], VaultError>> {
+        Box::pin(async move {
+            let opened = self.open(owner).await?;
+            let key = opened.get(owner, BLIND_INDEX, 1)?;
+            let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).map_err(|_| VaultError::Cipher("the digest takes no such key"))?;
+            mac.update(value);
+            Ok(mac.finalize().into_bytes().into())
+        })
     }
 
     /// Destroys an owner's keys: whatever they wrapped can never be read again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn destroy(&self, owner: Owner) -> Result<(), VaultError> {
-        let tx = self.begin().await?;
-        store::destroy_keys(&tx, owner.row(), self.db.clock().now()).await?;
-        tx.commit().await?;
-        self.lock().remove(&owner);
-        Ok(())
+    pub fn destroy<'a>(&'a self, owner: Owner) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            store::destroy_keys(&tx, owner.row(), self.db.clock().now()).await?;
+            tx.commit().await?;
+            self.lock().remove(&owner);
+            Ok(())
+        })
     }
 
     async fn open(&self, owner: Owner) -> Result<Arc<Opened>, VaultError> {

@@ -1,5 +1,6 @@
 //! The object store: a local folder or an S3 bucket, behind one interface.
 
+use granary_foundation::Boxed;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -73,67 +74,73 @@ impl Objects {
     ///
     /// # Errors
     /// When there is one of that name, or the store fails.
-    pub async fn put_new(&self, path: &str, content: Bytes) -> Result<(), VaultError> {
-        self.store.put_opts(&Path::from(path), content.into(), PutOptions::from(PutMode::Create)).await?;
-        Ok(())
+    pub fn put_new<'a>(&'a self, path: &'a str, content: Bytes) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            self.store.put_opts(&Path::from(path), content.into(), PutOptions::from(PutMode::Create)).await?;
+            Ok(())
+        })
     }
 
     /// Begins an object that is too large for one piece; it appears when the upload is completed.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn put_in_parts(&self, path: &str) -> Result<Box<dyn MultipartUpload>, VaultError> {
-        Ok(self.store.put_multipart(&Path::from(path)).await?)
+    pub fn put_in_parts<'a>(&'a self, path: &'a str) -> Boxed<'a, Result<Box<dyn MultipartUpload>, VaultError>> {
+        Box::pin(async move { Ok(self.store.put_multipart(&Path::from(path)).await?) })
     }
 
     /// Returns a whole object.
     ///
     /// # Errors
     /// When there is none, or the store fails.
-    pub async fn get(&self, path: &str) -> Result<Bytes, VaultError> {
-        Ok(self.store.get(&Path::from(path)).await?.bytes().await?)
+    pub fn get<'a>(&'a self, path: &'a str) -> Boxed<'a, Result<Bytes, VaultError>> {
+        Box::pin(async move { Ok(self.store.get(&Path::from(path)).await?.bytes().await?) })
     }
 
     /// Returns a part of an object.
     ///
     /// # Errors
     /// When there is none, it is shorter, or the store fails.
-    pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, VaultError> {
-        Ok(self.store.get_range(&Path::from(path), range).await?)
+    pub fn get_range<'a>(&'a self, path: &'a str, range: Range<u64>) -> Boxed<'a, Result<Bytes, VaultError>> {
+        Box::pin(async move { Ok(self.store.get_range(&Path::from(path), range).await?) })
     }
 
     /// Deletes an object; one that is not there is as good as deleted.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn delete(&self, path: &str) -> Result<(), VaultError> {
-        match self.store.delete(&Path::from(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    pub fn delete<'a>(&'a self, path: &'a str) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            match self.store.delete(&Path::from(path)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
     /// Lists every object under a folder.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, VaultError> {
-        Ok(self.store.list(Some(&Path::from(prefix))).try_collect().await?)
+    pub fn list<'a>(&'a self, prefix: &'a str) -> Boxed<'a, Result<Vec<ObjectMeta>, VaultError>> {
+        Box::pin(async move { Ok(self.store.list(Some(&Path::from(prefix))).try_collect().await?) })
     }
 
     /// Makes objects survive a power cut: flushes local files to the disk; what S3 has acknowledged is safe already.
     ///
     /// # Errors
     /// When a file cannot be flushed.
-    pub async fn flush(&self, paths: &[String]) -> Result<(), VaultError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
-        let flushes = futures::stream::iter(files).map(|file| async move {
-            let flushed = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
-            flushed.map_err(std::io::Error::other).and_then(|outcome| outcome)
-        });
-        let outcome: Result<(), std::io::Error> = flushes.buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
-        outcome.map_err(|source| VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }))
+    pub fn flush<'a>(&'a self, paths: &'a [String]) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            let Some(folder) = &self.folder else { return Ok(()) };
+            let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
+            let flushes = futures::stream::iter(files).map(|file| async move {
+                let flushed = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
+                flushed.map_err(std::io::Error::other).and_then(|outcome| outcome)
+            });
+            let outcome: Result<(), std::io::Error> = flushes.buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
+            outcome.map_err(|source| VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }))
+        })
     }
 }
 

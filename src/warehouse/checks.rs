@@ -1,5 +1,6 @@
 //! Testing the data: what the descriptions promise, and the queries of `warehouse/tests/` that must return no rows.
 
+use granary_foundation::Boxed;
 use granary_types::MspId;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,8 @@ impl Warehouse {
     ///
     /// # Errors
     /// When a test cannot run; a promise that does not hold is an outcome, not an error.
-    pub async fn test(&self, msp: MspId) -> Result<Vec<TestOutcome>, WarehouseError> {
-        run_all(&self.session(&whole_msp(msp)).await?, &self.models).await
+    pub fn test<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<Vec<TestOutcome>, WarehouseError>> {
+        Box::pin(async move { run_all(&self.session(&whole_msp(msp)).await?, &self.models).await })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Building: every mart is computed once and goes back to the lake, all of them in one version.
 
+use granary_foundation::Boxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,12 +48,14 @@ impl Warehouse {
     ///
     /// # Errors
     /// When a model fails or the lake cannot be read or written; then nothing is published.
-    pub async fn build(&self, msp: MspId) -> Result<BuildReport, WarehouseError> {
-        let snapshot = self.lake.snapshot(&whole_msp(msp), None).await?;
-        let contents = contents_of(&snapshot)?;
-        let (publications, models) = compute_all(&self.blueprint(&contents, None)).await?;
-        let version = self.lake.publish_all(msp, publications, "warehouse build").await?;
-        Ok(BuildReport { version, models })
+    pub fn build<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<BuildReport, WarehouseError>> {
+        Box::pin(async move {
+            let snapshot = self.lake.snapshot(&whole_msp(msp), None).await?;
+            let contents = contents_of(&snapshot)?;
+            let (publications, models) = compute_all(&self.blueprint(&contents, None)).await?;
+            let version = self.lake.publish_all(msp, publications, "warehouse build").await?;
+            Ok(BuildReport { version, models })
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A session: read-only queries within a grant, on one version of the lake.
 
+use granary_foundation::Boxed;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,23 +60,25 @@ impl Session {
     ///
     /// # Errors
     /// When the statement is not a query or names what this session does not see, and when a budget is exceeded.
-    pub async fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, WarehouseError> {
-        self.query_with_schema(sql).await.map(|(_, batches)| batches)
+    pub fn query<'a>(&'a self, sql: &'a str) -> Boxed<'a, Result<Vec<RecordBatch>, WarehouseError>> {
+        Box::pin(async move { self.query_with_schema(sql).await.map(|(_, batches)| batches) })
     }
 
     /// Answers a query, with the columns also when no row comes back.
     ///
     /// # Errors
     /// As [`Session::query`].
-    pub async fn query_with_schema(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
-        if let Some(answer) = self.answers().by_sql.get(sql) {
-            return Ok(answer.clone());
-        }
-        let time = self.0.budget.time;
-        let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
-        let answer = tokio::time::timeout(time, self.run(sql)).await.map_err(timed_out)??;
-        self.remember(sql, &answer);
-        Ok(answer)
+    pub fn query_with_schema<'a>(&'a self, sql: &'a str) -> Boxed<'a, Result<(SchemaRef, Vec<RecordBatch>), WarehouseError>> {
+        Box::pin(async move {
+            if let Some(answer) = self.answers().by_sql.get(sql) {
+                return Ok(answer.clone());
+            }
+            let time = self.0.budget.time;
+            let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
+            let answer = tokio::time::timeout(time, self.run(sql)).await.map_err(timed_out)??;
+            self.remember(sql, &answer);
+            Ok(answer)
+        })
     }
 
     /// Answers a query as typed rows, by column name: days and instants as text in ISO 8601, decimals as text, so that

@@ -1,5 +1,6 @@
 //! The warehouse: the one place that opens sessions.
 
+use granary_foundation::Boxed;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,20 +61,22 @@ impl Warehouse {
     ///
     /// # Errors
     /// When the lake cannot be read or a model does not plan.
-    pub async fn session(&self, grant: &ReadGrant) -> Result<Session, WarehouseError> {
-        let version = self.lake.version(grant.msp).await?;
-        if let Some(session) = self.open_session(grant, version) {
-            return Ok(session);
-        }
-        let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-        let session = self.session_on(grant, &snapshot).await?;
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|(other, _)| other != grant);
-        if sessions.len() >= self.budget.sessions {
-            sessions.remove(0);
-        }
-        sessions.push((grant.clone(), session.clone()));
-        Ok(session)
+    pub fn session<'a>(&'a self, grant: &'a ReadGrant) -> Boxed<'a, Result<Session, WarehouseError>> {
+        Box::pin(async move {
+            let version = self.lake.version(grant.msp).await?;
+            if let Some(session) = self.open_session(grant, version) {
+                return Ok(session);
+            }
+            let snapshot = self.lake.snapshot(grant, Some(version)).await?;
+            let session = self.session_on(grant, &snapshot).await?;
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.retain(|(other, _)| other != grant);
+            if sessions.len() >= self.budget.sessions {
+                sessions.remove(0);
+            }
+            sessions.push((grant.clone(), session.clone()));
+            Ok(session)
+        })
     }
 
     fn open_session(&self, grant: &ReadGrant, version: i64) -> Option<Session> {

@@ -60,13 +60,13 @@ try {
   check('a stranger is led to the login', new URL(page.url()).pathname === '/login', page.url());
   await accessible(page, 'the login page');
   await page.screenshot({ path: join(shots, 'login.png') });
-  await page.getByLabel(/e-?mail/i).fill('admin@north.example');
+  await page.getByLabel(/e-?mail/i).fill('admin@northwind.example');
   await page.getByLabel(/password/i).fill('wrong');
   await page.keyboard.press('Enter');
   await page.waitForLoadState();
   check('a wrong password is refused in words', (await page.locator('[role=alert]').count()) === 1);
   faults.length = 0;
-  await page.getByLabel(/e-?mail/i).fill('admin@north.example');
+  await page.getByLabel(/e-?mail/i).fill('admin@northwind.example');
   await page.getByLabel(/password/i).fill('granary-demo');
   await page.keyboard.press('Enter');
   await page.waitForURL(url + '/');

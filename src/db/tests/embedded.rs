@@ -116,3 +116,25 @@ async fn a_cluster_of_another_version_is_refused_by_name() {
     let text = error.to_string();
     assert!(text.contains("Postgres 12") && text.contains("postgresql-12") && text.contains("GRANARY_DATABASE_URL"), "{text}");
 }
+
+/// A home of root is closed to the account that the server runs as. Whoever is not root has the server inside.
+#[tokio::test]
+async fn a_directory_that_the_account_cannot_enter_is_served_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let is_root = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.path()).unwrap()) == 0;
+    let server = start(folder.path()).await.unwrap();
+    let base = server.base().to_owned();
+    assert_eq!(base.starts_with("/var/lib/granary"), is_root);
+    connect(&server).await.batch_execute("create table kept (n int)").await.unwrap();
+    server.stop().await.unwrap();
+
+    // The data directory was emptied: what lay elsewhere can no longer be opened and is set aside for a new beginning.
+    fs::remove_file(folder.path().join("postgres.password")).unwrap();
+    let server = start(folder.path()).await.unwrap();
+    assert_eq!(one(&connect(&server).await, "select count(*)::text from pg_class where relname = 'kept'").await, "0");
+    server.stop().await.unwrap();
+    for leftover in [base.clone(), base.with_extension("abandoned")] {
+        fs::remove_dir_all(leftover).unwrap();
+    }
+}

@@ -104,13 +104,12 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         let pivot = (column..size).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs())).unwrap_or(column);
         matrix.swap(column, pivot);
         right.swap(column, pivot);
-        for row in column + 1..size {
-            let factor = matrix[row][column] / matrix[column][column];
-            for index in column..size {
-                let above = matrix[column][index];
-                matrix[row][index] -= factor * above;
-            }
-            right[row] -= factor * right[column];
+        let (above, below) = matrix.split_at_mut(column + 1);
+        let pivot_row = &above[column];
+        for (row, cells) in below.iter_mut().enumerate() {
+            let factor = cells[column] / pivot_row[column];
+            cells.iter_mut().zip(pivot_row).skip(column).for_each(|(cell, pivot)| *cell -= factor * pivot);
+            right[column + 1 + row] -= factor * right[column];
         }
     }
     let mut solution = vec![0.0; size];

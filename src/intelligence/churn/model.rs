@@ -182,6 +182,8 @@ impl ChurnModel {
             .zip(model.contributions(row))
             .map(|(feature, log_odds)| Reason { factor: *feature, words: feature.words(row), log_odds: calibration.slope * log_odds })
             .collect();
+        // what has no data says nothing
+        reasons.retain(|reason| reason.log_odds != 0.0);
         reasons.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
         let log_odds = base_log_odds + reasons.iter().map(|reason| reason.log_odds).sum::<f64>();
         let challenger_probability =

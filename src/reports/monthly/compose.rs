@@ -1,5 +1,6 @@
 //! Asks the catalog and the warehouse, and assembles.
 
+use granary_foundation::Boxed;
 use std::collections::BTreeSet;
 
 use granary_tenants::{Customer, Granted, Msp, ReadGrant, Tenants};
@@ -17,14 +18,21 @@ use crate::store::{Window, list_facts};
 ///
 /// # Errors
 /// When the period has not begun, the customer has no contract in it, or catalog or warehouse do not answer.
-pub async fn compose(warehouse: &Warehouse, tenants: &Tenants, customer: &Customer, period: Period) -> Result<MonthlyReport, ReportError> {
-    let now = tenants.clock().now();
-    let msp = tenants.get_msp(customer.msp_id).await?;
-    let window = window(&msp, period, now)?;
-    let contract = tenants.contract_of(customer.id, window.as_of_day).await?;
-    let session = warehouse.session(&grant(&msp, [customer.id])).await?;
-    let facts = list_facts(&session, window).await?.take(customer.id);
-    Ok(assemble(&msp, customer, &contract, period, now, facts))
+pub fn compose<'a>(
+    warehouse: &'a Warehouse,
+    tenants: &'a Tenants,
+    customer: &'a Customer,
+    period: Period,
+) -> Boxed<'a, Result<MonthlyReport, ReportError>> {
+    Box::pin(async move {
+        let now = tenants.clock().now();
+        let msp = tenants.get_msp(customer.msp_id).await?;
+        let window = window(&msp, period, now)?;
+        let contract = tenants.contract_of(customer.id, window.as_of_day).await?;
+        let session = warehouse.session(&grant(&msp, [customer.id])).await?;
+        let facts = list_facts(&session, window).await?.take(customer.id);
+        Ok(assemble(&msp, customer, &contract, period, now, facts))
+    })
 }
 
 /// Composes the reports of several customers of an MSP with one pass over the warehouse; who has no contract in the
@@ -32,27 +40,29 @@ pub async fn compose(warehouse: &Warehouse, tenants: &Tenants, customer: &Custom
 ///
 /// # Errors
 /// As [`compose`].
-pub async fn compose_all(
-    warehouse: &Warehouse,
-    tenants: &Tenants,
-    msp: &Msp,
-    customers: &[Customer],
+pub fn compose_all<'a>(
+    warehouse: &'a Warehouse,
+    tenants: &'a Tenants,
+    msp: &'a Msp,
+    customers: &'a [Customer],
     period: Period,
-) -> Result<Vec<MonthlyReport>, ReportError> {
-    let now = tenants.clock().now();
-    let window = window(msp, period, now)?;
-    let contracts = tenants.list_contracts(msp.id).await?;
-    let session = warehouse.session(&grant(msp, customers.iter().map(|customer| customer.id))).await?;
-    let mut facts = list_facts(&session, window).await?;
-    let contract_of = |customer: CustomerId| {
-        let begun = contracts.iter().filter(|contract| contract.customer_id == customer && contract.starts_on <= window.as_of_day);
-        begun.max_by_key(|contract| contract.starts_on)
-    };
-    let reports = customers.iter().filter_map(|customer| {
-        let contract = contract_of(customer.id)?;
-        Some(assemble(msp, customer, contract, period, now, facts.take(customer.id)))
-    });
-    Ok(reports.collect())
+) -> Boxed<'a, Result<Vec<MonthlyReport>, ReportError>> {
+    Box::pin(async move {
+        let now = tenants.clock().now();
+        let window = window(msp, period, now)?;
+        let contracts = tenants.list_contracts(msp.id).await?;
+        let session = warehouse.session(&grant(msp, customers.iter().map(|customer| customer.id))).await?;
+        let mut facts = list_facts(&session, window).await?;
+        let contract_of = |customer: CustomerId| {
+            let begun = contracts.iter().filter(|contract| contract.customer_id == customer && contract.starts_on <= window.as_of_day);
+            begun.max_by_key(|contract| contract.starts_on)
+        };
+        let reports = customers.iter().filter_map(|customer| {
+            let contract = contract_of(customer.id)?;
+            Some(assemble(msp, customer, contract, period, now, facts.take(customer.id)))
+        });
+        Ok(reports.collect())
+    })
 }
 
 fn grant(msp: &Msp, customers: impl IntoIterator<Item = CustomerId>) -> ReadGrant {

@@ -1,0 +1,96 @@
+//! MSPs, customers and migrations.
+
+use std::process::ExitCode;
+
+use granary_tenants::{NewContract, NewCustomer, NewMsp};
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::arguments::{Customer, Global, Msp};
+use super::house::House;
+use super::output::{Rows, print_json};
+use super::{Failure, Usage};
+
+/// Finds a time zone by its IANA name.
+pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Usage> {
+    TimeZone::get(name).map_err(|_| Usage(format!("'{name}' is not a time zone: write one such as America/New_York or Europe/Berlin")))
+}
+
+pub(crate) async fn migrate(global: &Global) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        let report = house.tenants.migrate_all().await?;
+        for (code, error) in &report.failed {
+            eprintln!("{code} could not be migrated: {error}");
+        }
+        print_json(&json!({"migrated": report.migrated, "failed": report.failed.len()}))?;
+        Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+    .await
+}
+
+pub(crate) async fn msp(global: &Global, command: Msp) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        match command {
+            Msp::Add { code, name, time_zone: zone, currency, partner_tier } => {
+                let new = NewMsp {
+                    currency: currency.parse().map_err(|error| Usage(format!("{error}")))?,
+                    partner_tier,
+                    ..NewMsp::new(code, name, time_zone(&zone)?)
+                };
+                let msp = house.tenants.create_msp(&new).await?;
+                let long_ago = jiff::civil::Date::constant(2000, 1, 1);
+                super::demo::seed_prices(house, &msp, long_ago).await?;
+                print_json(&json!({"id": msp.id, "code": msp.code, "name": msp.name}))?;
+            }
+            Msp::List { format } => {
+                let rows = house
+                    .tenants
+                    .list_msps()
+                    .await?
+                    .into_iter()
+                    .map(|msp| json!({"code": msp.code, "name": msp.name, "currency": msp.currency, "partner_tier": msp.partner_tier}))
+                    .collect::<Vec<_>>();
+                Rows::of(&["code", "name", "currency", "partner_tier"], &rows).print(format)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
+}
+
+pub(crate) async fn customer(global: &Global, command: Customer) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        match command {
+            Customer::Add { code, name, msp, time_zone: zone, since, source, tier, status, storage_limit_gib } => {
+                let msp = house.msp(msp.as_deref()).await?;
+                let zone = zone.as_deref().map_or_else(|| Ok(msp.time_zone.clone()), time_zone)?;
+                let since = since.unwrap_or_else(|| granary_types::day_of(house.clock.now(), &msp.time_zone));
+                let contract = NewContract::new(since, msp.currency, tier, storage_limit_gib);
+                let created_at = since.to_zoned(msp.time_zone.clone())?.timestamp();
+                let new = NewCustomer {
+                    status,
+                    created_at: Some(created_at),
+                    control_planes: vec![("control plane".to_owned(), source)],
+                    ..NewCustomer::new(msp.id, code, name, zone, contract)
+                };
+                let customer = house.tenants.provision_customer(&new).await?;
+                print_json(&json!({"id": customer.id, "code": customer.code, "msp": msp.code, "schema": customer.schema_name, "status": customer.status}))?;
+            }
+            Customer::List { msp, format } => {
+                let msp = house.msp(msp.as_deref()).await?;
+                let rows = house
+                    .tenants
+                    .list_customers(msp.id)
+                    .await?
+                    .into_iter()
+                    .map(|customer| {
+                        json!({"code": customer.code, "name": customer.name, "status": customer.status, "region": customer.region, "schema_version": customer.schema_version})
+                    })
+                    .collect::<Vec<_>>();
+                Rows::of(&["code", "name", "status", "region", "schema_version"], &rows).print(format)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
+}

@@ -1,0 +1,89 @@
+//! Which job does what, which come round, and which news makes which job.
+
+use std::time::Duration;
+
+use granary_db::jobs::{Cron, NewJob, Registry, Worker, WorkerSettings};
+use granary_db::outbox::Arrived;
+use granary_foundation::Job;
+use granary_types::Clock;
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+use super::house::Rooms;
+use super::night::{self, NightJob};
+
+const HOUR: u64 = 3_600;
+const MINUTE: u64 = 60;
+
+/// Moves news from outboxes into the control schema.
+#[derive(Debug, Serialize, Deserialize)]
+struct RelayJob {}
+
+impl Job for RelayJob {
+    const KIND: &'static str = "outbox.relay";
+}
+
+/// Returns every kind of job that a worker knows.
+pub(crate) fn kinds() -> Vec<&'static str> {
+    vec![NightJob::KIND, RelayJob::KIND]
+}
+
+fn registry(rooms: &Rooms) -> Registry {
+    let (nights, relays) = (rooms.clone(), rooms.clone());
+    Registry::new()
+        .on(move |_, job: NightJob| {
+            let rooms = nights.clone();
+            async move { night::run_job(&rooms, job).await }
+        })
+        .on(move |_, _: RelayJob| {
+            let rooms = relays.clone();
+            async move { Ok(granary_db::outbox::relay(&rooms.database, &jobs_for).await.map(|_| ())?) }
+        })
+}
+
+/// The map from news to the jobs of other rooms.
+fn jobs_for(event: &Arrived) -> Vec<NewJob> {
+    let wanted = match event.kind.as_str() {
+        // A closed period must be in the lake before anybody reads its marts.
+        "metering.period_closed" => NewJob::new(&NightJob { night: None }).map(|job| job.unique("after a close")),
+        _ => return Vec::new(),
+    };
+    wanted.map_or_else(
+        |error| {
+            tracing::error!(event.kind = event.kind, %error, "an event could not become a job");
+            Vec::new()
+        },
+        |job| vec![job],
+    )
+}
+
+/// Returns a worker with every handler and schedule. Its clock is the machine's, also where the demo's stands still.
+pub(crate) fn worker(rooms: &Rooms) -> Worker {
+    let config = &rooms.config.worker;
+    let settings = WorkerSettings {
+        concurrency: config.concurrency,
+        per_customer: i64::try_from(config.per_customer).unwrap_or(1),
+        ..WorkerSettings::default()
+    };
+    Worker::new(rooms.database.clone(), registry(rooms), Clock::System).with_settings(settings)
+}
+
+/// Returns the schedules: the night once a day, the relay every minute.
+///
+/// # Errors
+/// Never in practice: the payloads are our own.
+pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
+    let night = Cron {
+        name: "night",
+        period: Duration::from_secs(24 * HOUR),
+        offset: Duration::from_secs(u64::from(rooms.config.worker.night_hour) * HOUR),
+        job: NewJob::new(&NightJob { night: None })?,
+    };
+    let relay = Cron {
+        name: "relay",
+        period: Duration::from_secs(MINUTE),
+        offset: Duration::ZERO,
+        job: NewJob::new(&RelayJob {})?.unique("relay"),
+    };
+    Ok(vec![night, relay])
+}

@@ -1,0 +1,278 @@
+//! The house put together: every room over one database, one lake and one clock.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use granary_access::Access;
+use granary_db::embedded::Server;
+use granary_db::{Database, DatabaseConfig};
+use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
+use granary_lake::Lake;
+use granary_tenants::{Customer, Granted, Msp, MspScope, ReadGrant, TenantScope, Tenants};
+use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
+use granary_vault::{Keys, MasterKey, Objects};
+use granary_warehouse::{Budget, Warehouse};
+use serde::{Deserialize, Serialize};
+
+use super::arguments::Global;
+use super::{Failure, Usage};
+
+/// Who acts when a command runs.
+pub(crate) const ACTOR: &str = "cli";
+
+/// All rooms, ready to be used; clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) database: Database,
+    pub(crate) tenants: Tenants,
+    pub(crate) access: Access,
+    pub(crate) lake: Lake,
+    pub(crate) warehouse: Warehouse,
+    pub(crate) progress: SharedProgress,
+}
+
+/// The rooms and what they stand on; [`House::close`] lets go of the embedded Postgres.
+#[derive(Debug)]
+pub(crate) struct House {
+    rooms: Rooms,
+    server: Option<Server>,
+}
+
+impl std::ops::Deref for House {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}
+
+/// What the demo decided at its first start; kept in its data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DemoFile {
+    pub(crate) customers: u32,
+    pub(crate) months: u32,
+    pub(crate) seed: u64,
+    pub(crate) until: jiff::civil::Date,
+    /// The instant at which the demo's clock stands still.
+    pub(crate) clock_at: jiff::Timestamp,
+}
+
+impl DemoFile {
+    fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("demo.json")
+    }
+
+    /// Reads the file; none when there is no demo in the data directory.
+    pub(crate) fn read(data_dir: &Path) -> Result<Option<Self>, Failure> {
+        match std::fs::read(Self::path(data_dir)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, data_dir: &Path) -> Result<(), Failure> {
+        std::fs::create_dir_all(data_dir)?;
+        let draft = data_dir.join("demo.json.new");
+        std::fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
+        Ok(std::fs::rename(draft, Self::path(data_dir))?)
+    }
+}
+
+/// Reads the configuration that a command runs with.
+pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
+    let mut config = Config::load(global.config.as_deref(), config::environment)?;
+    if let Some(data_dir) = &global.data_dir {
+        config.data_dir.clone_from(data_dir);
+    }
+    granary_foundation::telemetry::start(&config.log);
+    Ok(config)
+}
+
+impl House {
+    /// Opens the house of a data directory; starts the embedded Postgres when none runs there and no other is configured.
+    pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
+        Self::open_with(configuration(global)?, Silent::shared()).await
+    }
+
+    /// Opens the house with a configuration that was read already.
+    pub(crate) async fn open_with(config: Config, progress: SharedProgress) -> Result<Self, Failure> {
+        let clock = DemoFile::read(&config.data_dir)?.map_or(Clock::System, |demo| Clock::fixed(demo.clock_at));
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| Usage(format!("cannot use the data directory {}: {error}", config.data_dir.display())))?;
+        let data_dir = std::fs::canonicalize(&config.data_dir)?;
+        let (server, url) = match &config.database.url {
+            Some(url) => (None, url.clone()),
+            None => {
+                let server = Server::start(&data_dir, Arc::clone(&progress)).await?;
+                let url = server.url().clone();
+                (Some(server), url)
+            }
+        };
+        match Rooms::over(config, clock, &data_dir, url, progress).await {
+            Ok(rooms) => Ok(Self { rooms, server }),
+            Err(failure) => {
+                if let Some(server) = server {
+                    server.stop().await?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Lets go of the database; the last user of an embedded Postgres stops it.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.database.close();
+        if let Some(server) = self.server {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command over the house and closes it whatever came of it.
+    pub(crate) async fn with<T>(global: &Global, work: impl AsyncFnOnce(&Rooms) -> Result<T, Failure>) -> Result<T, Failure> {
+        let house = Self::open(global).await?;
+        let outcome = work(&house.rooms).await;
+        let closed = house.close().await;
+        let answer = outcome?;
+        closed?;
+        Ok(answer)
+    }
+}
+
+impl Rooms {
+    async fn over(config: Config, clock: Clock, data_dir: &Path, url: Secret, progress: SharedProgress) -> Result<Self, Failure> {
+        let keys_dir = data_dir.join("keys");
+        std::fs::create_dir_all(&keys_dir)?;
+        let app_password = password(&keys_dir.join("app-password"))?;
+        let master = MasterKey::load_or_create(&keys_dir.join("master"))?;
+        let settings = DatabaseConfig { url, app_password, max_connections: config.database.max_connections };
+        let database = Database::connect(&settings, clock.clone()).await?;
+        let keys = Keys::new(database.clone(), master);
+        let lake_url = config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()));
+        let objects = Objects::open(&lake_url, &config.lake.s3)?;
+        let tenants = Tenants::new(database.clone(), keys.clone());
+        let datasets =
+            [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
+        let lake = Lake::new(tenants.clone(), keys, objects, datasets);
+        let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
+        let access = Access::new(tenants.clone());
+        Ok(Self { config: Arc::new(config), clock, database, tenants, access, lake, warehouse, progress })
+    }
+
+    /// Finds the MSP that a command is about: the named one, or the only one.
+    pub(crate) async fn msp(&self, code: Option<&str>) -> Result<Msp, Failure> {
+        match code {
+            Some(code) => self
+                .tenants
+                .find_msp_by_code(code)
+                .await?
+                .ok_or_else(|| Missing(format!("there is no MSP '{code}'; see granary msp list")).into()),
+            None => {
+                let mut msps = self.tenants.list_msps().await?;
+                match msps.len() {
+                    0 => Err(Missing("there is no MSP yet; add one with granary msp add, or start granary demo".to_owned()).into()),
+                    1 => Ok(msps.remove(0)),
+                    _ => {
+                        let codes: Vec<&str> = msps.iter().map(|msp| msp.code.as_str()).collect();
+                        Err(Usage(format!("there are several MSPs; choose with --msp: {}", codes.join(", "))).into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds a customer of the MSP that a command is about.
+    pub(crate) async fn customer(&self, msp: Option<&str>, code: &CustomerCode) -> Result<(Msp, Customer), Failure> {
+        let msp = self.msp(msp).await?;
+        let customer = self.tenants.get_customer_by_code(msp.id, code).await?;
+        Ok((msp, customer))
+    }
+
+    /// The scope of a command on one customer.
+    pub(crate) fn tenant_scope(msp: &Msp, customer: &Customer) -> TenantScope {
+        TenantScope::for_job(msp.clone(), customer.clone(), ACTOR)
+    }
+
+    /// The scope of a command on one MSP.
+    pub(crate) fn msp_scope(msp: &Msp) -> MspScope {
+        MspScope::for_job(msp.clone(), ACTOR)
+    }
+
+    /// What a command on one MSP may read: everything of it.
+    pub(crate) fn grant(msp: &Msp) -> ReadGrant {
+        ReadGrant { msp: msp.id, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true }
+    }
+}
+
+/// What one query may use, as configured.
+fn budget(config: &granary_foundation::config::QueryConfig) -> Budget {
+    Budget {
+        memory_bytes: config.memory_bytes as u64,
+        time: std::time::Duration::from_secs(config.timeout_seconds),
+        rows: config.max_rows,
+        files: config.max_files,
+        ..Budget::default()
+    }
+}
+
+/// Reads the password of the login without rights, or makes one.
+fn password(path: &Path) -> Result<Secret, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Secret::new(text.trim())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())?;
+            Ok(Secret::new(text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A thing that a command names and that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Missing(pub(crate) String);
+
+impl Classify for Missing {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::NotFound
+    }
+
+    fn code(&self) -> &'static str {
+        "not_found"
+    }
+}
+
+/// Asks every room's error type for the kind of a failure.
+pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    macro_rules! first_of {
+        ($($error:ty),* $(,)?) => {
+            $(if let Some(error) = failure.downcast_ref::<$error>() { return Some(error.kind()); })*
+        };
+    }
+    first_of!(
+        Usage,
+        Missing,
+        granary_foundation::ConfigError,
+        granary_db::DbError,
+        granary_db::embedded::EmbeddedError,
+        granary_vault::VaultError,
+        granary_tenants::TenantsError,
+        granary_access::AccessError,
+        granary_metering::MeteringError,
+        granary_metering::veeam::VeeamError,
+        granary_billing::BillingError,
+        granary_lake::LakeError,
+        granary_warehouse::WarehouseError,
+        granary_intelligence::IntelligenceError,
+        granary_reconciliation::ReconciliationError,
+        granary_reports::ReportError,
+    );
+    None
+}

@@ -1,0 +1,115 @@
+//! The commands: what a person types, and what runs then.
+
+mod arguments;
+mod billing;
+mod churn;
+mod customers;
+mod demo;
+mod events;
+mod export;
+mod house;
+mod import;
+mod jobs;
+mod listener;
+mod night;
+mod output;
+mod people;
+mod progress;
+mod queries;
+mod query;
+mod reconcile;
+mod report;
+mod serve;
+mod warehouse;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use granary_types::{Classify, ErrorKind};
+
+use arguments::{Arguments, Command};
+
+/// Whatever a command fails with.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Parses the command line, runs the command and turns its outcome into an exit code.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(4 << 20)
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(dispatch(arguments)));
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            report(failure.as_ref());
+            ExitCode::from(exit_code(failure.as_ref()))
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let global = arguments.global;
+    match arguments.command {
+        Command::Demo(command) => demo::run(&global, command).await,
+        Command::Serve(command) => serve::serve(&global, command).await,
+        Command::Worker(command) => serve::worker(&global, command).await,
+        Command::Migrate => customers::migrate(&global).await,
+        Command::Msp(command) => customers::msp(&global, command).await,
+        Command::Customer(command) => customers::customer(&global, command).await,
+        Command::User(command) => people::user(&global, command).await,
+        Command::Key(command) => people::key(&global, command).await,
+        Command::Import(command) => import::run(&global, command).await,
+        Command::Export(command) => export::run(&global, command).await,
+        Command::Query(command) => query::run(&global, command).await,
+        Command::Warehouse(command) => warehouse::run(&global, command).await,
+        Command::Churn(command) => churn::run(&global, command).await,
+        Command::Billing(command) => billing::run(&global, command).await,
+        Command::Reconcile(command) => reconcile::run(&global, command).await,
+        Command::Report(command) => report::run(&global, command).await,
+        Command::Jobs(command) => jobs::run(&global, command).await,
+    }
+}
+
+/// Says what went wrong and why, one cause a line.
+fn report(failure: &(dyn std::error::Error + 'static)) {
+    eprintln!("granary: {failure}");
+    let mut said = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            eprintln!("  because {text}");
+            said = text;
+        }
+        cause = error.source();
+    }
+}
+
+/// 2 for wrong input, as clap does; 3 for what is not there; 4 for what does not fit the state; 5 for what may work later.
+fn exit_code(failure: &(dyn std::error::Error + 'static)) -> u8 {
+    match house::kind_of(failure) {
+        Some(ErrorKind::Invalid | ErrorKind::TooLarge) => 2,
+        Some(ErrorKind::NotFound) => 3,
+        Some(ErrorKind::Conflict | ErrorKind::Denied | ErrorKind::Unauthenticated) => 4,
+        Some(ErrorKind::Unavailable | ErrorKind::RateLimited) => 5,
+        Some(ErrorKind::Internal) | None => 1,
+    }
+}
+
+/// Wrong input that only a command can see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+impl Classify for Usage {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
+        "usage"
+    }
+}

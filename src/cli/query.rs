@@ -1,0 +1,61 @@
+//! Questions to the warehouse.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde_json::Value;
+
+use super::Failure;
+use super::arguments::{Global, Query};
+use super::house::{House, Rooms};
+use super::output::Rows;
+
+pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        let sql = if command.sql == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            text
+        } else {
+            command.sql
+        };
+        let grant = match &command.as_user {
+            Some(email) => house.access.principal_of(email).await?.read_grant()?,
+            None => Rooms::grant(&house.msp(command.msp.as_deref()).await?),
+        };
+        let session = house.warehouse.session(&grant).await?;
+        let (schema, batches) = session.query_with_schema(&sql).await?;
+        rows(&schema, &batches)?.print(command.format)?;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
+}
+
+/// Turns columns into rows: integers, floats and booleans as such, everything else as text, decimals exact.
+fn rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Rows, Failure> {
+    let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let options = FormatOptions::default();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
+        for index in 0..batch.num_rows() {
+            let row = batch.columns().iter().zip(&formatters).map(|(column, formatter)| {
+                if column.is_null(index) {
+                    return Value::Null;
+                }
+                let text = formatter.value(index).to_string();
+                let kind = column.data_type();
+                if kind.is_integer() || kind.is_floating() || *kind == arrow::datatypes::DataType::Boolean {
+                    serde_json::from_str(&text).unwrap_or(Value::String(text))
+                } else {
+                    Value::String(text)
+                }
+            });
+            rows.push(row.collect());
+        }
+    }
+    Ok(Rows { columns, rows })
+}

@@ -1,0 +1,91 @@
+//! Pages, API and jobs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use granary_pdf::TypstRenderer;
+use granary_web::AppState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::arguments::{Global, Serve, Worker};
+use super::house::{House, Rooms, configuration};
+use super::listener::Listener;
+use super::output::print_json;
+use super::progress::Reporter;
+use super::{Failure, events};
+
+/// Serves until Ctrl-C.
+pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
+    let config = configuration(global)?;
+    let reporter = Reporter::shared();
+    let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter)).await?;
+    let house = House::open_with(config, reporter.port()).await?;
+    run(house, listener, command.with_worker).await
+}
+
+/// Hands the listener the real pages, works if asked to, and ends everything at Ctrl-C.
+pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> Result<ExitCode, Failure> {
+    listener.hand_over(granary_web::router(state(&house)));
+    eprintln!("listening on http://{} (Ctrl-C stops)", listener.address);
+    let (stop, stopped) = watch::channel(false);
+    let worker = if with_worker {
+        let worker = events::worker(&house).with_crons(events::crons(&house)?);
+        Some(tokio::spawn(async move { worker.run(stopped).await }))
+    } else {
+        None
+    };
+    interrupted().await?;
+    eprintln!("stopping");
+    // Without a worker nobody listens.
+    let _ = stop.send(true);
+    listener.stop().await;
+    if let Some(worker) = worker {
+        worker.await?;
+    }
+    house.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until Ctrl-C, or until nothing is left.
+pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode, Failure> {
+    let house = House::open(global).await?;
+    let worker = events::worker(&house);
+    if command.until_idle {
+        let outcome = worker.run_until_idle().await;
+        house.close().await?;
+        print_json(&serde_json::json!({"jobs_ended": outcome?}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let worker = worker.with_crons(events::crons(&house)?);
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(async move { worker.run(stopped).await });
+    interrupted().await?;
+    // An error means that the worker has ended by itself.
+    let _ = stop.send(true);
+    task.await?;
+    house.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for Ctrl-C or a polite end from outside.
+pub(crate) async fn interrupted() -> Result<(), Failure> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => Ok(outcome?),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+fn state(rooms: &Rooms) -> AppState {
+    AppState {
+        tenants: rooms.tenants.clone(),
+        access: rooms.access.clone(),
+        lake: rooms.lake.clone(),
+        warehouse: rooms.warehouse.clone(),
+        renderer: Arc::new(TypstRenderer::new()),
+        clock: rooms.clock.clone(),
+        max_body_bytes: rooms.config.server.max_body_bytes,
+        is_https: rooms.config.server.behind_https,
+    }
+}

@@ -1,0 +1,106 @@
+//! Wrong input everywhere is a clear error that names the thing and the remedy, and loses nothing.
+
+use std::net::TcpListener;
+
+use super::front_door::{DEMO, House, command};
+
+/// Arguments, words that the error must contain, exit code.
+const WRONG: &[(&[&str], &[&str], i32)] = &[
+    (&["report", "monthly", "--customer", "NOSUCH", "--period", "2025-10", "--out", "/tmp/x.pdf"], &["NOSUCH"], 3),
+    (&["report", "monthly", "--customer", "ACME", "--period", "2025-13", "--out", "/tmp/x.pdf"], &["2025-13", "2025-10"], 2),
+    (&["report", "monthly", "--customer", "ACME", "--period", "2031-01", "--out", "/tmp/x.pdf"], &["2031-01"], 3),
+    (&["report", "monthly", "--customer", "ACME", "--period", "2025-10", "--out", "/nosuch/x.pdf"], &["/nosuch"], 1),
+    (&["reconcile", "--period", "2031-01"], &["2031-01"], 3),
+    (&["reconcile", "--period", "october"], &["october"], 2),
+    (&["import", "/nosuch/file.json", "--customer", "ACME"], &["/nosuch/file.json"], 1),
+    (&["import", "-", "--customer", "NOSUCH"], &["NOSUCH"], 3),
+    (&["import", "-", "--customer", "a b"], &["a b"], 2),
+    (&["query", "select * from nosuch"], &["nosuch"], 2),
+    (&["query", "selekt 1"], &["selekt"], 2),
+    (&["query", "drop table customer_months"], &["read"], 2),
+    (&["query", "select 1; select 2"], &["one"], 2),
+    (&["query", "select 1", "--msp", "NOSUCH"], &["NOSUCH"], 3),
+    (&["query", "select 1", "--as", "nobody@nowhere.example"], &["nobody@nowhere.example"], 3),
+    (&["jobs", "retry", "018f0000-0000-7000-8000-000000000000"], &["018f0000"], 3),
+    (&["jobs", "run", "no.such.job"], &["no.such.job"], 2),
+    (&["billing", "finalise", "--period", "2031-01"], &["2031-01"], 3),
+    (&["demo", "--once", "--customers", "5"], &["another data directory"], 2),
+    (&["msp", "add", "X", "--name", "X", "--time-zone", "Mars/Olympus"], &["Mars/Olympus"], 2),
+    (&["query", "select 1", "--config", "/nosuch.toml"], &["/nosuch.toml"], 2),
+];
+
+#[test]
+fn every_wrong_input_is_named_and_has_its_exit_code() {
+    let (house, _) = &*DEMO;
+    for (arguments, words, code) in WRONG {
+        let output = house.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "granary {}\n{said}", arguments.join(" "));
+        for word in *words {
+            assert!(said.to_lowercase().contains(&word.to_lowercase()), "granary {} should say {word}:\n{said}", arguments.join(" "));
+        }
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn an_unknown_configuration_key_is_refused() {
+    let house = House::empty();
+    let file = house.dir.path().join("granary.toml");
+    std::fs::write(&file, "[server]\nlisten_to = '127.0.0.1:1'\n").unwrap();
+    let output = house.run(&["customer", "list", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("listen_to"));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = House::empty().run(&["demo", "--customers", "1", "--months", "2", "--listen", &address]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_unavailable() {
+    let house = House::empty();
+    let output = command(&house.data_dir(), &["customer", "list"])
+        .env("GRANARY_DATABASE_URL", "postgres://granary:hunter2@127.0.0.1:1/granary")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn missing_postgres_binaries_name_the_package() {
+    let house = House::empty();
+    let output =
+        command(&house.data_dir(), &["customer", "list"]).env("PATH", "/nosuch").env("GRANARY_POSTGRES_BIN", "/nosuch").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(said.contains("postgresql") && said.contains("GRANARY_DATABASE_URL"), "{said}");
+}
+
+#[test]
+fn one_malformed_event_does_not_cost_the_others() {
+    let house = House::empty();
+    house.ok(&["msp", "add", "SOLO", "--name", "Solo"]);
+    house.ok(&["customer", "add", "ONE", "--name", "One", "--since", "2025-01-01", "--source", "cp-1"]);
+    let file = house.dir.path().join("events.json");
+    let good = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"cp-1","type":"machine.protected","time":"2025-02-01T00:00:00Z","data":{{"source_system":"vc","vendor_id":"{id}","name":"{id}","tier":"backup","from":"2025-02-01"}}}}"#
+        )
+    };
+    let wrong = r#"{"specversion":"1.0","id":"bad","source":"cp-1","type":"machine.protected","time":"2025-02-01T00:00:00Z","data":{"source_system":"vc","vendor_id":"x","name":"x","tier":"golden","from":"2025-02-01"}}"#;
+    std::fs::write(&file, format!("[{},{wrong},{}]", good("a"), good("b"))).unwrap();
+    let report = house.json(&["import", file.to_str().unwrap(), "--customer", "ONE"]);
+    assert_eq!((report["accepted"].as_u64(), report["invalid"].as_u64()), (Some(2), Some(1)), "{report}");
+    assert!(report["problems"][0].to_string().contains("/data/tier"), "{report}");
+    let again = house.json(&["import", file.to_str().unwrap(), "--customer", "ONE"]);
+    assert_eq!((again["accepted"].as_u64(), again["duplicate"].as_u64()), (Some(0), Some(2)), "{again}");
+}

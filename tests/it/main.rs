@@ -1,0 +1,8 @@
+//! The product through its front door: the binary, its commands, its HTTP server, on a Postgres that it starts itself.
+//!
+//! One small demo (4 customers, 3 months) is prepared once and shared; tests that change it make a house of their own.
+
+mod bad_input;
+mod demo;
+mod front_door;
+mod veeam;
