@@ -29,13 +29,15 @@ const CUT_OFF_HOURS: i64 = 72;
 /// Brings a house to the demo's today.
 pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile) -> Result<Msp, Failure> {
     let steps = Steps::open(rooms)?;
-    // The demo's clock walks through the past and stands still at its end.
+    // The demo's clock stands where each step needs it, and at the demo's today in the end.
     let first = portfolio.first_period.start_at(&portfolio.spec.zone);
     if !steps.is_done("past") {
         rooms.clock.set(first);
     }
     let msp = msp(rooms, portfolio).await?;
     provision(rooms, portfolio, &msp, &steps).await?;
+    // The days of the past are derived up to the present day.
+    rooms.clock.set(demo.clock_at);
     ingest(rooms, portfolio, &msp, &steps).await?;
     bill(rooms, portfolio, &msp, &steps).await?;
     rooms.clock.set(demo.clock_at);
