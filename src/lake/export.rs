@@ -29,14 +29,14 @@ const PARALLEL_STORES: usize = 8;
 /// Whose data is exported, and how it is reached.
 #[derive(Debug, Clone)]
 pub(crate) enum Exported {
-    Customer(TenantScope),
+    Customer(Box<TenantScope>),
     Msp(MspScope),
 }
 
 /// A transaction in the owner's schema.
 pub(crate) enum OwnerTx {
-    Tenant(TenantTx),
-    Msp(MspTx),
+    Tenant(Box<TenantTx>),
+    Msp(Box<MspTx>),
 }
 
 impl Deref for OwnerTx {
@@ -87,16 +87,16 @@ impl Exported {
 
     async fn begin(&self, tenants: &Tenants) -> Result<OwnerTx, LakeError> {
         Ok(match self {
-            Self::Customer(scope) => OwnerTx::Tenant(tenants.begin_tenant(scope).await?),
-            Self::Msp(scope) => OwnerTx::Msp(tenants.begin_msp(scope).await?),
+            Self::Customer(scope) => OwnerTx::Tenant(Box::new(tenants.begin_tenant(scope).await?)),
+            Self::Msp(scope) => OwnerTx::Msp(Box::new(tenants.begin_msp(scope).await?)),
         })
     }
 
     /// Opens one consistent, read-only view of everything that the owner has.
     pub(crate) async fn begin_snapshot(&self, tenants: &Tenants) -> Result<OwnerTx, LakeError> {
         Ok(match self {
-            Self::Customer(scope) => OwnerTx::Tenant(tenants.begin_tenant_snapshot(scope).await?),
-            Self::Msp(scope) => OwnerTx::Msp(tenants.begin_msp_snapshot(scope).await?),
+            Self::Customer(scope) => OwnerTx::Tenant(Box::new(tenants.begin_tenant_snapshot(scope).await?)),
+            Self::Msp(scope) => OwnerTx::Msp(Box::new(tenants.begin_msp_snapshot(scope).await?)),
         })
     }
 }

@@ -48,7 +48,7 @@ pub(super) const VISITS: Dataset = Dataset {
 };
 
 fn export<'a>(lake: &'a Lake, msp: &Msp, customer: &Customer) -> OwnerExport<'a> {
-    let exported = Exported::Customer(TenantScope::for_job(msp.clone(), customer.clone(), ACTOR));
+    let exported = Exported::Customer(Box::new(TenantScope::for_job(msp.clone(), customer.clone(), ACTOR)));
     OwnerExport { tenants: lake.tenants(), keys: lake.keys(), objects: lake.objects(), datasets: lake.datasets(), exported }
 }
 

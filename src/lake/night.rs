@@ -137,7 +137,7 @@ impl Lake {
         let customers = self.tenants().list_customers(msp.id).await?;
         let mut scopes = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
         let present = customers.into_iter().filter(|customer| customer.status != CustomerStatus::Erased);
-        scopes.extend(present.map(|customer| Exported::Customer(TenantScope::for_job(msp.clone(), customer, ACTOR))));
+        scopes.extend(present.map(|customer| Exported::Customer(Box::new(TenantScope::for_job(msp.clone(), customer, ACTOR)))));
         Ok(scopes.into_iter().map(|exported| Due { known: known.remove(&exported.owner().id()).unwrap_or_default(), exported }).collect())
     }
 

@@ -79,7 +79,7 @@ impl Lake {
             let mut owners = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
             let customers = self.tenants().list_customers(msp.id).await?;
             let present = customers.into_iter().filter(|customer| customer.status != CustomerStatus::Erased);
-            owners.extend(present.map(|customer| Exported::Customer(TenantScope::for_job(msp.clone(), customer, ACTOR))));
+            owners.extend(present.map(|customer| Exported::Customer(Box::new(TenantScope::for_job(msp.clone(), customer, ACTOR)))));
             let mut report = VerifyReport { version: 0, rows: Vec::new() };
             for owner in owners {
                 self.verify_owner(&owner, &mut report).await?;
