@@ -137,6 +137,14 @@ pub(crate) const VIEWS: &[View] = &[
         columns: LINE_COLUMNS,
     },
     View {
+        name: "other_lines",
+        title: "Other lines, retail",
+        about: "One row per line that does not charge for machines: storage, support, add-ons, discounts, top-ups.",
+        permission: Permission::InvoiceRead,
+        sql: sql::OTHER_LINES,
+        columns: LINE_COLUMNS,
+    },
+    View {
         name: "charges",
         title: "Charges",
         about: "One row per line of the month's invoices, before tax.",
@@ -158,6 +166,7 @@ pub(crate) const VIEWS: &[View] = &[
             sum("tax_minor", "Tax", Kind::Money),
             sum("total_minor", "Total", Kind::Money),
             sum("paid_minor", "Paid", Kind::Money),
+            sum("open_minor", "Open", Kind::Money),
             col("due_on", "Due", Kind::Date),
         ],
     },

@@ -3,6 +3,7 @@
 use granary_reports::charts::Unit;
 use granary_types::{Currency, Money, Period};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -94,6 +95,12 @@ pub(crate) fn short_month(period: Period) -> String {
     let text = month(period);
     let year = period.first_day().year().rem_euclid(100);
     format!("{} {year:02}", text.get(..3).unwrap_or_default())
+}
+
+/// `3 Oct`, for an axis.
+pub(crate) fn short_day(day: Date) -> String {
+    let text = month(Period::of(day));
+    format!("{} {}", day.day(), text.get(..3).unwrap_or_default())
 }
 
 /// `2025-10-03 14:05 CEST`, in a zone.

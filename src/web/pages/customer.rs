@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::customers::status_chip;
-use crate::pages::invoices::{InvoiceRow, invoice_table};
+use crate::pages::invoices::{FirstColumn, InvoiceRow, invoice_table};
 use crate::pages::overview::{PeriodQuery, chosen_period};
 use crate::pages::{customer_parts as parts, standing};
 use crate::queries::{Holes, customer_queries as sql, rows};
@@ -70,7 +70,7 @@ pub(crate) async fn show(
         @if let Some(standing) = &standing { (standing.cards()) }
         div.grid {
             @if visitor.may(Permission::InvoiceRead) {
-                (layout::card("", "Invoices", &html! { "the latest first" }, &invoice_table(&invoices)))
+                (layout::card("", "Invoices", &html! { "the latest twelve" }, &invoice_table(&invoices, FirstColumn::Month)))
             }
             @if let Some(report) = &report {
                 (layout::card("", "Machines", &html! { a href=(link::customer_rows("machines", period, customer.code.as_str())) { "Open as rows" } }, &parts::machines(report)))
@@ -133,10 +133,14 @@ fn grid(report: &MonthlyReport, code: &CustomerCode, period: Period) -> Markup {
     let storage_rows = link::customer_rows("storage", period, code.as_str());
     html! {
         div.grid {
-            (layout::card("w-8", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))
-            (layout::card("w-4", "Storage", &html! { a href=(storage_rows) { "Open as rows" } }, &parts::storage(report)))
-            (layout::card("w-8", "Machines by month", &html! { "at the highest tier in force" }, &parts::machine_trend(report)))
-            (layout::card("w-4", "Service", &html! { (format::month(period)) }, &parts::service(report)))
+            div.w-8.stack {
+                (layout::card("", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))
+                (layout::card("", "Machines by month", &html! { "at the highest tier in force" }, &parts::machine_trend(report)))
+            }
+            div.w-4.stack {
+                (layout::card("", "Storage", &html! { a href=(storage_rows) { "Open as rows" } }, &parts::storage(report)))
+                (layout::card("", "Service", &html! { (format::month(period)) }, &parts::service(report)))
+            }
             @if !report.protection.at_risk.is_empty() {
                 (layout::card("", "Machines without a good restore point", &html! { "and why" }, &parts::at_risk(report)))
             }

@@ -24,7 +24,7 @@ pub(crate) fn target(level: &BackupLevel) -> Markup {
 /// A cell per day.
 pub(crate) fn service_strip(report: &MonthlyReport) -> Markup {
     let level = &report.service_levels.backup;
-    let days = level.days.iter().map(|(day, share)| (day.to_string(), *share));
+    let days = level.days.iter().map(|(day, share)| (format::short_day(*day), *share));
     let spec =
         ChartSpec::new("days", "Backup service level by day", Unit::Percent, Form::HeatStrip, days).with_target(level.target_percent);
     layout::chart(&spec)

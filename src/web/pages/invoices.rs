@@ -56,7 +56,7 @@ pub(crate) async fn list(
         (layout::head(&[], "Invoices", &html! { (format::month(period)) }, &layout::period_choice(&periods, period, &[])))
         (totals(&invoices, period))
         div.grid {
-            (layout::card(if sees_wholesale { "w-8" } else { "" }, "Customers", &html! { "Retail, one document per customer" }, &invoice_table(&invoices)))
+            (layout::card(if sees_wholesale { "w-8" } else { "" }, "Customers", &html! { "Retail, one document per customer" }, &invoice_table(&invoices, FirstColumn::Customer)))
             @if sees_wholesale {
                 (layout::card("w-4", "Statement", &html! { "Wholesale, from the operator" }, &statement_sum(&statement, period)))
             }
@@ -81,8 +81,15 @@ fn totals(invoices: &[InvoiceRow], period: Period) -> Markup {
     }
 }
 
+/// What names a row of invoices: the customer in a month's list, the month in a customer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstColumn {
+    Customer,
+    Month,
+}
+
 /// The invoices of a month, or of a customer.
-pub(crate) fn invoice_table(invoices: &[InvoiceRow]) -> Markup {
+pub(crate) fn invoice_table(invoices: &[InvoiceRow], first: FirstColumn) -> Markup {
     if invoices.is_empty() {
         return layout::empty("No invoices", "Drafts are made when the month's cut-off, 72 hours after its end, has passed.");
     }
@@ -91,7 +98,7 @@ pub(crate) fn invoice_table(invoices: &[InvoiceRow]) -> Markup {
             table {
                 thead {
                     tr {
-                        th scope="col" { "Customer" } th scope="col" { "Number" } th scope="col" { "State" }
+                        th scope="col" { @match first { FirstColumn::Customer => "Customer", FirstColumn::Month => "Month" } } th scope="col" { "Number" } th scope="col" { "State" }
                         th.n scope="col" { "Net" } th.n scope="col" { "Tax" } th.n scope="col" { "Total" } th.n scope="col" { "Paid" } th scope="col" { "Due" }
                     }
                 }
@@ -99,7 +106,11 @@ pub(crate) fn invoice_table(invoices: &[InvoiceRow]) -> Markup {
                     @for invoice in invoices {
                         @let rows = format!("/explore?{}", link::query(&[("view", "charges"), ("period", &invoice.period.to_string()), ("customer", &invoice.customer_code)]));
                         tr {
-                            th scope="row" { a href=(link::customer(&invoice.customer_code, invoice.period)) { (invoice.customer_name) } }
+                            th scope="row" {
+                                a href=(link::customer(&invoice.customer_code, invoice.period)) {
+                                    @match first { FirstColumn::Customer => (invoice.customer_name), FirstColumn::Month => (format::month(invoice.period)) }
+                                }
+                            }
                             td { (invoice.number.as_deref().unwrap_or("–")) }
                             td { (state_chip(invoice)) }
                             td.n { a.num-link href=(rows) { (format::money(invoice.net_minor, invoice.currency)) } }

@@ -155,12 +155,13 @@ fn charges(portfolio: &Portfolio, visitor: &Visitor) -> Markup {
                 (line("Platform fee", "platform_fee", cost.fee_minor))
                 @let margin = sum.retail_minor - cost.wholesale_minor - cost.fee_minor;
                 div.total {
-                    dt { "Margin after fee" }
-                    dd {
-                        a.num-link href=(link::rows("margin", period)) { (format::money(margin, currency)) }
-                        " " small { (format::percent(margin, sum.retail_minor)) }
-                    }
+                    dt { "Margin after fee, " (format::percent(margin, sum.retail_minor)) }
+                    dd { a.num-link href=(link::rows("margin", period)) { (format::money(margin, currency)) } }
                 }
+            }
+            @if visitor.may(Permission::InvoiceRead) {
+                (line("Other lines, retail", "other_lines", sum.all_minor - sum.retail_minor))
+                (line("All lines, net", "charges", sum.all_minor))
             }
         }
     };
@@ -203,8 +204,22 @@ fn mix(portfolio: &Portfolio) -> Markup {
                 }
             }
         }
-        @let bars = portfolio.mix.iter().map(|row| (row.tier.to_string(), Some(row.amount_minor)));
-        (layout::chart(&ChartSpec::new("mix", "Machine charges by tier", Unit::Money(portfolio.currency), Form::HorizontalBar, bars)))
+        (mix_strip(portfolio, total))
+    }
+}
+
+/// The tiers' shares of the machine charges, side by side.
+fn mix_strip(portfolio: &Portfolio, total: i64) -> Markup {
+    let mut from = 0;
+    let shares: Vec<_> = portfolio.mix.iter().map(|row| (row.tier, format::per_mille(row.amount_minor, total).unwrap_or(0))).collect();
+    let words: Vec<_> = portfolio.mix.iter().map(|row| format!("{} {}", row.tier, format::percent(row.amount_minor, total))).collect();
+    html! {
+        svg.bar.mix viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label={ "Machine charges: " (words.join(", ")) } {
+            @for (tier, share) in shares {
+                rect class=(tier) x=(from) width=(share) height="10" {}
+                @let _ = from += share;
+            }
+        }
     }
 }
 
@@ -217,7 +232,7 @@ fn churn(portfolio: &Portfolio) -> Markup {
             @for row in &portfolio.churn {
                 li {
                     span { a href=(link::customer(row.customer_code.as_str(), portfolio.period)) { (row.customer_name) } }
-                    span.n { (layout::chip(row.score.tone(), &format::percent_of_basis(row.score.risk_percent))) }
+                    span.n { (layout::chip(row.score.tone(), &row.score.words())) }
                     ul.reasons { @for reason in row.score.reasons() { li { (reason) } } }
                     small.n { (format::money(row.mrr_minor, portfolio.currency)) " MRR" }
                 }

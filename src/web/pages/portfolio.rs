@@ -103,6 +103,11 @@ impl ChurnScore {
         reasons.into_iter().filter(|reason| reason.log_odds > 0.0).take(3).map(|reason| reason.words).collect()
     }
 
+    /// The risk as a word and a number.
+    pub(crate) fn words(&self) -> String {
+        format!("{} · {}", self.risk, format::percent_of_basis(self.risk_percent))
+    }
+
     /// The tone of the risk.
     pub(crate) fn tone(&self) -> &'static str {
         match self.risk.as_str() {
@@ -193,6 +198,12 @@ struct AmountRow {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+struct RetailRow {
+    machines_minor: i64,
+    all_minor: i64,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
 struct CostRow {
     wholesale_minor: i64,
     fee_minor: i64,
@@ -209,6 +220,8 @@ pub(crate) struct Cost {
 #[derive(Debug, Clone)]
 pub(crate) struct Charges {
     pub(crate) retail_minor: i64,
+    /// With everything else that customers are charged for, before tax.
+    pub(crate) all_minor: i64,
     /// None for those who do not see wholesale.
     pub(crate) cost: Option<Cost>,
 }
@@ -264,7 +277,7 @@ impl Portfolio {
                 ask.rows::<PeriodHeadlineRow>(sql::HEADLINE),
                 ask.rows::<RunRateRow>(sql::RUN_RATE),
                 ask.rows::<TrendRow>(sql::TREND),
-                ask.rows::<AmountRow>(sql::MACHINE_RETAIL),
+                ask.rows::<RetailRow>(sql::RETAIL),
                 ask.rows_of_all::<CostRow>(Permission::MarginRead, sql::MACHINE_COST),
                 ask.rows::<TopRow>(sql::TOP_CUSTOMERS),
                 ask.rows::<MixRow>(sql::PLAN_MIX),
@@ -292,7 +305,8 @@ impl Portfolio {
             run_rate: run_rate.into_iter().next(),
             trend,
             charges: Charges {
-                retail_minor: amount(&retail),
+                retail_minor: retail.first().map_or(0, |row| row.machines_minor),
+                all_minor: retail.first().map_or(0, |row| row.all_minor),
                 cost: cost.first().map(|row| Cost { wholesale_minor: row.wholesale_minor, fee_minor: row.fee_minor }),
             },
             top,

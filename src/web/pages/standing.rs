@@ -73,9 +73,11 @@ impl Standing {
     pub(crate) fn cards(&self) -> Markup {
         html! {
             div.grid {
-                (layout::card("w-4", "Health", &self.health_note(), &self.health_factors()))
-                (layout::card("w-4", "Churn risk", &html! { "notice within 90 days" }, &self.churn_reasons()))
-                (layout::card("w-4", "Revenue", &html! { "excluding tax" }, &self.revenue_trend()))
+                div.w-7.stack {
+                    (layout::card("", "Revenue", &html! { "excluding tax" }, &self.revenue_trend()))
+                    (layout::card("", "Churn risk", &html! { "notice within 90 days" }, &self.churn_reasons()))
+                }
+                (layout::card("w-5", "Health", &self.health_note(), &self.health_factors()))
             }
         }
     }
@@ -99,6 +101,8 @@ impl Standing {
             ("Feature adoption", health.adoption_points, 20),
             ("Licence utilisation", health.utilisation_points, 20),
         ];
+        // A factor without data drops out, and the others count for more.
+        let weights: i64 = factors.iter().filter(|factor| factor.1.is_some()).map(|factor| factor.2).sum();
         let trend = self.scores.iter().map(|row| (format::short_month(row.period), row.score));
         html! {
             div.pair {
@@ -111,7 +115,7 @@ impl Standing {
             }
             dl.sum {
                 @for (words, points, most) in factors {
-                    div { dt { (words) } dd { @match points { Some(points) => { (points) } None => { span.soft { "no data" } } } small { " of " (most) } } }
+                    div { dt { (words) } dd { @match points { Some(points) => { (points) small { " of " (most * 100 / weights.max(1)) } } None => { span.soft { "no data" } } } } }
                 }
                 @if health.cap_points != 0 { div { dt { "Cap: one factor is at zero" } dd { (health.cap_points) } } }
                 @if health.overdue_minor > 0 {

@@ -9,7 +9,7 @@ pub(crate) const INVOICES: &str = "
     join stg_tenants__customers c on c.customer_id = i.customer_id
     where c.customer_code = {customer}
     order by i.period desc, i.number
-    limit 24";
+    limit 12";
 
 /// Where the customer stood at the month's end.
 pub(crate) const STATUS: &str = "

@@ -43,6 +43,12 @@ pub(crate) const MACHINE_LINES: &str = "
         and ({customer} = '' or customer_code = {customer})
     order by customer_code, position";
 
+pub(crate) const OTHER_LINES: &str = "
+    select customer_code, description, quantity, unit_price, amount_minor, currency
+    from invoice_lines
+    where period = {period} and item not like 'machine_%' and ({customer} = '' or customer_code = {customer})
+    order by customer_code, position";
+
 pub(crate) const CHARGES: &str = "
     select customer_code, description, quantity, unit_price, amount_minor, currency
     from invoice_lines
@@ -50,7 +56,8 @@ pub(crate) const CHARGES: &str = "
     order by customer_code, position";
 
 pub(crate) const INVOICES: &str = "
-    select c.customer_code, i.number, i.state, i.net_minor, i.tax_minor, i.total_minor, i.paid_minor, i.due_on, i.currency
+    select c.customer_code, i.number, i.state, i.net_minor, i.tax_minor, i.total_minor, i.paid_minor,
+        i.total_minor - i.paid_minor as open_minor, i.due_on, i.currency
     from stg_billing__invoices i
     join stg_tenants__customers c on c.customer_id = i.customer_id
     where i.period = {period} and ({customer} = '' or c.customer_code = {customer})

@@ -30,11 +30,13 @@ pub(crate) const TREND: &str = "
     group by period
     order by period";
 
-/// What customers pay for machines.
-pub(crate) const MACHINE_RETAIL: &str = "
-    select coalesce(sum(amount_minor), 0) as amount_minor
+/// What customers pay for machines, and for everything.
+pub(crate) const RETAIL: &str = "
+    select
+        coalesce(sum(case when item like 'machine_%' then amount_minor else 0 end), 0) as machines_minor,
+        coalesce(sum(amount_minor), 0) as all_minor
     from invoice_lines
-    where period = {period} and item in ('machine_backup', 'machine_enterprise', 'machine_replication')";
+    where period = {period}";
 
 /// What the MSP pays for machines, and the platform fee.
 pub(crate) const MACHINE_COST: &str = "
