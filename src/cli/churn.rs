@@ -25,9 +25,7 @@ pub(crate) async fn run(global: &Global, command: Churn) -> Result<ExitCode, Fai
         match command {
             Churn::Train { msp } => {
                 let msp = house.msp(msp.as_deref()).await?;
-                let as_of = Period::containing(house.clock.now(), &msp.time_zone);
-                let histories = granary_intelligence::read_histories(&house.warehouse, &house.tenants, &msp, as_of).await?;
-                print_json(&churn::train(&churn::rows(&histories, as_of.last_day()))?)?;
+                print_json(&granary_intelligence::train_msp(&house.warehouse, &house.tenants, &msp).await?)?;
             }
             Churn::Score { msp, format } => {
                 let msp = house.msp(msp.as_deref()).await?;

@@ -21,4 +21,4 @@ mod store;
 pub use datasets::DATASETS;
 pub use error::IntelligenceError;
 pub use observation::{CustomerHistory, MonthSeen};
-pub use scoring::{Summary, read_histories, score_msp, train_msp};
+pub use scoring::{Summary, score_msp, train_msp};

@@ -61,19 +61,6 @@ pub(crate) struct ChurnRow<'a> {
     pub(crate) risk: &'static str,
 }
 
-/// Reads an MSP's histories up to a period that has ended, for training and evaluation; an open one counts as the one before.
-///
-/// # Errors
-/// When warehouse or catalog cannot be read.
-pub fn read_histories<'a>(
-    warehouse: &'a Warehouse,
-    tenants: &'a Tenants,
-    msp: &'a Msp,
-    as_of: Period,
-) -> Boxed<'a, Result<Vec<CustomerHistory>, IntelligenceError>> {
-    Box::pin(async move { Ok(read(warehouse, tenants, msp, ended(tenants, msp, as_of)).await?.histories) })
-}
-
 /// Trains on what is known of an MSP today.
 ///
 /// # Errors
@@ -81,8 +68,8 @@ pub fn read_histories<'a>(
 pub fn train_msp<'a>(warehouse: &'a Warehouse, tenants: &'a Tenants, msp: &'a Msp) -> Boxed<'a, Result<ChurnModel, IntelligenceError>> {
     Box::pin(async move {
         let today = Period::containing(tenants.clock().now(), &msp.time_zone);
-        let histories = read_histories(warehouse, tenants, msp, today).await?;
-        churn::train(&churn::rows(&histories, known_until(tenants, msp)))
+        let known = read(warehouse, tenants, msp, ended(tenants, msp, today)).await?;
+        churn::train(&churn::rows(&known.histories, known_until(tenants, msp)))
     })
 }
 
