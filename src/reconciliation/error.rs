@@ -13,6 +13,8 @@ pub enum ReconciliationError {
     Frame(#[from] polars::prelude::PolarsError),
     #[error("the lake's column {0} has another shape than expected")]
     Column(&'static str),
+    #[error("counting again was stopped")]
+    Stopped,
     #[error("the grant is for another MSP")]
     OtherMsp,
 }
@@ -22,7 +24,7 @@ impl Classify for ReconciliationError {
         match self {
             Self::Warehouse(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
-            Self::Frame(_) | Self::Column(_) => ErrorKind::Internal,
+            Self::Frame(_) | Self::Column(_) | Self::Stopped => ErrorKind::Internal,
             Self::OtherMsp => ErrorKind::NotFound,
         }
     }
@@ -31,7 +33,7 @@ impl Classify for ReconciliationError {
         match self {
             Self::Warehouse(error) => error.code(),
             Self::Tenants(error) => error.code(),
-            Self::Frame(_) => "recount_failed",
+            Self::Frame(_) | Self::Stopped => "recount_failed",
             Self::Column(_) => "lake_column_unexpected",
             Self::OtherMsp => "msp_not_found",
         }

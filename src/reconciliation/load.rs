@@ -43,8 +43,8 @@ pub(crate) struct Loaded {
     pub(crate) paid: HashMap<String, i64>,
 }
 
-/// Reads a period from the lake.
-pub(crate) async fn load(session: &Session, period: Period, span: Span) -> Result<Loaded, ReconciliationError> {
+/// Reads a period from the lake, and the prices of the whole MSP.
+pub(crate) async fn load(session: &Session, whole: &Session, period: Period, span: Span) -> Result<Loaded, ReconciliationError> {
     let queries = Queries::new(period, span);
     let machines = session.query(MACHINES).await?;
     let roots = roots(&machines)?;
@@ -58,7 +58,7 @@ pub(crate) async fn load(session: &Session, period: Period, span: Span) -> Resul
     Ok(Loaded {
         facts,
         names,
-        prices: load_prices(session).await?,
+        prices: load_prices(whole).await?,
         lines: load_lines(session, &queries).await?,
         invoices: load_invoices(session, &queries).await?,
         paid: load_paid(session, &queries).await?,

@@ -254,9 +254,10 @@ mod tests {
             assignments: df!["customer" => customer(4), "machine" => texts(&["m1", "m2", "m2", "m4"]), "rank" => [0, 0, 1, 2],
                 "valid_from" => [0, 0, 120, 0], "valid_to" => [i32::MAX, 120, i32::MAX, i32::MAX]]
             .unwrap(),
-            machine_days: df!["customer" => customer(4), "machine" => texts(&["m1", "m1", "m2", "m2"]), "day" => [101, 130, 119, 121],
-                "rank" => [0, 0, 0, 1], "runs" => [2_i64, 1, 1, 1]]
-            .unwrap(),
+            machine_days:
+                df!["customer" => customer(5), "machine" => texts(&["m1", "m1", "m2", "m2", "m3"]), "day" => [101, 130, 119, 121, 110],
+                "rank" => [0, 0, 0, 1, -1], "runs" => [2_i64, 1, 1, 1, 1]]
+                .unwrap(),
             samples: df!["customer" => customer(4), "repository" => texts(&["r1", "r1", "r1", "r2"]), "day" => [95, 101, 101, 130],
                 "sampled_at" => [1_i64, 2, 3, 4], "used" => [310_i64, 999, 620, 31]]
             .unwrap(),

@@ -126,7 +126,8 @@ async fn both_roads_end_at_the_same_cent_by_every_counting_rule() {
     let world = World::new().await;
     for rule in CountingRule::ALL {
         let client = world.db.superuser().await;
-        client.execute("update control.msps set counting_rule = $1 where code = 'NORTH'", &[&rule.as_str()]).await.unwrap();
+        client.batch_execute("set search_path = control").await.unwrap();
+        client.execute("update msps set counting_rule = $1 where code = 'NORTH'", &[&rule.as_str()]).await.unwrap();
         let msp = world.db.tenants().find_msp_by_code("NORTH").await.unwrap().unwrap();
         let draft = draft_period(world.db.tenants(), &msp, october(), Silent::shared()).await.unwrap();
         assert!(draft.failures.is_empty(), "{draft:?}");
