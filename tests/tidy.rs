@@ -1,4 +1,5 @@
 //! Keeps the house tidy: sizes, names, and SQL only where SQL belongs.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,8 @@ fn sql_stands_in_stores_only() {
             || name.ends_with("_store")
             || name == "queries"
             || name.ends_with("_queries")
+            || name == "tests"
+            || name.ends_with("_tests")
             || path.components().any(|part| matches!(part.as_os_str().to_str(), Some("store" | "queries" | "tests" | "db" | "benches")))
     };
     let mut found = Vec::new();
@@ -77,7 +80,7 @@ fn sql_stands_in_stores_only() {
             let line = line.to_lowercase();
             if ["\"select ", "\"insert into ", "\"update ", "\"delete from ", "\"with "].iter().any(|sql| line.contains(sql))
                 && (line.contains(" from ") || line.contains("insert into") || line.contains(" set ") || line.contains(" as ("))
-                && !line.contains("help")
+                && !line.contains("granary query")
             {
                 found.push(format!("{}:{}", path.display(), index + 1));
             }

@@ -13,7 +13,7 @@ use super::{Failure, night};
 pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Failure> {
     House::with(global, async |house| match command {
         Export::Run { night } => {
-            let outcome = night::export(house, night).await?;
+            let outcome = night::export(house, night, night::Publish::WhenChanged).await?;
             print_json(&outcome)?;
             Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

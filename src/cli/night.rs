@@ -43,6 +43,15 @@ pub(crate) struct NightOutcome {
     pub(crate) failures: Vec<String>,
 }
 
+/// When scores and marts follow an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// Only when something was exported.
+    WhenChanged,
+    /// Also when nothing was: an earlier night may have been killed between its export and its marts.
+    Always,
+}
+
 /// Derives the open month of every customer, exports what changed, scores, and builds the marts.
 pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutcome, Failure> {
     for msp in rooms.tenants.list_msps().await? {
@@ -50,7 +59,7 @@ pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutco
         derive(rooms, &msp, period).await?;
         granary_billing::compute_run_rates(&rooms.tenants, &msp, period, rooms.progress.clone()).await?;
     }
-    export(rooms, night).await
+    export(rooms, night, Publish::Always).await
 }
 
 /// Rebuilds what changed of every living customer, and its row of the period's control projection.
@@ -76,16 +85,11 @@ async fn derive(rooms: &Rooms, msp: &Msp, period: Period) -> Result<(), Failure>
     Ok(())
 }
 
-/// Exports what changed; where something did, scores and marts follow.
-pub(crate) async fn export(rooms: &Rooms, night: Option<Date>) -> Result<NightOutcome, Failure> {
-    let mut outcome = None;
-    for msp in rooms.tenants.list_msps().await? {
-        let night_on = night.unwrap_or_else(|| day_of(rooms.clock.now(), &msp.time_zone));
-        outcome.get_or_insert(night_on);
-    }
-    let night_on = outcome.unwrap_or_else(|| day_of(rooms.clock.now(), &jiff::tz::TimeZone::UTC));
+/// Exports what changed; scores and marts follow.
+pub(crate) async fn export(rooms: &Rooms, night: Option<Date>, publishing: Publish) -> Result<NightOutcome, Failure> {
+    let night_on = night.unwrap_or_else(|| day_of(rooms.clock.now(), &jiff::tz::TimeZone::UTC));
     let report = rooms.lake.export_night(night_on, rooms.progress.clone()).await?;
-    if report.files_written() > 0 {
+    if report.files_written() > 0 || publishing == Publish::Always {
         for msp in rooms.tenants.list_msps().await? {
             publish(rooms, &msp).await?;
         }

@@ -13,7 +13,6 @@ pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) done: u64,
     pub(crate) total: u64,
-    pub(crate) seconds: f64,
     pub(crate) is_finished: bool,
 }
 
@@ -50,7 +49,6 @@ impl Reporter {
                 name: phase.name.clone(),
                 done: phase.done,
                 total: phase.total,
-                seconds: phase.finished_after.unwrap_or_else(|| phase.started.elapsed().as_secs_f64()),
                 is_finished: phase.finished_after.is_some(),
             })
             .collect()

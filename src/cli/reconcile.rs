@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use super::Failure;
 use super::arguments::{Global, Reconcile};
-use super::house::{House, Rooms};
+use super::house::{House, Missing, Rooms};
 use super::output::Rows;
 
 pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode, Failure> {
     House::with(global, async |house| {
         let msp = house.msp(command.msp.as_deref()).await?;
         let found = granary_reconciliation::reconcile(&house.warehouse, &Rooms::grant(&msp), &house.tenants, &msp, command.period).await?;
+        if found.rows.is_empty() {
+            return Err(Missing(format!("nothing was used, rated or invoiced in {}; see granary billing list", command.period)).into());
+        }
         let columns = ["customer_code", "recomputed_minor", "rated_minor", "invoiced_minor", "paid_minor", "difference_minor", "causes"];
         Rows::of(&columns, &found.rows).print(command.format)?;
         let differing = found.rows.iter().filter(|row| row.difference_minor != 0).count();

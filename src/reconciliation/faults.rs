@@ -169,7 +169,8 @@ fn a_wrong_tier_date_is_found_on_its_machine_and_day() {
 
 #[test]
 fn an_edited_line_is_found_by_its_item() {
-    let edits: [(fn(&mut RatedLine), &str); 3] = [
+    type Edit = fn(&mut RatedLine);
+    let edits: [(Edit, &str); 3] = [
         (|line| line.amount_minor = 2_600, "line 2 (machine_enterprise) says 26.00 USD, its quantity and price give 25.00 USD"),
         (|line| line.quantity_e4 = 20_000, "line 2 (machine_enterprise) says 2, counted 1"),
         (|line| line.price_e8 = 2_600_000_000, "line 2 (machine_enterprise) is priced at 26, in force is 25"),

@@ -72,6 +72,15 @@ impl WarehouseError {
     }
 }
 
+/// The engine's words in one line; where they do not help, our own.
 fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+    let line = message.lines().next().unwrap_or_default();
+    let is_refused = ["DDL not supported", "DML not supported", "Statement not supported"].iter().any(|refusal| line.contains(refusal));
+    if is_refused {
+        "the warehouse is read-only: write a select".to_owned()
+    } else if line.contains("only supports a single SQL statement") {
+        "one statement at a time: write a single select".to_owned()
+    } else {
+        line.to_owned()
+    }
 }

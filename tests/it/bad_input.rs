@@ -8,7 +8,7 @@ use super::front_door::{DEMO, House, command};
 const WRONG: &[(&[&str], &[&str], i32)] = &[
     (&["report", "monthly", "--customer", "NOSUCH", "--period", "2025-10", "--out", "/tmp/x.pdf"], &["NOSUCH"], 3),
     (&["report", "monthly", "--customer", "ACME", "--period", "2025-13", "--out", "/tmp/x.pdf"], &["2025-13", "2025-10"], 2),
-    (&["report", "monthly", "--customer", "ACME", "--period", "2031-01", "--out", "/tmp/x.pdf"], &["2031-01"], 3),
+    (&["report", "monthly", "--customer", "ACME", "--period", "2031-01", "--out", "/tmp/x.pdf"], &["2031-01"], 2),
     (&["report", "monthly", "--customer", "ACME", "--period", "2025-10", "--out", "/nosuch/x.pdf"], &["/nosuch"], 1),
     (&["reconcile", "--period", "2031-01"], &["2031-01"], 3),
     (&["reconcile", "--period", "october"], &["october"], 2),
@@ -23,7 +23,7 @@ const WRONG: &[(&[&str], &[&str], i32)] = &[
     (&["query", "select 1", "--as", "nobody@nowhere.example"], &["nobody@nowhere.example"], 3),
     (&["jobs", "retry", "018f0000-0000-7000-8000-000000000000"], &["018f0000"], 3),
     (&["jobs", "run", "no.such.job"], &["no.such.job"], 2),
-    (&["billing", "finalise", "--period", "2031-01"], &["2031-01"], 3),
+    (&["billing", "finalise", "--period", "2031-01"], &["2031-01"], 2),
     (&["demo", "--once", "--customers", "5"], &["another data directory"], 2),
     (&["msp", "add", "X", "--name", "X", "--time-zone", "Mars/Olympus"], &["Mars/Olympus"], 2),
     (&["query", "select 1", "--config", "/nosuch.toml"], &["/nosuch.toml"], 2),
@@ -32,15 +32,16 @@ const WRONG: &[(&[&str], &[&str], i32)] = &[
 #[test]
 fn every_wrong_input_is_named_and_has_its_exit_code() {
     let (house, _) = &*DEMO;
+    let mut faults = Vec::new();
     for (arguments, words, code) in WRONG {
         let output = house.run(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(*code), "granary {}\n{said}", arguments.join(" "));
-        for word in *words {
-            assert!(said.to_lowercase().contains(&word.to_lowercase()), "granary {} should say {word}:\n{said}", arguments.join(" "));
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        let is_named = words.iter().all(|word| said.contains(&word.to_lowercase()));
+        if output.status.code() != Some(*code) || !is_named || said.contains("panicked") {
+            faults.push(format!("granary {}: {} {said}(expected {code} and {words:?})", arguments.join(" "), output.status));
         }
-        assert!(!said.contains("panicked"), "{said}");
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
@@ -76,16 +77,6 @@ fn a_database_that_is_not_there_is_unavailable() {
 }
 
 #[test]
-fn missing_postgres_binaries_name_the_package() {
-    let house = House::empty();
-    let output =
-        command(&house.data_dir(), &["customer", "list"]).env("PATH", "/nosuch").env("GRANARY_POSTGRES_BIN", "/nosuch").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success());
-    assert!(said.contains("postgresql") && said.contains("GRANARY_DATABASE_URL"), "{said}");
-}
-
-#[test]
 fn one_malformed_event_does_not_cost_the_others() {
     let house = House::empty();
     house.ok(&["msp", "add", "SOLO", "--name", "Solo"]);
@@ -98,9 +89,10 @@ fn one_malformed_event_does_not_cost_the_others() {
     };
     let wrong = r#"{"specversion":"1.0","id":"bad","source":"cp-1","type":"machine.protected","time":"2025-02-01T00:00:00Z","data":{"source_system":"vc","vendor_id":"x","name":"x","tier":"golden","from":"2025-02-01"}}"#;
     std::fs::write(&file, format!("[{},{wrong},{}]", good("a"), good("b"))).unwrap();
-    let report = house.json(&["import", file.to_str().unwrap(), "--customer", "ONE"]);
+    let import = &["import", file.to_str().unwrap(), "--customer", "ONE"];
+    let report = house.refused(import);
     assert_eq!((report["accepted"].as_u64(), report["invalid"].as_u64()), (Some(2), Some(1)), "{report}");
     assert!(report["problems"][0].to_string().contains("/data/tier"), "{report}");
-    let again = house.json(&["import", file.to_str().unwrap(), "--customer", "ONE"]);
+    let again = house.refused(import);
     assert_eq!((again["accepted"].as_u64(), again["duplicate"].as_u64()), (Some(0), Some(2)), "{again}");
 }

@@ -43,6 +43,13 @@ impl House {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// Runs a command that must fail and parses the JSON that it prints all the same.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "granary {} should fail", arguments.join(" "));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Runs a query and returns its rows.
     pub(crate) fn query(&self, sql: &str) -> Value {
         self.json(&["query", sql, "--format", "json"])
@@ -60,7 +67,27 @@ pub(crate) const SMALL_DEMO: &[&str] = &["demo", "--once", "--customers", "4", "
 
 /// The shared small demo and the summary that it printed. Nobody changes it.
 pub(crate) static DEMO: LazyLock<(House, Value)> = LazyLock::new(|| {
+    remove_abandoned();
     let house = House::empty();
-    let summary = house.json(SMALL_DEMO);
+    let summary = summary(&house);
     (house, summary)
 });
+
+/// Prepares the small demo and returns its summary without the paths of this house.
+pub(crate) fn summary(house: &House) -> Value {
+    let mut summary = house.json(SMALL_DEMO);
+    summary.as_object_mut().unwrap().remove("look_at");
+    summary
+}
+
+/// A static is never dropped: what an earlier run left behind goes now.
+fn remove_abandoned() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with("granary-it-");
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_ours && age.is_some_and(|age| age.as_secs() > 3_600) {
+            // Somebody else may be removing it as well.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! A billed month on a real Postgres, from usage events to paid invoices.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use granary_billing::{
     BillingError, InvoiceFilter, InvoiceState, Item, NewPayment, PaymentState, Price, PriceOwner, draft_period, finalise_period,

@@ -44,7 +44,6 @@ pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile)
     steps.finish("past")?;
     if !steps.is_done("night") {
         night::run(rooms, None).await?;
-        night::publish(rooms, &msp).await?;
         steps.finish("night")?;
     }
     if !steps.is_done("reports") {

@@ -1,4 +1,5 @@
 //! A month on the whole road: events, lines, invoices, the lake, and back.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 use granary_billing::{draft_period, finalise_period, seed_list_prices};
 use granary_foundation::Silent;

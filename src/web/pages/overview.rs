@@ -211,13 +211,20 @@ fn mix(portfolio: &Portfolio) -> Markup {
 /// The tiers' shares of the machine charges, side by side.
 fn mix_strip(portfolio: &Portfolio, total: i64) -> Markup {
     let mut from = 0;
-    let shares: Vec<_> = portfolio.mix.iter().map(|row| (row.tier, format::per_mille(row.amount_minor, total).unwrap_or(0))).collect();
+    let shares: Vec<_> = portfolio
+        .mix
+        .iter()
+        .map(|row| {
+            let share = format::per_mille(row.amount_minor, total).unwrap_or(0);
+            from += share;
+            (row.tier, from - share, share)
+        })
+        .collect();
     let words: Vec<_> = portfolio.mix.iter().map(|row| format!("{} {}", row.tier, format::percent(row.amount_minor, total))).collect();
     html! {
         svg.bar.mix viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label={ "Machine charges: " (words.join(", ")) } {
-            @for (tier, share) in shares {
+            @for (tier, from, share) in shares {
                 rect class=(tier) x=(from) width=(share) height="10" {}
-                @let _ = from += share;
             }
         }
     }
