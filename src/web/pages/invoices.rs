@@ -56,10 +56,10 @@ pub(crate) async fn list(
         (layout::head(&[], "Invoices", &html! { (format::month(period)) }, &layout::period_choice(&periods, period, &[])))
         (totals(&invoices, period))
         div.grid {
-            (layout::card(if sees_wholesale { "w-8" } else { "" }, "Customers", &html! { "Retail, one document per customer" }, &invoice_table(&invoices, FirstColumn::Customer)))
             @if sees_wholesale {
-                (layout::card("w-4", "Statement", &html! { "Wholesale, from the operator" }, &statement_sum(&statement, period)))
+                (layout::card("", "Statement", &html! { "Wholesale, from the operator" }, &statement_sum(&statement, period)))
             }
+            (layout::card("", "Customers", &html! { "Retail, one document per customer" }, &invoice_table(&invoices, FirstColumn::Customer)))
         }
     };
     Ok(layout::page(&visitor, Place::Invoices, "Invoices", &body))
@@ -111,7 +111,7 @@ pub(crate) fn invoice_table(invoices: &[InvoiceRow], first: FirstColumn) -> Mark
                                     @match first { FirstColumn::Customer => (invoice.customer_name), FirstColumn::Month => (format::month(invoice.period)) }
                                 }
                             }
-                            td { (invoice.number.as_deref().unwrap_or("–")) }
+                            td.whole { (invoice.number.as_deref().unwrap_or("–")) }
                             td { (state_chip(invoice)) }
                             td.n { a.num-link href=(rows) { (format::money(invoice.net_minor, invoice.currency)) } }
                             td.n { (format::money(invoice.tax_minor, invoice.currency)) }
@@ -141,7 +141,7 @@ fn statement_sum(rows: &[StatementRow], period: Period) -> Markup {
     };
     let total: i64 = rows.iter().map(|row| row.amount_minor).sum();
     html! {
-        dl.sum {
+        dl.sum.columns {
             @for row in rows {
                 div { dt { (row.item.replace('_', " ")) " " small { (format::counted(row.lines, "line", "lines")) } } dd { (format::money(row.amount_minor, row.currency)) } }
             }
