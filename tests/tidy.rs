@@ -68,8 +68,7 @@ fn sql_stands_in_stores_only() {
             || name.ends_with("_store")
             || name == "queries"
             || name.ends_with("_queries")
-            || name == "tests"
-            || name.ends_with("_tests")
+            || is_test_module(path, name)
             || path.components().any(|part| matches!(part.as_os_str().to_str(), Some("store" | "queries" | "tests" | "db" | "benches")))
     };
     let mut found = Vec::new();
@@ -87,6 +86,15 @@ fn sql_stands_in_stores_only() {
         }
     }
     assert!(found.is_empty(), "move this SQL into the room's store.rs or queries.rs: {found:#?}");
+}
+
+/// A file that its room declares under `#[cfg(test)]`.
+fn is_test_module(path: &Path, name: &str) -> bool {
+    let declaration = format!("#[cfg(test)]\nmod {name};");
+    let folder = path.parent().unwrap();
+    [folder.join("lib.rs"), folder.join("mod.rs"), folder.with_extension("rs")]
+        .iter()
+        .any(|parent| std::fs::read_to_string(parent).is_ok_and(|text| text.contains(&declaration)))
 }
 
 #[test]
