@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use granary_db::jobs::{Cron, NewJob, Registry, Worker, WorkerSettings};
 use granary_db::outbox::Arrived;
-use granary_foundation::Job;
+use granary_foundation::{Job, Silent};
 use granary_types::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,9 @@ pub(crate) fn kinds() -> Vec<&'static str> {
 }
 
 fn registry(rooms: &Rooms) -> Registry {
-    let (nights, relays) = (rooms.clone(), rooms.clone());
+    // Nobody watches a job's progress: its outcome is in the queue and in the log.
+    let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
+    let (nights, relays) = (rooms.clone(), rooms);
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -68,7 +70,7 @@ pub(crate) fn worker(rooms: &Rooms) -> Worker {
     Worker::new(rooms.database.clone(), registry(rooms), Clock::System).with_settings(settings)
 }
 
-/// Returns the schedules: the night once a day, the relay every minute.
+/// Returns the schedules: the relay every minute, and the night once a day unless the clock stands still.
 ///
 /// # Errors
 /// Never in practice: the payloads are our own.
@@ -85,5 +87,8 @@ pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
         offset: Duration::ZERO,
         job: NewJob::new(&RelayJob {})?.unique("relay"),
     };
-    Ok(vec![night, relay])
+    Ok(match rooms.clock {
+        Clock::System => vec![night, relay],
+        Clock::Fixed(_) => vec![relay],
+    })
 }
