@@ -47,6 +47,11 @@ impl Problem {
         Self::new(ErrorKind::Internal, error.code(), detail)
     }
 
+    /// Tells whether it says that something is not there.
+    pub(crate) const fn is_not_found(&self) -> bool {
+        matches!(self.kind, ErrorKind::NotFound)
+    }
+
     const fn status(&self) -> StatusCode {
         match self.kind {
             ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,

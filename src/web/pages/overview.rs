@@ -49,7 +49,8 @@ pub(crate) async fn show(app: &AppState, visitor: &Visitor, query: &PeriodQuery)
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
     let (periods, period) = match chosen_period(&session, query).await {
         Ok(found) => found,
-        Err(_) => return Ok(layout::page(visitor, Place::Overview, "Overview", &nothing_yet(&msp.name))),
+        Err(problem) if problem.is_not_found() => return Ok(layout::page(visitor, Place::Overview, "Overview", &nothing_yet(&msp.name))),
+        Err(problem) => return Err(problem),
     };
     let portfolio = Portfolio::load(&session, visitor, period).await?;
     let note = html! {
