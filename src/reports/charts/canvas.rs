@@ -162,11 +162,14 @@ impl Canvas {
         }
     }
 
-    /// A bar or a cell.
+    /// A bar or a cell; nothing where it has no extent.
     pub(super) fn rect(&mut self, (from, share): (f64, f64), (top, height): (f64, f64), ink: Ink, opacity: f64) {
+        if share <= 0.0 || height < 0.005 {
+            return;
+        }
         let (x, width, fill) = (self.across(from), self.width(share), self.fill(ink));
         let opacity = if opacity < 1.0 { format!(" fill-opacity=\"{}\"", number(opacity)) } else { String::new() };
-        let (top, height) = (number(top), number(height.max(0.0)));
+        let (top, height) = (number(top), number(height));
         let _ = write!(self.out, "<rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"1.5\" {fill}{opacity}/>");
     }
 

@@ -27,8 +27,9 @@ pub(super) struct Labels {
 pub(super) fn axis(canvas: &mut Canvas, spec: &ChartSpec, frame: Frame, x: f64) {
     let scale = Scale::of(spec);
     let lift = canvas.text_size() * 0.35;
+    let largest = scale.ticks.iter().copied().max_by_key(|tick| tick.unsigned_abs()).unwrap_or(0);
     for tick in &scale.ticks {
-        canvas.text_at((x, frame.y(&scale, *tick) + lift), Anchor::End, Ink::Muted, "tick", &spec.unit.tick(*tick));
+        canvas.text_at((x, frame.y(&scale, *tick) + lift), Anchor::End, Ink::Muted, "tick", &spec.unit.tick_beside(*tick, largest));
     }
 }
 

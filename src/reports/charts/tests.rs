@@ -72,6 +72,14 @@ fn extremes_and_gaps_render_too() {
 }
 
 #[test]
+fn a_bar_of_nothing_is_not_drawn() {
+    for form in [Form::Bar, Form::StackedBar] {
+        let paper = render(&chart(form, Unit::Count, &[Some(0), Some(3)]), PRINT);
+        assert_eq!(paper.matches("<rect").count(), 1, "a rectangle without height is not valid everywhere");
+    }
+}
+
+#[test]
 fn no_data_is_said_and_is_not_zero() {
     let empty = chart(Form::Bar, Unit::Count, &[None, None]);
     assert!(render(&empty, Target::Web).contains("No data for this time."));

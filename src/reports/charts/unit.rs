@@ -35,10 +35,15 @@ impl Unit {
 
     /// Writes a value as short as an axis wants it: `58.8k`, `1,234`, `99.5 %`.
     pub fn tick(self, value: i64) -> String {
+        self.tick_beside(value, value)
+    }
+
+    /// Writes a tick of an axis whose largest one is given, so that all are written in thousands or none.
+    pub(super) fn tick_beside(self, value: i64, largest: i64) -> String {
         match self {
             Self::Minutes => minutes(value),
             Self::Percent => format!("{} %", trimmed(&fraction(value, 100, 2))),
-            Self::Count | Self::Money(_) | Self::Bytes => compact(value, self.step()),
+            Self::Count | Self::Money(_) | Self::Bytes => compact(value, self.step(), largest),
         }
     }
 
@@ -114,9 +119,11 @@ fn minutes(value: i64) -> String {
     }
 }
 
-fn compact(value: i64, step: i64) -> String {
-    let size = value.unsigned_abs() / step.unsigned_abs();
-    match size {
+fn compact(value: i64, step: i64, largest: i64) -> String {
+    if value == 0 {
+        return "0".to_owned();
+    }
+    match largest.unsigned_abs() / step.unsigned_abs() {
         0..10 => trimmed(&fraction(value, step, 2)),
         10..10_000 => trimmed(&fraction(value, step, 1)),
         10_000..1_000_000 => format!("{}k", trimmed(&fraction(value, step.saturating_mul(1_000), 1))),
@@ -149,6 +156,12 @@ mod tests {
         assert_eq!(Unit::Percent.tick(9_950), "99.5 %");
         assert_eq!(Unit::Percent.tick(10_000), "100 %");
         assert_eq!(Unit::Count.tick(1_500), "1,500");
+    }
+
+    #[test]
+    fn an_axis_is_written_in_one_way() {
+        let ticks: Vec<_> = [0, 5_000, 10_000, 15_000].map(|tick| Unit::Count.tick_beside(tick, 15_000)).into();
+        assert_eq!(ticks, ["0", "5k", "10k", "15k"]);
     }
 
     #[test]
