@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Key(Key),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
+    /// Look at the usage events behind a number
+    Events(Events),
     /// Write what changed to the lake
     #[command(subcommand)]
     Export(Export),
@@ -250,6 +252,28 @@ pub(crate) struct Import {
     /// The zone of the report's times, which the report does not tell
     #[arg(long, value_name = "ZONE", required_if_eq("format", "veeam-sessions"))]
     pub(crate) time_zone: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  granary events --customer ACME --period 2025-10 --type backup.completed --machine vm-1001")]
+pub(crate) struct Events {
+    #[arg(long)]
+    pub(crate) customer: CustomerCode,
+    /// The month in which they occurred, in the MSP's zone
+    #[arg(long)]
+    pub(crate) period: Period,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// Only events about the machine with this id in its source system
+    #[arg(long, value_name = "VENDOR_ID")]
+    pub(crate) machine: Option<String>,
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    #[arg(long)]
+    pub(crate) msp: Option<String>,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]

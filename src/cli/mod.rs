@@ -20,6 +20,7 @@ mod query;
 mod reconcile;
 mod report;
 mod serve;
+mod usage;
 mod warehouse;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::User(command) => people::user(&global, command).await,
         Command::Key(command) => people::key(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
+        Command::Events(command) => usage::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,
         Command::Query(command) => query::run(&global, command).await,
         Command::Warehouse(command) => warehouse::run(&global, command).await,

@@ -22,6 +22,7 @@ mod fact;
 mod fields;
 mod identity;
 mod ingest;
+mod log;
 mod merge;
 mod period;
 mod projection;
@@ -37,6 +38,7 @@ pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
+pub use log::{EventFilter, LoggedEvent, list_events};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };

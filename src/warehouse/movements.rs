@@ -182,7 +182,8 @@ fn portfolio() -> Shed {
 
 #[tokio::test]
 async fn every_movement_has_its_kind_its_reason_and_its_cents() {
-    let session = portfolio().session(&grant(Role::OperatorAdmin, None)).await.unwrap();
+    let shed = portfolio();
+    let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let sql =
         "select customer_code, period, movement, reason, amount_minor from mrr_movements order by customer_code, period, movement, reason";
     let rows: Vec<MovementRow> = session.rows(sql).await.unwrap();
@@ -209,7 +210,8 @@ async fn every_movement_has_its_kind_its_reason_and_its_cents() {
 
 #[tokio::test]
 async fn the_portfolio_ends_where_its_movements_lead() {
-    let session = portfolio().session(&grant(Role::OperatorAdmin, None)).await.unwrap();
+    let shed = portfolio();
+    let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let sql = "select period, start_minor, mrr_minor, customers_lost, nrr from revenue_by_month order by period";
     let rows: Vec<RevenueRow> = session.rows(sql).await.unwrap();
     let months: BTreeMap<&str, &RevenueRow> = rows.iter().map(|row| (&*row.period, row)).collect();

@@ -1,0 +1,28 @@
+//! The events behind a number.
+
+use std::process::ExitCode;
+
+use granary_metering::EventFilter;
+
+use super::Failure;
+use super::arguments::{Events, Global};
+use super::house::{House, Rooms};
+use super::output::Rows;
+
+pub(crate) async fn run(global: &Global, command: Events) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
+        let filter = EventFilter {
+            period: command.period,
+            event_type: command.event_type,
+            vendor_id: command.machine,
+            limit: i64::from(command.limit),
+        };
+        let tx = house.tenants.begin_tenant(&Rooms::tenant_scope(&msp, &customer)).await?;
+        let events = granary_metering::list_events(&tx, &filter).await?;
+        tx.commit().await?;
+        Rows::of(&["occurred_at", "source", "id", "type", "data"], &events).print(command.format)?;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
+}

@@ -1,0 +1,40 @@
+//! The log of usage events, as people look into it.
+
+use granary_foundation::Boxed;
+use granary_tenants::TenantTx;
+use granary_types::Period;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::MeteringError;
+use crate::store;
+
+/// An event as it was accepted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoggedEvent {
+    pub occurred_at: Timestamp,
+    pub source: String,
+    pub id: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub data: Value,
+}
+
+/// Which events to look at; the oldest come first.
+#[derive(Debug, Clone)]
+pub struct EventFilter {
+    pub period: Period,
+    pub event_type: Option<String>,
+    /// The machine that the event is about, by its id in the source system.
+    pub vendor_id: Option<String>,
+    pub limit: i64,
+}
+
+/// Returns the customer's events of a period.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn list_events<'a>(tx: &'a TenantTx, filter: &'a EventFilter) -> Boxed<'a, Result<Vec<LoggedEvent>, MeteringError>> {
+    Box::pin(store::log::list_events(tx, filter))
+}
