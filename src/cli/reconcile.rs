@@ -16,7 +16,7 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
         }
         let columns = ["customer_code", "recomputed_minor", "rated_minor", "invoiced_minor", "paid_minor", "difference_minor", "causes"];
         Rows::of(&columns, &found.rows).print(command.format)?;
-        let differing = found.rows.iter().filter(|row| row.difference_minor != 0).count();
+        let differing = found.rows.iter().filter(|row| row.difference_minor != 0 || !row.causes.is_empty()).count();
         eprintln!("{} customers, {differing} differ", found.rows.len());
         Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })

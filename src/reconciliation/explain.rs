@@ -200,7 +200,7 @@ fn machine_cause(name: &str, kind: CauseKind, days: &[&Disagreement], amount_min
     let text = if kind == CauseKind::TierDate {
         format!("{name}: counted at {} on {day}, its assignments say {}{more}", tier(first.in_metering), tier(first.in_lake))
     } else {
-        format!("{name}: {counted} completed runs were counted on {day}, the lake has {in_lake}{more}")
+        format!("{name}: completed runs on {day}: {counted} counted, {in_lake} in the lake{more}")
     };
     Some(Cause { machine: Some(name.to_owned()), day: Some(day), ..cause(kind, amount_minor, text) })
 }

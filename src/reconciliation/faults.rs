@@ -136,7 +136,7 @@ fn a_missing_run_is_found_on_its_machine_and_day() {
     let row = month.reconciled();
     assert_eq!((row.difference_minor, found(&row)), (1_000, vec![(CauseKind::MissingRun, Some("db"), 1_000)]));
     assert_eq!(row.causes[0].day, Some("2025-10-04".parse().unwrap()));
-    assert_eq!(row.causes[0].text, "db: 1 completed runs were counted on 2025-10-04, the lake has 0");
+    assert_eq!(row.causes[0].text, "db: completed runs on 2025-10-04: 1 counted, 0 in the lake");
 }
 
 #[test]
