@@ -1,39 +1,23 @@
-//! The life of a tenant's silo: provisioning and migration.
+//! The first part of a tenant's life: provisioning.
 //!
 //! Provisioning is an ordered list of steps, each of which may be done again: killed anywhere and run again, it ends in the
 //! same place. Until the last step nobody sees the customer.
 
-use granary_db::{Identifier, OwnerConnection, Tx, TxSettings};
+use granary_db::{Tx, TxSettings};
 use granary_foundation::Boxed;
-use granary_types::{CustomerCode, CustomerId, CustomerStatus, day_of};
+use granary_types::{CustomerId, CustomerStatus, day_of};
 use granary_vault::Owner;
 use jiff::ToSpan;
 
 use crate::catalog::Tenants;
 use crate::customer::{Customer, NewCustomer};
 use crate::error::TenantsError;
+use crate::silo::latest_version;
 use crate::store;
-
-mod migrations {
-    refinery::embed_migrations!("../../tenant-migrations");
-}
 
 /// Days that a trial lasts.
 const TRIAL_DAYS: i64 = 30;
 const PROVISION: &str = "provision";
-
-/// What a migration of all tenants did.
-#[derive(Debug, Default)]
-pub struct MigrationReport {
-    pub migrated: u64,
-    /// Tenants that could not be migrated; they stay at their version and the others go on.
-    pub failed: Vec<(CustomerCode, TenantsError)>,
-}
-
-/// Returns the version that a tenant's schema should have.
-pub(crate) fn latest_version() -> i32 {
-    migrations::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
-}
 
 impl Tenants {
     /// Provisions a customer: its row and contract, its silo (schema, role, grants, tables), its keys; then it can be seen. Run
@@ -53,42 +37,6 @@ impl Tenants {
             self.note_step(customer.id, "keys").await?;
             self.open_customer(customer).await
         })
-    }
-
-    /// Migrates the schemas that are older than this program, four at a time. One that fails does not stop the others.
-    ///
-    /// # Errors
-    /// When the catalog cannot be read.
-    pub fn migrate_all<'a>(&'a self) -> Boxed<'a, Result<MigrationReport, TenantsError>> {
-        Box::pin(async move {
-            let tx = self.begin_catalog().await?;
-            let outdated = store::list_customers_older_than(&tx, latest_version()).await?;
-            tx.commit().await?;
-            let mut report = MigrationReport::default();
-            let mut tasks = tokio::task::JoinSet::new();
-            for customer in outdated {
-                let tenants = self.clone();
-                tasks.spawn(async move {
-                    let outcome = tenants.migrate(&customer).await;
-                    (customer.code, outcome)
-                });
-            }
-            while let Some(outcome) = tasks.join_next().await {
-                match outcome {
-                    Ok((_, Ok(()))) => report.migrated += 1,
-                    Ok((code, Err(error))) => report.failed.push((code, error)),
-                    Err(error) => return Err(TenantsError::Stored(format!("a migration stopped: {error}"))),
-                }
-            }
-            Ok(report)
-        })
-    }
-
-    async fn migrate(&self, customer: &Customer) -> Result<(), TenantsError> {
-        self.build_silo(customer).await?;
-        let tx = self.begin_catalog().await?;
-        store::update_schema_version(&tx, customer.id, latest_version()).await?;
-        Ok(tx.commit().await?)
     }
 
     /// Step 1: the rows of the control schema, in one transaction.
@@ -121,21 +69,6 @@ impl Tenants {
         let customer = store::find_customer_on_its_way(&tx, new.msp_id, &new.code).await?;
         tx.commit().await?;
         customer.ok_or_else(|| TenantsError::UnknownCustomerCode(new.code.clone()))
-    }
-
-    /// Step 2, and every migration: the schema, its role, its tables and their grants. One process at a time works on a schema.
-    async fn build_silo(&self, customer: &Customer) -> Result<(), TenantsError> {
-        let schema = Identifier::new(customer.schema_name.as_str()).map_err(granary_db::DbError::from)?;
-        let names = self.db().installation();
-        let mut owner: OwnerConnection = self.db().owner().await?;
-        owner.lock(&customer.schema_name).await?;
-        let (schema_name, role) = (customer.schema_name.as_str(), customer.role_name.as_str());
-        owner.execute_formatted(store::CREATE_SILO, &[&schema_name, &role, &names.tenants_role.as_str(), &names.app_role.as_str()]).await?;
-        owner.set_path(&schema).await?;
-        let runner = migrations::migrations::runner().set_grouped(true);
-        owner.migrate(&runner, schema_name).await?;
-        owner.execute_formatted(store::GRANT_SILO, &[&schema_name, &role]).await?;
-        Ok(())
     }
 
     /// The last step: from now on the customer is seen.
