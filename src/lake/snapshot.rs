@@ -14,7 +14,7 @@ use crate::manifest::LakeFile;
 use crate::store::FileRow;
 use crate::{LakeError, file, store};
 
-/// Snapshots that are kept; a grant's newest ones are asked for again and again.
+/// Snapshots that are kept, one a grant: its newest is asked for again and again, and a large one holds thousands of files.
 const KEPT: usize = 64;
 
 /// The files of one version that one grant may read. Keys of other customers are not in it.
@@ -47,6 +47,7 @@ impl SnapshotCache {
 
     fn put(&self, grant: &ReadGrant, snapshot: &Arc<Snapshot>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| of != grant);
         if kept.len() >= KEPT {
             kept.pop_front();
         }

@@ -33,7 +33,7 @@ impl Default for Budget {
             time: Duration::from_secs(60),
             rows: 1_000_000,
             files: 20_000,
-            cache_bytes: 16 << 20,
+            cache_bytes: 4 << 20,
             sessions: 64,
             threads: std::thread::available_parallelism().map_or(2, usize::from).min(16),
         }

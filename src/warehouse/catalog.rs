@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
-use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::parquet_encryption::EncryptionFactory;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -14,6 +13,7 @@ use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
+use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
 
 /// The schema of raw datasets.
@@ -75,8 +75,11 @@ impl Draft {
     /// Adds a model as a view and returns its columns.
     pub(crate) async fn add_view(&self, model: &Model) -> Result<SchemaRef, WarehouseError> {
         let broken = |error: DataFusionError| WarehouseError::Model { model: model.name.clone(), problem: error.strip_backtrace() };
-        let plan = self.context.state().create_logical_plan(&model.sql).await.map_err(broken)?;
-        let view = Arc::new(ViewTable::new(plan, Some(model.sql.clone())));
+        let state = self.context.state();
+        let plan = state.create_logical_plan(&model.sql).await.map_err(broken)?;
+        // types are settled by the analyzer: those of a union, for instance
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).map_err(broken)?;
+        let view = Arc::new(ModelView::new(&model.name, &model.sql, plan));
         let schema = view.schema();
         self.add(model, view).map_err(broken)?;
         Ok(schema)

@@ -1,11 +1,13 @@
 //! Testing the data: what the descriptions promise, and the queries of `warehouse/tests/` that must return no rows.
 
+use std::collections::HashMap;
+
 use granary_foundation::Boxed;
 use granary_types::MspId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::materialise::whole_msp;
-use crate::queries::{count_rows, promises};
+use crate::queries::{Probe, probes};
 use crate::{Models, Session, Warehouse, WarehouseError};
 
 /// What became of one test.
@@ -25,11 +27,6 @@ impl TestOutcome {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct FailuresRow {
-    failures: i64,
-}
-
 impl Warehouse {
     /// Runs every test on the newest version of the lake.
     ///
@@ -43,17 +40,19 @@ impl Warehouse {
 pub(crate) async fn run_all(session: &Session, models: &Models) -> Result<Vec<TestOutcome>, WarehouseError> {
     let mut outcomes = Vec::new();
     for model in models.iter() {
-        for (test, sql) in promises(model) {
-            outcomes.push(TestOutcome { model: Some(model.name.clone()), test, failures: failures(session, &sql).await? });
+        for probe in probes(model) {
+            outcomes.extend(run(session, Some(&model.name), probe).await?);
         }
     }
     for check in models.checks() {
-        outcomes.push(TestOutcome { model: None, test: check.name.clone(), failures: failures(session, &count_rows(&check.sql)).await? });
+        outcomes.extend(run(session, None, Probe::of_check(&check.name, &check.sql)).await?);
     }
     Ok(outcomes)
 }
 
-async fn failures(session: &Session, sql: &str) -> Result<i64, WarehouseError> {
-    let rows: Vec<FailuresRow> = session.rows(sql).await?;
-    Ok(rows.first().map_or(0, |row| row.failures))
+async fn run(session: &Session, model: Option<&String>, probe: Probe) -> Result<Vec<TestOutcome>, WarehouseError> {
+    let rows: Vec<HashMap<String, i64>> = session.rows(&probe.sql).await?;
+    let failures = |index: usize| rows.first().and_then(|row| row.get(&format!("p{index}"))).copied().unwrap_or(0);
+    let outcome = |(index, test)| TestOutcome { model: model.cloned(), test, failures: failures(index) };
+    Ok(probe.promises.into_iter().enumerate().map(outcome).collect())
 }

@@ -184,3 +184,25 @@ async fn memory_is_bounded() {
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(error.to_string().contains("memory budget of 1 MiB") || error.to_string().contains("spill budget"), "{error}");
 }
+
+#[tokio::test]
+async fn a_built_model_shows_only_the_rows_of_granted_customers() {
+    let (mut shed, acme, globex) = two_customers();
+    let customer = |id: CustomerId, code: &str| {
+        json!({"id": id, "msp_id": id, "code": code, "name": code, "status": "active", "time_zone": "UTC", "country": "US", "region": "local",
+            "created_at": "2025-10-01T12:00:00Z"})
+    };
+    shed.write_rows("customers", None, "all", &[customer(acme, "ACME"), customer(globex, "GLOBEX")]);
+    let msp = json!({"id": acme, "code": "N", "name": "North", "time_zone": "UTC", "currency": "USD", "partner_tier": "premier",
+        "counting_rule": "distinct_in_period"});
+    shed.write_rows("msps", None, "all", &[msp]);
+    shed.write_rows("periods", None, "all", &[json!({"msp_id": acme, "period": "2025-10", "state": "closed"})]);
+    shed.build().await;
+    let everyone = shed.session(&admin()).await.unwrap();
+    assert_eq!(count(&everyone, "customer_months").await.unwrap(), 2);
+    let own = shed.session(&grant(Role::CustomerAdmin, Some(&[acme]))).await.unwrap();
+    assert_eq!(count(&own, "customer_months").await.unwrap(), 1);
+    assert_eq!(count(&own, "customer_months where customer_code = 'GLOBEX'").await.unwrap(), 0);
+    assert_eq!(count(&own, "lake.customers").await.unwrap(), 1);
+    assert_eq!(count(&own, "service_levels where uptime > 0.9").await.unwrap(), 1);
+}

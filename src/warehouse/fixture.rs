@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::json::ReaderBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::parquet::arrow::ArrowWriter;
@@ -11,19 +12,28 @@ use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
 use datafusion::parquet::file::properties::WriterProperties;
 use granary_tenants::{Granted, ReadGrant};
-use granary_types::{CustomerId, Dataset, MspId, Role};
+use granary_types::{Column, ColumnKind, CustomerId, Dataset, MspId, Role, Source};
 use object_store::local::LocalFileSystem;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
 use crate::keys::SessionKeys;
+use crate::materialise::compute_all;
 use crate::table::TableFile;
 use crate::{Budget, Models, Session, WarehouseError, runtime};
 
-/// Every dataset that the house registers.
+/// Every dataset that the house registers. The scores are published by a room above this one; their models pass them on
+/// column by column, and that is all that is said of them here.
 pub(crate) fn datasets() -> Vec<Dataset> {
-    [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat()
+    let mut datasets = [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS].concat();
+    for model in models().iter().filter(|model| matches!(&*model.name, "health_scores" | "churn_scores")) {
+        let name: &'static str = model.name.clone().leak();
+        let column = |name: &String| Column::nullable(name.clone().leak(), ColumnKind::Text);
+        let columns: Vec<Column> = model.description.columns.keys().map(column).collect();
+        datasets.push(Dataset { name, source: Source::Published, month_column: None, columns: columns.leak(), sort: &[] });
+    }
+    datasets
 }
 
 /// A lake in a temporary folder.
@@ -85,6 +95,18 @@ impl Shed {
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
         Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
+    }
+
+    /// Builds the models and keeps the tables among them as the lake would.
+    pub(crate) async fn build(&mut self) {
+        let contents = self.contents();
+        let (publications, _) = compute_all(&self.blueprint(&contents, None)).await.unwrap();
+        for publication in publications {
+            let batch = concat_batches(&publication.schema, &publication.batches).unwrap();
+            if batch.num_rows() > 0 {
+                self.write(&publication.dataset, None, &publication.month, &batch);
+            }
+        }
     }
 
     pub(crate) async fn session(&self, grant: &ReadGrant) -> Result<Session, WarehouseError> {

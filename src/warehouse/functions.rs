@@ -147,3 +147,71 @@ fn days_since_epoch(day: Date) -> i32 {
 fn to_date(days: i32) -> Option<Date> {
     Date::constant(1970, 1, 1).checked_add(jiff::Span::new().try_days(days).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> i32 {
+        days_since_epoch(text.parse().unwrap())
+    }
+
+    fn dates(days: &[Option<&str>]) -> ArrayRef {
+        Arc::new(days.iter().map(|text| text.map(day)).collect::<Date32Array>())
+    }
+
+    fn numbers(values: &[i64]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    fn as_numbers(array: &ArrayRef) -> Vec<i64> {
+        as_int64_array(array).unwrap().values().to_vec()
+    }
+
+    #[test]
+    fn a_day_is_seen_from_a_zone() {
+        let at = "2025-11-01T03:30:00Z".parse::<Timestamp>().unwrap().as_microsecond();
+        let instants: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![at, at]).with_timezone("UTC"));
+        let days = day_in_zone(&[instants, texts(&["America/New_York", "Asia/Tokyo"])]).unwrap();
+        assert_eq!(as_date32_array(&days).unwrap().values().to_vec(), [day("2025-10-31"), day("2025-11-01")]);
+    }
+
+    #[test]
+    fn the_days_of_a_span_are_cut_to_the_month() {
+        let months = dates(&[Some("2025-02-01"); 4]);
+        let froms = dates(&[Some("2025-01-10"), Some("2025-02-27"), Some("2025-03-01"), Some("2025-02-03")]);
+        let tos = dates(&[None, Some("2025-04-01"), None, Some("2025-02-03")]);
+        let bits = day_bits(&[months, froms, tos]).unwrap();
+        assert_eq!(as_numbers(&count_bits(&[bits]).unwrap()), [28, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_restore_point_covers_as_many_days_as_the_hours_allow() {
+        // successes on the 1st and 4th, the month before on its last day
+        let covered = |before: i64, hours: i64| {
+            let arguments = [numbers(&[0b1001]), numbers(&[before]), dates(&[Some("2025-03-01")]), numbers(&[hours])];
+            as_numbers(&covered_days(&arguments).unwrap())[0]
+        };
+        assert_eq!(covered(0, 24), 0b1001);
+        assert_eq!(covered(0, 48), 0b11011);
+        assert_eq!(covered(1 << 27, 72), 0b11_1111, "the 28th of February reaches two days into March");
+        assert_eq!(covered(0, 4), 0b1001, "at least the day itself");
+    }
+
+    #[test]
+    fn minor_units_follow_the_currency() {
+        let amounts: ArrayRef = Arc::new(
+            Decimal128Array::from(vec![1_005_000_000_000, -5_000_000_000, 12_500_000_000_000, 1_234_567_890_000])
+                .with_data_type(DataType::Decimal128(38, 12)),
+        );
+        let minors = minor(&[amounts, texts(&["USD", "USD", "JPY", "KWD"])]).unwrap();
+        assert_eq!(as_numbers(&minors), [101, -1, 13, 1235]);
+        let majors = major(&[minors, texts(&["USD", "USD", "JPY", "KWD"])]).unwrap();
+        assert_eq!(as_decimal128_array(&majors).unwrap().values().to_vec(), [10_100, -100, 130_000, 12_350]);
+        assert!(minor(&[Arc::new(Decimal128Array::from(vec![1])), texts(&["usd"])]).is_err());
+    }
+}

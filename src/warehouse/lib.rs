@@ -27,6 +27,7 @@ mod queries;
 mod runtime;
 mod session;
 mod table;
+mod view;
 mod warehouse;
 mod yaml;
 

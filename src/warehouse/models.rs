@@ -56,7 +56,7 @@ impl Models {
         &self.checks
     }
 
-    fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Result<Self, WarehouseError> {
+    pub(crate) fn from_files(files: impl IntoIterator<Item = (String, String)>) -> Result<Self, WarehouseError> {
         let files: BTreeMap<String, String> = files.into_iter().collect();
         let mut models = Vec::new();
         let mut checks = Vec::new();

@@ -154,7 +154,7 @@ fn seal(shed: &mut Shed, past: &Past) -> [Value; 2] {
     [customer, contract]
 }
 
-fn portfolio() -> Shed {
+async fn portfolio() -> Shed {
     let mut shed = Shed::new(datasets(), models());
     let (mut customers, mut contracts, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for past in PASTS {
@@ -177,12 +177,13 @@ fn portfolio() -> Shed {
     let periods: Vec<Value> =
         PERIODS.iter().map(|period| json!({"msp_id": CustomerId::new(), "period": period, "state": "closed"})).collect();
     shed.write_rows("periods", None, "all", &periods);
+    shed.build().await;
     shed
 }
 
 #[tokio::test]
 async fn every_movement_has_its_kind_its_reason_and_its_cents() {
-    let shed = portfolio();
+    let shed = portfolio().await;
     let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let sql =
         "select customer_code, period, movement, reason, amount_minor from mrr_movements order by customer_code, period, movement, reason";
@@ -210,7 +211,7 @@ async fn every_movement_has_its_kind_its_reason_and_its_cents() {
 
 #[tokio::test]
 async fn the_portfolio_ends_where_its_movements_lead() {
-    let shed = portfolio();
+    let shed = portfolio().await;
     let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let sql = "select period, start_minor, mrr_minor, customers_lost, nrr from revenue_by_month order by period";
     let rows: Vec<RevenueRow> = session.rows(sql).await.unwrap();
@@ -224,7 +225,7 @@ async fn the_portfolio_ends_where_its_movements_lead() {
 
 #[tokio::test]
 async fn every_promise_of_the_models_holds() {
-    let shed = portfolio();
+    let shed = portfolio().await;
     let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let outcomes = run_all(&session, &shed.models).await.unwrap();
     let broken: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();

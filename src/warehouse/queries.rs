@@ -1,41 +1,60 @@
-//! The queries that test the data: each counts the rows that break one promise, as `failures`.
+//! The queries that test the data. Each counts, in columns `p0`, `p1` …, the rows that break one promise.
 
 use crate::{ColumnTest, Model};
 
-/// Counts the rows of a query that should have none.
-pub(crate) fn count_rows(sql: &str) -> String {
-    format!("select count(*) as failures from (\n{}\n)", sql.trim_end().trim_end_matches(';'))
+/// One query and the promises that it checks, in the order of its columns.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) promises: Vec<String>,
+    pub(crate) sql: String,
 }
 
-/// Writes the queries that count what breaks a model's promises.
-pub(crate) fn promises(model: &Model) -> Vec<(String, String)> {
+impl Probe {
+    fn single(promise: String, from: &str) -> Self {
+        Self { promises: vec![promise], sql: format!("select count(*) as p0 from {from}") }
+    }
+
+    /// Counts the rows of a query that should have none.
+    pub(crate) fn of_check(name: &str, sql: &str) -> Self {
+        Self::single(name.to_owned(), &format!("(\n{}\n)", sql.trim_end().trim_end_matches(';')))
+    }
+}
+
+/// Writes the queries that check a model's promises: one pass for all that concern single rows, one each for the others.
+pub(crate) fn probes(model: &Model) -> Vec<Probe> {
     let name = &model.name;
-    let count_where = |condition: String| format!("select count(*) as failures from {name} where {condition}");
-    let count_repeats =
-        |columns: &str| format!("select count(*) as failures from (select {columns} from {name} group by {columns} having count(*) > 1)");
-    let mut promises = Vec::new();
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut probes = Vec::new();
+    let mut unique = model.description.unique.clone();
     for (column, description) in &model.description.columns {
         for test in &description.tests {
-            promises.push(match test {
-                ColumnTest::NotNull => (format!("{column} is not null"), count_where(format!("{column} is null"))),
-                ColumnTest::NotNegative => (format!("{column} is not negative"), count_where(format!("{column} < 0"))),
-                ColumnTest::Unique => (format!("{column} is unique"), count_repeats(column)),
-            });
+            match test {
+                ColumnTest::NotNull => rows.push((format!("{column} is not null"), format!("{column} is null"))),
+                ColumnTest::NotNegative => rows.push((format!("{column} is not negative"), format!("{column} < 0"))),
+                ColumnTest::Unique => unique.push(vec![column.clone()]),
+            }
         }
         if !description.accepted_values.is_empty() {
             let values = description.accepted_values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
-            promises.push((format!("{column} is one of {values}"), count_where(format!("{column} not in ({values})"))));
+            rows.push((format!("{column} is one of {values}"), format!("{column} not in ({values})")));
         }
         if let Some((parent, key)) = description.relationship.as_deref().and_then(|target| target.split_once('.')) {
-            let sql = format!(
-                "select count(*) as failures from {name} as child left anti join {parent} as parent on child.{column} = parent.{key} where child.{column} is not null"
+            let orphans = format!(
+                "{name} as child left anti join {parent} as parent on child.{column} = parent.{key} where child.{column} is not null"
             );
-            promises.push((format!("{column} is in {parent}.{key}"), sql));
+            probes.push(Probe::single(format!("{column} is in {parent}.{key}"), &orphans));
         }
     }
-    promises.extend(model.description.unique.iter().map(|columns| {
+    probes.extend(unique.iter().map(|columns| {
         let columns = columns.join(", ");
-        (format!("({columns}) is unique"), count_repeats(&columns))
+        let repeats = format!("(select {columns}, count(*) as n from {name} group by {columns} having count(*) > 1)");
+        Probe::single(format!("({columns}) is unique"), &repeats)
     }));
-    promises
+    if !rows.is_empty() {
+        let counts: Vec<String> =
+            rows.iter().enumerate().map(|(index, (_, broken))| format!("count(*) filter (where {broken}) as p{index}")).collect();
+        let sql = format!("select {} from {name}", counts.join(", "));
+        probes.push(Probe { promises: rows.into_iter().map(|(promise, _)| promise).collect(), sql });
+    }
+    probes
 }

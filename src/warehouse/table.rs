@@ -125,7 +125,8 @@ impl LakeTable {
     }
 }
 
-fn contains_subquery(filter: &Expr) -> bool {
+/// Tells whether a filter needs another query's answer.
+pub(crate) fn contains_subquery(filter: &Expr) -> bool {
     filter.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))).unwrap_or(true)
 }
 

@@ -36,8 +36,10 @@ final as (
         cast(period_start_on + interval '1 month' as date) as next_start_on,
         is_closed,
         has_lines,
-        row_number() over (order by period) as position,
-        case when is_closed then row_number() over (partition by is_closed order by period) end as closed_position,
+        cast(row_number() over (order by period) as bigint) as position,
+        case
+            when is_closed then cast(row_number() over (partition by is_closed order by period) as bigint)
+        end as closed_position,
         max(last_on) over () as seen_through_on
     from merged
 )
