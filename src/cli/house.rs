@@ -151,7 +151,9 @@ impl Rooms {
         std::fs::create_dir_all(&keys_dir)?;
         let app_password = password(&keys_dir.join("app-password"))?;
         let master = MasterKey::load_or_create(&keys_dir.join("master"))?;
-        let settings = DatabaseConfig { url, app_password, max_connections: config.database.max_connections };
+        let max_connections = config.database.max_connections;
+        let connections_per_tenant = config.database.connections_per_tenant.unwrap_or(max_connections.div_ceil(4));
+        let settings = DatabaseConfig { url, app_password, max_connections, connections_per_tenant };
         let database = Database::connect(&settings, clock.clone()).await?;
         let keys = Keys::new(database.clone(), master);
         let lake_url = config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()));

@@ -1,23 +1,23 @@
 //! The pool, and the only place that takes a connection from it.
 
-use granary_foundation::Boxed;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime, Timeouts};
-use granary_foundation::Secret;
+use granary_foundation::{Boxed, Secret};
 use granary_types::Clock;
 use tokio::sync::Semaphore;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 use crate::error::DbError;
 use crate::installation::{self, InstallationNames};
 use crate::owner::OwnerConnection;
-use crate::settings::TxSettings;
-use crate::store::installation::RECYCLE;
-use crate::tx::{Touched, Tx};
+use crate::pool::{Pool, Shares};
+use crate::settings::{Door, Identifier, TxSettings};
+use crate::store::installation as store;
+use crate::tx::Tx;
 
 /// Schemas that are created or migrated at the same time.
 const OWNER_CONNECTIONS: usize = 4;
@@ -27,10 +27,12 @@ const OWNER_CONNECTIONS: usize = 4;
 pub struct DatabaseConfig {
     /// The owner's login, as `postgres://…` or as `host=/socket/directory user=…`; it may create schemas and roles.
     pub url: Secret,
-    /// The password that the app's login has, or gets.
+    /// The password that the logins have, or get.
     pub app_password: Secret,
-    /// Connections that requests and jobs share.
+    /// Connections that requests and jobs share, those of all logins together.
     pub max_connections: usize,
+    /// How many of them one tenant may hold at a time.
+    pub connections_per_tenant: usize,
 }
 
 /// The database of an installation; clones share the pool.
@@ -40,10 +42,13 @@ pub struct Database {
 }
 
 struct Inner {
-    pool: Pool,
+    pool: Arc<Pool>,
+    shares: Shares,
     owner: Config,
     owner_permits: Arc<Semaphore>,
-    touched: Arc<Touched>,
+    app_password: Secret,
+    /// Buckets whose login was seen to be there.
+    buckets: Mutex<HashSet<i32>>,
     names: InstallationNames,
     clock: Clock,
 }
@@ -66,20 +71,23 @@ impl Database {
 
             let mut owner = OwnerConnection::open(&owner_config, None).await?;
             let names = installation::prepare(&mut owner, clock.now()).await?;
-            let mut app_config = owner_config.clone();
-            app_config.user(names.app_role.as_str()).password(config.app_password.reveal()).application_name("granary");
-            installation::prepare_login(&owner, &names, &app_config, &config.app_password).await?;
+            installation::prepare_app(&owner, &names, &config.app_password).await?;
 
-            let pool = open_pool(app_config, config.max_connections)?;
+            let mut logins = owner_config.clone();
+            logins.application_name("granary");
             let inner = Inner {
-                pool,
+                pool: Arc::new(Pool::new(logins, config.app_password.clone(), config.max_connections)),
+                shares: Shares::new(config.connections_per_tenant),
                 owner: owner_config,
                 owner_permits: Arc::new(Semaphore::new(OWNER_CONNECTIONS)),
-                touched: Arc::default(),
+                app_password: config.app_password.clone(),
+                buckets: Mutex::default(),
                 names,
                 clock,
             };
-            Ok(Self { inner: Arc::new(inner) })
+            let database = Self { inner: Arc::new(inner) };
+            database.move_tenants_to_buckets(&owner).await?;
+            Ok(database)
         })
     }
 
@@ -90,8 +98,15 @@ impl Database {
     /// When no connection becomes free, or Postgres refuses schema or role.
     pub fn begin<'a>(&'a self, settings: &'a TxSettings) -> Boxed<'a, Result<Tx, DbError>> {
         Box::pin(async move {
-            let connection = self.take().await?;
-            Tx::begin(connection, Arc::clone(&self.inner.touched), self.inner.clock.clone(), &self.inner.names, settings).await
+            match self.try_begin(settings).await {
+                // A server that was started anew has ended what lay idle, and we hear of it only now.
+                Err(error) if error.is_connection_lost() => self.inner.pool.forget_idle(),
+                Err(error) if error.is_login_refused() => {
+                    installation::mend_login(&self.owner().await?, &self.login(settings)?, &self.inner.app_password).await?;
+                }
+                outcome => return outcome,
+            }
+            self.try_begin(settings).await
         })
     }
 
@@ -119,25 +134,55 @@ impl Database {
         self.inner.pool.close();
     }
 
-    async fn take(&self) -> Result<Object, DbError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that takes a connection")]
-        let connection = self.inner.pool.get().await;
-        connection.map_err(|error| match error {
-            PoolError::Backend(error) => DbError::Unreachable(error),
-            other => DbError::NoConnection(other.to_string()),
-        })
+    /// Sees to it that the login of a bucket is there, and returns its name; `tenants` lets it become the roles of the bucket's
+    /// tenants.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn prepare_bucket(&self, owner: &OwnerConnection, bucket: i32) -> Result<Identifier, DbError> {
+        let login = self.inner.names.bucket_login(bucket)?;
+        let is_known = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).contains(&bucket);
+        if !is_known {
+            installation::prepare_login(owner, &login, &self.inner.app_password).await?;
+            self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket);
+        }
+        Ok(login)
     }
-}
 
-fn open_pool(config: Config, max_connections: usize) -> Result<Pool, DbError> {
-    let recycling_method = RecyclingMethod::Custom(RECYCLE.to_owned());
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method });
-    let patience = Some(Duration::from_secs(30));
-    Pool::builder(manager)
-        .max_size(max_connections.max(1))
-        .queue_mode(QueueMode::Lifo)
-        .timeouts(Timeouts { wait: patience, create: patience, recycle: patience })
-        .runtime(Runtime::Tokio1)
-        .build()
-        .map_err(|error| DbError::NoConnection(error.to_string()))
+    async fn try_begin(&self, settings: &TxSettings) -> Result<Tx, DbError> {
+        let share = match &settings.door {
+            Door::Tenant { schema, .. } => Some(self.inner.shares.of(schema).await?),
+            _ => None,
+        };
+        let connection = self.inner.pool.take(&self.login(settings)?, share).await?;
+        Tx::begin(connection, self.inner.clock.clone(), &self.inner.names, settings).await
+    }
+
+    fn login(&self, settings: &TxSettings) -> Result<Identifier, DbError> {
+        match settings.door {
+            Door::Tenant { bucket, .. } => self.inner.names.bucket_login(bucket),
+            _ => Ok(self.inner.names.app_role.clone()),
+        }
+    }
+
+    /// Before there were buckets one login served every tenant. The caller's connection holds the lock of the preparation.
+    async fn move_tenants_to_buckets(&self, owner: &OwnerConnection) -> Result<(), DbError> {
+        let names = self.installation();
+        let app = names.app_role.as_str();
+        if owner.query_opt(store::FIND_SERVED_BY_APP, &[&app, &names.prefix]).await?.is_none() {
+            return Ok(());
+        }
+        let tx = self.begin(&TxSettings::operator()).await?;
+        let served = tx.query(store::LIST_SERVED_BY_APP, &[&app]).await?;
+        tx.commit().await?;
+        for row in &served {
+            let role: String = row.try_get(0)?;
+            let login = self.prepare_bucket(owner, row.try_get(1)?).await?;
+            owner.execute_formatted(store::GRANT_ROLE, &[&role, &login.as_str()]).await?;
+            owner.execute_formatted(store::REVOKE_ROLE, &[&role, &app]).await?;
+        }
+        owner.execute_formatted(store::REVOKE_ROLE, &[&names.tenants_role.as_str(), &app]).await?;
+        tracing::info!(tenants = served.len(), "tenants moved to the logins of their buckets");
+        Ok(())
+    }
 }

@@ -74,7 +74,17 @@ impl DbError {
         self.state().is_some_and(|state| *state == SqlState::QUERY_CANCELED || *state == SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    fn is_connection_lost(&self) -> bool {
+    /// Tells whether the transaction had failed before, even if nobody noticed: a copy that was given up, for instance.
+    pub(crate) fn is_in_failed_transaction(&self) -> bool {
+        self.state() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    }
+
+    /// Tells whether the server does not let the login in: it has another password, or there is none of that name.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.state().is_some_and(|state| *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+
+    pub(crate) fn is_connection_lost(&self) -> bool {
         match self {
             Self::Postgres(error) => {
                 error.is_closed()

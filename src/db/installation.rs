@@ -4,8 +4,6 @@
 
 use granary_foundation::Secret;
 use refinery::Target;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
 use uuid::Uuid;
 
 use crate::error::DbError;
@@ -23,7 +21,7 @@ pub struct InstallationNames {
     pub id: Uuid,
     /// What every role's name begins with.
     pub prefix: String,
-    /// The login of the pool; it may become the roles below and has no right of its own.
+    /// The login that may become the four roles below that belong to no tenant. Like every login it has no right of its own.
     pub app_role: Identifier,
     /// Every tenant's role is a member: it may add to the outbox.
     pub tenants_role: Identifier,
@@ -57,8 +55,17 @@ impl InstallationNames {
         Ok(Identifier::new(format!("{}_t_{}", self.prefix, id.simple()))?)
     }
 
-    fn groups(&self) -> [&Identifier; 5] {
-        [&self.tenants_role, &self.msp_role, &self.operator_role, &self.access_role, &self.keystore_role]
+    /// Returns the login of one bucket: `granary_<installation>_b<number>`. It may become the roles of the bucket's tenants.
+    ///
+    /// # Errors
+    /// Never for a number above zero; the name is vetted all the same.
+    pub fn bucket_login(&self, bucket: i32) -> Result<Identifier, DbError> {
+        Ok(Identifier::new(format!("{}_b{bucket}", self.prefix))?)
+    }
+
+    /// The roles that the app's own login may become.
+    fn doors(&self) -> [&Identifier; 4] {
+        [&self.msp_role, &self.operator_role, &self.access_role, &self.keystore_role]
     }
 }
 
@@ -78,7 +85,7 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
     let applied = owner.migrate(&migrations::migrations::runner().set_grouped(true), "control").await?;
     let known: i64 = owner.query_one(store::COUNT_ROLES, &[&names.prefix]).await?.try_get(0)?;
     if applied > 0 || known < 6 {
-        for role in names.groups() {
+        for role in names.doors().into_iter().chain([&names.tenants_role]) {
             owner.execute_formatted(store::CREATE_GROUP, &[&role.as_str()]).await?;
         }
         owner.execute(store::SECURE, &[&names.prefix]).await?;
@@ -87,32 +94,31 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
     Ok(names)
 }
 
-/// Sees to it that the app can log in with `password`, and may become the group roles.
-pub(crate) async fn prepare_login(
-    owner: &OwnerConnection,
-    names: &InstallationNames,
-    config: &Config,
-    password: &Secret,
-) -> Result<(), DbError> {
-    let role = names.app_role.as_str();
-    let exists = owner.query_opt(store::FIND_ROLE, &[&role]).await?.is_some();
-    if !exists {
-        owner.execute_formatted(store::CREATE_LOGIN, &[&role, &password.reveal()]).await?;
-        owner.execute_formatted(store::SET_LOGIN_DEFAULTS, &[&role]).await?;
-        owner.execute_formatted(store::SET_LOGIN_CHECK, &[&role]).await?;
-    }
-    for group in names.groups() {
-        if owner.query_opt(store::FIND_MEMBERSHIP, &[&group.as_str(), &role]).await?.is_none() {
-            owner.execute_formatted(store::GRANT_ROLE, &[&group.as_str(), &role]).await?;
+/// Sees to it that the app's own login is there and may become the roles that belong to no tenant.
+pub(crate) async fn prepare_app(owner: &OwnerConnection, names: &InstallationNames, password: &Secret) -> Result<(), DbError> {
+    prepare_login(owner, &names.app_role, password).await?;
+    let app = names.app_role.as_str();
+    for door in names.doors() {
+        if owner.query_opt(store::FIND_MEMBERSHIP, &[&door.as_str(), &app]).await?.is_none() {
+            owner.execute_formatted(store::GRANT_ROLE, &[&door.as_str(), &app]).await?;
         }
     }
-    // A role belongs to the cluster: it is only touched when the password that we hold does not open the door.
-    match config.connect(NoTls).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => {
-            owner.execute_formatted(store::SET_PASSWORD, &[&role, &password.reveal()]).await?;
-            Ok(())
-        }
-        Err(error) => Err(DbError::Unreachable(error)),
+    Ok(())
+}
+
+/// Makes a login with what holds when a transaction says nothing. One that is there is left as it is.
+pub(crate) async fn prepare_login(owner: &OwnerConnection, login: &Identifier, password: &Secret) -> Result<(), DbError> {
+    if owner.query_opt(store::FIND_ROLE, &[&login.as_str()]).await?.is_none() {
+        owner.execute_formatted(store::CREATE_LOGIN, &[&login.as_str(), &password.reveal()]).await?;
+        owner.execute_formatted(store::SET_LOGIN_DEFAULTS, &[&login.as_str()]).await?;
+        owner.execute_formatted(store::SET_LOGIN_CHECK, &[&login.as_str()]).await?;
     }
+    Ok(())
+}
+
+/// Makes a login that the server refused accept our password. A role belongs to the cluster: it is only touched when the
+/// password that we hold does not open the door.
+pub(crate) async fn mend_login(owner: &OwnerConnection, login: &Identifier, password: &Secret) -> Result<(), DbError> {
+    prepare_login(owner, login, password).await?;
+    owner.execute_formatted(store::SET_PASSWORD, &[&login.as_str(), &password.reveal()]).await
 }

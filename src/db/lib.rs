@@ -15,6 +15,7 @@ mod installation;
 pub mod jobs;
 pub mod outbox;
 mod owner;
+mod pool;
 mod settings;
 mod store;
 mod tx;

@@ -59,6 +59,14 @@ impl OwnerConnection {
         Ok(self.client.execute(sql, params).await?)
     }
 
+    /// Runs a statement and returns its rows.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn query(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DbError> {
+        Ok(self.client.query(sql, params).await?)
+    }
+
     /// Runs a statement that returns one row.
     ///
     /// # Errors

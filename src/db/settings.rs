@@ -43,7 +43,7 @@ impl fmt::Display for Identifier {
 /// Through which door a transaction enters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Door {
-    Tenant { schema: Identifier, role: Identifier },
+    Tenant { schema: Identifier, role: Identifier, bucket: i32 },
     Msp(MspId),
     Operator,
     Access,
@@ -63,9 +63,9 @@ impl TxSettings {
         Self { door, is_snapshot: false, statement_timeout: Duration::from_secs(300) }
     }
 
-    /// One tenant's schema, alone, as the tenant's role.
-    pub const fn tenant(schema: Identifier, role: Identifier) -> Self {
-        Self::through(Door::Tenant { schema, role })
+    /// One tenant's schema, alone, as the tenant's role, by the login of the tenant's bucket.
+    pub const fn tenant(schema: Identifier, role: Identifier, bucket: i32) -> Self {
+        Self::through(Door::Tenant { schema, role, bucket })
     }
 
     /// The control schema under row-level security: the rows of one MSP.

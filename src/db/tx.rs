@@ -1,65 +1,33 @@
 //! One transaction that owns its connection.
 
-use granary_foundation::Boxed;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use deadpool_postgres::{Object, ObjectId};
+use granary_foundation::Boxed;
 use granary_types::Clock;
 use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CopyInSink, CopyOutStream, NoTls, Row, Statement};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, Statement};
 
 use crate::error::DbError;
 use crate::installation::InstallationNames;
+use crate::pool::Connection;
 use crate::settings::{Door, TxSettings};
-
-/// When a connection has served long enough. A backend keeps what it learned about every table it met (about 12 kB a
-/// table), so that one that has met too many tenants is let go.
-const MAX_AGE: Duration = Duration::from_secs(30 * 60);
-const MAX_USES: usize = 5_000;
-const MAX_TENANTS: usize = 200;
-
-/// Which tenants each pooled connection has met.
-#[derive(Debug, Default)]
-pub(crate) struct Touched(Mutex<HashMap<ObjectId, HashSet<u64>>>);
-
-impl Touched {
-    /// Notes a tenant; tells whether the connection has now met too many.
-    fn note(&self, connection: ObjectId, tenant: u64) -> bool {
-        let Ok(mut touched) = self.0.lock() else { return true };
-        if touched.len() > 10_000 {
-            touched.clear();
-        }
-        let tenants = touched.entry(connection).or_default();
-        tenants.insert(tenant);
-        tenants.len() >= MAX_TENANTS
-    }
-
-    fn forget(&self, connection: ObjectId) {
-        if let Ok(mut touched) = self.0.lock() {
-            touched.remove(&connection);
-        }
-    }
-}
+use crate::store::installation::{CLEAN, COMMIT, ROLLBACK};
 
 /// An owned transaction. All of its statements go by the extended protocol, prepared once per connection, one statement a
 /// message. It ends by [`Tx::commit`] or [`Tx::rollback`]; dropped before, it stops a statement that still runs and closes
 /// the connection.
 pub struct Tx {
-    connection: Option<Object>,
-    tenant: Option<u64>,
-    touched: Arc<Touched>,
+    connection: Option<Connection>,
     clock: Clock,
     /// Statements that were sent and not answered: a dropped future leaves one behind.
     in_flight: AtomicUsize,
     has_failed: AtomicBool,
+    /// Whether a copy was begun, which may go on by itself when its stream is dropped.
+    has_copied: AtomicBool,
 }
 
 impl fmt::Debug for Tx {
@@ -72,30 +40,23 @@ impl Tx {
     /// Sends `begin` and both walls in one message. The connection belongs to the transaction before anything is sent, so
     /// that a caller that gives up midway leaves nothing behind.
     pub(crate) async fn begin(
-        connection: Object,
-        touched: Arc<Touched>,
+        mut connection: Connection,
         clock: Clock,
         names: &InstallationNames,
         settings: &TxSettings,
     ) -> Result<Self, DbError> {
-        let tenant = match &settings.door {
-            Door::Tenant { schema, .. } => {
-                let mut hasher = DefaultHasher::new();
-                schema.hash(&mut hasher);
-                Some(hasher.finish())
-            }
-            _ => None,
-        };
+        if let Door::Tenant { schema, .. } = &settings.door {
+            connection.note(schema);
+        }
         let tx = Self {
             connection: Some(connection),
-            tenant,
-            touched,
             clock,
             in_flight: AtomicUsize::new(0),
             has_failed: AtomicBool::new(false),
+            has_copied: AtomicBool::new(false),
         };
         let opening = opening(names, settings);
-        let sent = tx.watch(async { Ok(tx.connection()?.batch_execute(&opening).await?) });
+        let sent = tx.watch(async { Ok(tx.client()?.batch_execute(&opening).await?) });
         sent.await?;
         Ok(tx)
     }
@@ -111,7 +72,7 @@ impl Tx {
     /// When Postgres refuses.
     pub fn query<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Vec<Row>, DbError>> {
         Box::pin(async move {
-            let answer = self.watch(async { Ok(self.connection()?.query(&self.prepare(sql).await?, params).await?) });
+            let answer = self.watch(async { Ok(self.client()?.query(&self.prepare(sql).await?, params).await?) });
             answer.await
         })
     }
@@ -122,7 +83,7 @@ impl Tx {
     /// When Postgres refuses, or when there is no row or more than one.
     pub fn query_one<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Row, DbError>> {
         Box::pin(async move {
-            let answer = self.watch(async { Ok(self.connection()?.query_one(&self.prepare(sql).await?, params).await?) });
+            let answer = self.watch(async { Ok(self.client()?.query_one(&self.prepare(sql).await?, params).await?) });
             answer.await
         })
     }
@@ -133,7 +94,7 @@ impl Tx {
     /// When Postgres refuses, or when there is more than one row.
     pub fn query_opt<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Option<Row>, DbError>> {
         Box::pin(async move {
-            let answer = self.watch(async { Ok(self.connection()?.query_opt(&self.prepare(sql).await?, params).await?) });
+            let answer = self.watch(async { Ok(self.client()?.query_opt(&self.prepare(sql).await?, params).await?) });
             answer.await
         })
     }
@@ -144,7 +105,7 @@ impl Tx {
     /// When Postgres refuses.
     pub fn execute<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<u64, DbError>> {
         Box::pin(async move {
-            let answer = self.watch(async { Ok(self.connection()?.execute(&self.prepare(sql).await?, params).await?) });
+            let answer = self.watch(async { Ok(self.client()?.execute(&self.prepare(sql).await?, params).await?) });
             answer.await
         })
     }
@@ -154,7 +115,8 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_in(&self, sql: &'static str) -> Result<CopyInSink<Bytes>, DbError> {
-        let answer = self.watch(async { Ok(self.connection()?.copy_in(&self.prepare(sql).await?).await?) });
+        self.has_copied.store(true, Ordering::Relaxed);
+        let answer = self.watch(async { Ok(self.client()?.copy_in(&self.prepare(sql).await?).await?) });
         answer.await
     }
 
@@ -164,10 +126,11 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, DbError> {
+        self.has_copied.store(true, Ordering::Relaxed);
         let answer = self.watch(async {
-            let connection = self.connection()?;
-            let statement = connection.prepare(sql).await?;
-            Ok(connection.copy_out(&statement).await?)
+            let client = self.client()?;
+            let statement = client.prepare(sql).await?;
+            Ok(client.copy_out(&statement).await?)
         });
         answer.await
     }
@@ -181,7 +144,7 @@ impl Tx {
             if self.has_failed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0 {
                 return Err(DbError::Aborted);
             }
-            self.end("commit").await
+            self.end(COMMIT).await
         })
     }
 
@@ -194,35 +157,39 @@ impl Tx {
             if self.in_flight.load(Ordering::Relaxed) > 0 {
                 return Ok(());
             }
-            self.end("rollback").await
+            self.end(ROLLBACK).await
         })
     }
 
+    /// Ends the transaction and cleans the connection, in two messages that travel together: whether the end worked is known
+    /// whatever becomes of the rest.
     async fn end(mut self, command: &'static str) -> Result<(), DbError> {
-        let sent = self.watch(async { Ok(self.connection()?.batch_execute(command).await?) });
-        sent.await?;
-        if let Some(connection) = self.connection.take() {
-            self.give_back(connection);
+        let sent = self.watch(async {
+            let client = self.client()?;
+            let (ended, cleaned) = tokio::join!(biased; client.batch_execute(command), client.batch_execute(CLEAN));
+            ended?;
+            Ok(cleaned)
+        });
+        let cleaned = match sent.await {
+            Err(error) if error.is_in_failed_transaction() => return Err(DbError::Aborted),
+            outcome => outcome?,
+        };
+        if let (Ok(()), Some(connection)) = (cleaned, self.connection.take()) {
+            connection.give_back();
         }
         Ok(())
     }
 
-    fn give_back(&self, connection: Object) {
-        let id = Object::id(&connection);
-        let has_met_too_many = self.tenant.is_some_and(|tenant| self.touched.note(id, tenant));
-        let metrics = Object::metrics(&connection);
-        if has_met_too_many || metrics.age() > MAX_AGE || metrics.recycle_count > MAX_USES {
-            self.touched.forget(id);
-            drop(Object::take(connection));
-        }
-    }
-
-    fn connection(&self) -> Result<&Object, DbError> {
+    fn connection(&self) -> Result<&Connection, DbError> {
         self.connection.as_ref().ok_or(DbError::Aborted)
     }
 
+    fn client(&self) -> Result<&Client, DbError> {
+        self.connection()?.client()
+    }
+
     async fn prepare(&self, sql: &'static str) -> Result<Statement, DbError> {
-        Ok(self.connection()?.prepare_cached(sql).await?)
+        self.connection()?.prepare(sql).await
     }
 
     /// Counts what is under way, so that a future dropped midway is known; notes failures, which abort the transaction.
@@ -242,7 +209,7 @@ impl Tx {
         if let (DbError::Postgres(error), Some(connection)) = (error, &self.connection)
             && error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         {
-            connection.statement_cache.clear();
+            connection.forget_statements();
         }
     }
 }
@@ -250,18 +217,7 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        self.touched.forget(Object::id(&connection));
-        if *self.in_flight.get_mut() > 0
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let token = connection.cancel_token();
-            runtime.spawn(async move {
-                if let Err(error) = token.cancel_query(NoTls).await {
-                    tracing::debug!(%error, "an abandoned statement could not be cancelled");
-                }
-            });
-        }
-        drop(Object::take(connection));
+        if *self.in_flight.get_mut() > 0 || *self.has_copied.get_mut() { connection.abandon() } else { drop(connection) }
     }
 }
 
@@ -270,7 +226,7 @@ fn opening(names: &InstallationNames, settings: &TxSettings) -> String {
     let mode = if settings.is_snapshot { " isolation level repeatable read read only" } else { "" };
     // pg_temp stands last, so that no temporary table ever hides a real one.
     let (path, role) = match &settings.door {
-        Door::Tenant { schema, role } => (schema.to_string(), role),
+        Door::Tenant { schema, role, .. } => (schema.to_string(), role),
         Door::Msp(_) => ("control".to_owned(), &names.msp_role),
         Door::Operator => ("control".to_owned(), &names.operator_role),
         Door::Access => ("control".to_owned(), &names.access_role),

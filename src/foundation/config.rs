@@ -31,6 +31,8 @@ pub struct DatabaseConfig {
     pub url: Option<Secret>,
     /// Connections that requests and jobs share. Default 16.
     pub max_connections: usize,
+    /// How many of them one customer may hold at a time, so that it cannot starve the others. Default a quarter of them.
+    pub connections_per_tenant: Option<usize>,
 }
 
 /// `[lake]`
@@ -128,7 +130,7 @@ impl Default for Config {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: None, max_connections: 16 }
+        Self { url: None, max_connections: 16, connections_per_tenant: None }
     }
 }
 

@@ -255,7 +255,7 @@ impl Tenants {
         }
         let schema = Identifier::new(customer.schema_name.as_str()).map_err(DbError::from)?;
         let role = Identifier::new(customer.role_name.as_str()).map_err(DbError::from)?;
-        let tx = self.db.begin(&mode(TxSettings::tenant(schema, role))).await?;
+        let tx = self.db.begin(&mode(TxSettings::tenant(schema, role, customer.bucket))).await?;
         Ok(TenantTx::new(tx, scope.clone()))
     }
 

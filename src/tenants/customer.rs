@@ -24,6 +24,8 @@ pub struct Customer {
     /// `t_<id>`; the schema that holds all of its data.
     pub schema_name: String,
     pub role_name: String,
+    /// Whose login serves it; a bucket has at most 250 customers.
+    pub bucket: i32,
     pub schema_version: i32,
     pub trial_ends_on: Option<Date>,
     pub activated_on: Option<Date>,

@@ -25,7 +25,8 @@ impl Tenants {
         let mut owner: OwnerConnection = self.db().owner().await?;
         owner.lock(&customer.schema_name).await?;
         let (schema_name, role) = (customer.schema_name.as_str(), customer.role_name.as_str());
-        owner.execute_formatted(store::CREATE_SILO, &[&schema_name, &role, &names.tenants_role.as_str(), &names.app_role.as_str()]).await?;
+        let login = self.db().prepare_bucket(&owner, customer.bucket).await?;
+        owner.execute_formatted(store::CREATE_SILO, &[&schema_name, &role, &names.tenants_role.as_str(), &login.as_str()]).await?;
         owner.set_path(&schema).await?;
         let runner = migrations::migrations::runner().set_grouped(true);
         owner.migrate(&runner, schema_name).await?;

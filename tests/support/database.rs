@@ -108,7 +108,12 @@ impl TestDatabase {
 }
 
 async fn open(server: &Server, name: &str, max_connections: usize, clock: Clock) -> Database {
-    let config = DatabaseConfig { url: server.url_of(name), app_password: Secret::new(server::APP_PASSWORD), max_connections };
+    let config = DatabaseConfig {
+        url: server.url_of(name),
+        app_password: Secret::new(server::APP_PASSWORD),
+        max_connections,
+        connections_per_tenant: max_connections,
+    };
     Database::connect(&config, clock).await.unwrap()
 }
 

@@ -70,7 +70,12 @@ async fn prepare(server: &Server, template: &str) {
         let draft = format!("{template}_draft");
         admin.batch_execute(&format!("drop database if exists {draft} with (force)")).await.unwrap();
         admin.batch_execute(&format!("create database {draft}")).await.unwrap();
-        let config = DatabaseConfig { url: server.url_of(&draft), app_password: Secret::new(APP_PASSWORD), max_connections: 1 };
+        let config = DatabaseConfig {
+            url: server.url_of(&draft),
+            app_password: Secret::new(APP_PASSWORD),
+            max_connections: 1,
+            connections_per_tenant: 1,
+        };
         let database = Database::connect(&config, Clock::System).await.unwrap();
         database.close();
         drop(database);

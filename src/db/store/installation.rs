@@ -1,8 +1,10 @@
 //! Statements that prepare the database.
 
-/// Puts a connection back into its first state: an open transaction ends (and is warned of in the server's log), then
-/// everything but prepared statements goes.
-pub(crate) const RECYCLE: &str = "begin; rollback; close all; set session authorization default; reset all; unlisten *;
+/// A commit that says so when the transaction had failed before: by itself `commit` would quietly roll back.
+pub(crate) const COMMIT: &str = "select; commit";
+pub(crate) const ROLLBACK: &str = "rollback";
+/// Puts a connection whose transaction has ended back into its first state: everything but prepared statements goes.
+pub(crate) const CLEAN: &str = "close all; set session authorization default; reset role; reset all; unlisten *;
     select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences;";
 
 pub(crate) const SERVER_VERSION: &str = "select current_setting('server_version_num')::int";
@@ -46,6 +48,19 @@ pub(crate) const SET_LOGIN_CHECK: &str = "
         exception when invalid_parameter_value then null; end $do$', $1::text)";
 pub(crate) const SET_PASSWORD: &str = "select format('alter role %I login password %L', $1::text, $2::text)";
 pub(crate) const GRANT_ROLE: &str = "select format('grant %I to %I', $1::text, $2::text)";
+
+pub(crate) const REVOKE_ROLE: &str = "select format('revoke %I from %I', $1::text, $2::text)";
+/// Whether the app's own login may become tenants' roles, as it could before there were buckets.
+pub(crate) const FIND_SERVED_BY_APP: &str = "
+    select 1 from pg_catalog.pg_auth_members m join pg_catalog.pg_roles r on r.oid = m.roleid
+    where m.member = (select oid from pg_catalog.pg_roles where rolname = $1) and starts_with(r.rolname, $2 || '_t') limit 1";
+/// Those of them that the catalog knows, with their buckets.
+pub(crate) const LIST_SERVED_BY_APP: &str = "
+    select c.role_name, c.bucket from customers c join pg_catalog.pg_roles r on r.rolname = c.role_name
+    where exists (
+        select from pg_catalog.pg_auth_members m
+        where m.roleid = r.oid and m.member = (select oid from pg_catalog.pg_roles where rolname = $1))
+    order by c.bucket";
 
 /// Grants and row-level security on every table of the control schema, new ones included.
 pub(crate) const SECURE: &str = "select control.secure($1)";

@@ -10,7 +10,12 @@ async fn preparing_again_and_at_once_changes_nothing() {
     let test = TestDatabase::new().await;
     let again: Vec<_> = (0..4)
         .map(|_| {
-            let config = DatabaseConfig { url: test.url(), app_password: Secret::new("not-a-secret"), max_connections: 2 };
+            let config = DatabaseConfig {
+                url: test.url(),
+                app_password: Secret::new("not-a-secret"),
+                max_connections: 2,
+                connections_per_tenant: 1,
+            };
             tokio::spawn(async move { Database::connect(&config, Clock::System).await.unwrap() })
         })
         .collect();
@@ -25,7 +30,8 @@ async fn preparing_again_and_at_once_changes_nothing() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_and_a_bad_url_invalid() {
     let connect = async |url: &str| {
-        let config = DatabaseConfig { url: Secret::new(url), app_password: Secret::new("x"), max_connections: 1 };
+        let config =
+            DatabaseConfig { url: Secret::new(url), app_password: Secret::new("x"), max_connections: 1, connections_per_tenant: 1 };
         Database::connect(&config, Clock::System).await.unwrap_err()
     };
     let error = connect("postgres://granary@127.0.0.1:1/granary").await;

@@ -255,6 +255,7 @@ mod tests {
             contact_email: None,
             schema_name: "t".into(),
             role_name: "t".into(),
+            bucket: 1,
             schema_version: 1,
             trial_ends_on: None,
             activated_on: None,

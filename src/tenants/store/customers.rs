@@ -17,19 +17,19 @@ const INSERT: &str = "
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
     on conflict (msp_id, code) do nothing";
 const FIND: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
     from customers where id = $1 and schema_version > 0";
 const FIND_BY_CODE: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
     from customers where msp_id = $1 and code = $2 and (schema_version > 0 or $3)";
 const LIST: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
     from customers where msp_id = $1 and schema_version > 0 order by code";
 const LIST_OLDER_THAN: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, schema_version,
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
     from customers where schema_version > 0 and schema_version < $1 order by id";
 const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
@@ -221,6 +221,7 @@ fn customer(row: &Row) -> Result<Customer, TenantsError> {
         contact_email: row.try_get("contact_email").map_err(get)?,
         schema_name: row.try_get("schema_name").map_err(get)?,
         role_name: row.try_get("role_name").map_err(get)?,
+        bucket: row.try_get("bucket").map_err(get)?,
         schema_version: row.try_get("schema_version").map_err(get)?,
         trial_ends_on: row.try_get("trial_ends_on").map_err(get)?,
         activated_on: row.try_get("activated_on").map_err(get)?,

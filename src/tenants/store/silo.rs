@@ -1,6 +1,6 @@
 //! Schema, role and grants of one tenant. Postgres writes the statements with `format`, quoting the names itself.
 
-/// `$1` schema, `$2` role, `$3` group of all tenants, `$4` the app's login. The role cannot log in; the login becomes it for the
+/// `$1` schema, `$2` role, `$3` group of all tenants, `$4` the login of its bucket. The role cannot log in; the login becomes it for the
 /// length of a transaction. Done again it changes nothing.
 pub(crate) const CREATE_SILO: &str = "
     select format('
