@@ -1,6 +1,6 @@
 //! The catalog, and the doors that it opens.
 
-use granary_db::{AuditEntry, Database, DbError, Identifier, TxSettings, record_audit};
+use granary_db::{AuditEntry, Database, DbError, Identifier, Tx, TxSettings, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{Clock, CustomerCode, CustomerId, CustomerStatus, EndReason, MspId, day_of};
 use granary_vault::{Keys, Owner};
@@ -305,6 +305,11 @@ impl Tenants {
             tx.commit().await?;
             Ok(OperatorTx::new(self.begin_catalog().await?))
         })
+    }
+
+    /// Opens the control schema for the catalog's own look-ups; what people and jobs do goes through a scope.
+    pub(crate) async fn begin_catalog(&self) -> Result<Tx, TenantsError> {
+        Ok(self.db.begin(&TxSettings::operator()).await?)
     }
 
     /// Begins the transaction in which `access` finds out who somebody is.

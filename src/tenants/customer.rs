@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::contract::NewContract;
+use crate::error::TenantsError;
 
 /// An end customer of one MSP.
 #[derive(Debug, Clone)]
@@ -68,6 +69,26 @@ impl NewCustomer {
             contract,
             control_planes: Vec::new(),
         }
+    }
+}
+
+/// The longest name of a thing that people name.
+const LONGEST_NAME: usize = 200;
+
+impl NewCustomer {
+    /// Refuses what no customer can have.
+    pub(crate) fn check(&self) -> Result<(), TenantsError> {
+        let is_name = |text: &str| !text.trim().is_empty() && text.chars().count() <= LONGEST_NAME && !text.chars().any(char::is_control);
+        if !is_name(&self.name) {
+            return Err(TenantsError::Invalid("the name of a customer has 1 to 200 characters, none of them a control character"));
+        }
+        if !self.control_planes.iter().all(|(name, source)| is_name(name) && is_name(source)) {
+            return Err(TenantsError::Invalid("a control plane has a name and a source of 1 to 200 characters"));
+        }
+        if !matches!(self.status, CustomerStatus::Trial | CustomerStatus::Active) {
+            return Err(TenantsError::Invalid("a customer begins as trial or active"));
+        }
+        Ok(())
     }
 }
 

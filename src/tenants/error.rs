@@ -5,6 +5,8 @@ use granary_types::{Classify, CustomerCode, CustomerId, ErrorKind, MoneyError, M
 use granary_vault::VaultError;
 use jiff::civil::Date;
 
+use crate::lifecycle::{Extent, Operation};
+
 /// An error of the tenants room.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantsError {
@@ -24,6 +26,18 @@ pub enum TenantsError {
     Invalid(&'static str),
     #[error("the customer belongs to another MSP than the scope says")]
     ScopeMismatch,
+    #[error("the step '{step}' of '{operation}' failed: {cause}")]
+    Step { operation: Operation, step: &'static str, cause: Box<dyn Classify + Send + Sync> },
+    #[error("the step '{step}' of '{operation}' left {} of its result; run it again", match extent {
+        Extent::Nothing => "nothing",
+        Extent::Part => "a part",
+        Extent::Whole => "the whole",
+    })]
+    StepIncomplete { operation: Operation, step: &'static str, extent: Extent },
+    #[error("the operation '{0}' is being withdrawn; try again when that has ended")]
+    Withdrawn(Operation),
+    #[error("there is no open operation '{0}' to be withdrawn")]
+    NothingToWithdraw(Operation),
     #[error("a stored row cannot be read: {0}")]
     Stored(String),
     #[error(transparent)]
@@ -41,7 +55,9 @@ impl Classify for TenantsError {
             | Self::UnknownCustomer(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
-            Self::ScopeMismatch | Self::Stored(_) => ErrorKind::Internal,
+            Self::Withdrawn(_) | Self::NothingToWithdraw(_) => ErrorKind::Conflict,
+            Self::ScopeMismatch | Self::Stored(_) | Self::StepIncomplete { .. } => ErrorKind::Internal,
+            Self::Step { cause, .. } => cause.kind(),
             Self::Vault(error) => error.kind(),
             Self::Db(error) => error.kind(),
         }
@@ -56,6 +72,10 @@ impl Classify for TenantsError {
             Self::Invalid(_) => "customer_invalid",
             Self::ScopeMismatch => "scope_mismatch",
             Self::Stored(_) => "stored_row_unreadable",
+            Self::Step { cause, .. } => cause.code(),
+            Self::StepIncomplete { .. } => "lifecycle_step_incomplete",
+            Self::Withdrawn(_) => "operation_withdrawn",
+            Self::NothingToWithdraw(_) => "operation_not_open",
             Self::Vault(error) => error.code(),
             Self::Db(error) => error.code(),
         }

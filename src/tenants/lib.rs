@@ -14,8 +14,8 @@ mod datasets;
 mod error;
 mod fleet;
 mod grant;
+mod lifecycle;
 mod msp;
-mod provision;
 mod scope;
 mod silo;
 mod store;
@@ -28,6 +28,10 @@ pub use datasets::DATASETS;
 pub use error::TenantsError;
 pub use fleet::MigrationReport;
 pub use grant::{Granted, ReadGrant};
+pub use lifecycle::{
+    CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Extent, Lifecycle,
+    LifecycleStep, OpenRun, Operation, StepFailure, Subject,
+};
 pub use msp::{Msp, NewMsp};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -193,6 +193,34 @@ impl Keys {
         })
     }
 
+    /// Takes back the making of an owner's keys, for an owner that never sealed anything: not a trace is kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn discard<'a>(&'a self, owner: Owner) -> Boxed<'a, Result<(), VaultError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            store::delete_keys(&tx, owner.row()).await?;
+            tx.commit().await?;
+            self.lock().remove(&owner);
+            Ok(())
+        })
+    }
+
+    /// Tells for each purpose that an owner has keys for whether there is one that is not destroyed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn present<'a>(&'a self, owner: Owner) -> Boxed<'a, Result<Vec<bool>, VaultError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            let rows = store::list_keys(&tx, owner.row()).await?;
+            tx.commit().await?;
+            let is_there = |purpose: &&str| rows.iter().any(|row| row.purpose == **purpose && row.wrapped.is_some());
+            Ok(owner.purposes().iter().map(is_there).collect())
+        })
+    }
+
     async fn open(&self, owner: Owner) -> Result<Arc<Opened>, VaultError> {
         let kept = self.lock().get(&owner).filter(|opened| opened.at.elapsed() < KEPT_FOR).cloned();
         if let Some(opened) = kept {

@@ -19,6 +19,10 @@ const DESTROY_KEYS: &str = "
     set wrapped = null, destroyed_at = $3
     where owner_kind = $1 and owner_id = $2 and wrapped is not null";
 
+const DELETE_KEYS: &str = "
+    delete from keystore.keys
+    where owner_kind = $1 and owner_id = $2";
+
 /// One version of a key, sealed under the master key; nothing once it is destroyed.
 pub(crate) struct KeyRow {
     pub(crate) purpose: String,
@@ -50,4 +54,8 @@ pub(crate) async fn list_keys(tx: &Tx, owner: (&str, Uuid)) -> Result<Vec<KeyRow
 
 pub(crate) async fn destroy_keys(tx: &Tx, owner: (&str, Uuid), now: Timestamp) -> Result<u64, DbError> {
     tx.execute(DESTROY_KEYS, &[&owner.0, &owner.1, &now]).await
+}
+
+pub(crate) async fn delete_keys(tx: &Tx, owner: (&str, Uuid)) -> Result<u64, DbError> {
+    tx.execute(DELETE_KEYS, &[&owner.0, &owner.1]).await
 }

@@ -7,6 +7,7 @@
 
 mod database;
 mod fixture;
+pub mod kill;
 mod server;
 
 pub use database::TestDatabase;

@@ -19,7 +19,7 @@ const INSERT: &str = "
 const FIND: &str = "
     select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
-    from customers where id = $1 and schema_version > 0";
+    from customers where id = $1 and (schema_version > 0 or $2)";
 const FIND_BY_CODE: &str = "
     select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
         trial_ends_on, activated_on, created_at
@@ -46,9 +46,6 @@ const INSERT_CONTROL_PLANE: &str = "
     on conflict (customer_id, source) do nothing";
 const LIST_CONTROL_PLANES: &str = "
     select id, customer_id, name, source, version, enrolled_at, last_seen_at from control_planes where customer_id = $1 order by name";
-const UPSERT_STEP: &str = "
-    insert into lifecycle_steps (customer_id, operation, step, state, updated_at) values ($1, $2, $3, $4, $5)
-    on conflict (customer_id, operation, step) do update set state = excluded.state, updated_at = excluded.updated_at";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -63,7 +60,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     LIST_STATUS_CHANGES,
     INSERT_CONTROL_PLANE,
     LIST_CONTROL_PLANES,
-    UPSERT_STEP,
 ];
 
 /// What provisioning has worked out about a new customer.
@@ -107,7 +103,13 @@ pub(crate) async fn insert_customer(tx: &Tx, customer: &NewCustomer, placed: &Pl
 
 /// Finds a customer.
 pub(crate) async fn find_customer(tx: &Tx, id: CustomerId) -> Result<Option<Customer>, TenantsError> {
-    tx.query_opt(FIND, &[&id]).await?.as_ref().map(customer).transpose()
+    tx.query_opt(FIND, &[&id, &false]).await?.as_ref().map(customer).transpose()
+}
+
+/// Returns a customer, provisioned or on its way.
+pub(crate) async fn get_customer_on_its_way(tx: &Tx, id: CustomerId) -> Result<Customer, TenantsError> {
+    let row = tx.query_opt(FIND, &[&id, &true]).await?;
+    row.as_ref().map(customer).transpose()?.ok_or(TenantsError::UnknownCustomer(id))
 }
 
 /// Finds a customer by its code.
@@ -198,12 +200,6 @@ pub(crate) async fn list_control_planes(tx: &Tx, customer: CustomerId) -> Result
             })
         })
         .collect()
-}
-
-/// Notes how far a step of an operation on a customer is.
-pub(crate) async fn upsert_step(tx: &Tx, customer: CustomerId, operation: &str, step: &str, state: &str) -> Result<(), TenantsError> {
-    tx.execute(UPSERT_STEP, &[&customer, &operation, &step, &state, &tx.now()]).await?;
-    Ok(())
 }
 
 fn customer(row: &Row) -> Result<Customer, TenantsError> {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use granary_db::jobs::NewJob;
 use granary_db::outbox::{self, Arrived};
 use granary_foundation::{Event, Job};
-use granary_tenants::{Actor, NewContract, NewCustomer, NewMsp, OperatorScope, TenantScope};
+use granary_tenants::{
+    Actor, Extent, Lifecycle, MspScope, NewContract, NewCustomer, NewMsp, Operation, OperatorScope, Subject, TenantScope,
+};
 use granary_test_support::TestDatabase;
+use granary_test_support::kill::{self, Kill};
 use granary_types::{Classify, Currency, CustomerStatus, EndReason, ErrorKind, MspId, Tier};
 use jiff::civil::date;
 use jiff::tz::TimeZone;
@@ -63,6 +66,92 @@ async fn provisioning_that_is_killed_anywhere_ends_in_the_same_place() {
         .unwrap()
         .get(0);
     assert_eq!(keys, 1);
+}
+
+/// Enters a customer that nobody has begun to build.
+async fn entered(test: &TestDatabase, lifecycle: &Lifecycle, msp: MspId, code: &str) -> Subject {
+    let msp = test.tenants().get_msp(msp).await.unwrap();
+    let tx = test.tenants().begin_msp(&MspScope::for_job(msp.clone(), "test")).await.unwrap();
+    let (customer, is_new) = lifecycle.enter(&tx, &customer(msp.id, code)).await.unwrap();
+    assert!(is_new);
+    tx.commit().await.unwrap();
+    Subject { tenants: test.tenants().clone(), msp, customer, operation: Operation::Provision, reason: None }
+}
+
+#[tokio::test]
+async fn an_operation_killed_before_in_and_after_each_step_ends_whole_when_it_is_run_again() {
+    let test = TestDatabase::new().await;
+    let msp = msp(&test).await;
+    let lifecycle = Lifecycle::new(test.tenants().clone());
+    let mut number = 0;
+    for step in ["silo", "keys", "open"] {
+        for kill in Kill::EVERYWHERE {
+            number += 1;
+            let subject = entered(&test, &lifecycle, msp, &format!("C{number}")).await;
+            kill::advance_killed(&lifecycle, &subject, step, kill).await;
+            lifecycle.advance(&subject).await.unwrap_or_else(|error| panic!("{step} {kill:?}: {error}"));
+            let found = kill::extents(&lifecycle, &subject).await;
+            assert_eq!(found, [("silo", Extent::Whole), ("keys", Extent::Whole), ("open", Extent::Whole)], "{step} {kill:?}");
+        }
+    }
+    assert_eq!(test.tenants().list_customers(msp).await.unwrap().len(), number);
+    assert!(test.tenants().open_runs().await.unwrap().is_empty());
+    let provisioned: i64 = test
+        .superuser()
+        .await
+        .query_one("select count(*) from outbox.messages where kind = 'tenants.customer_provisioned'", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(provisioned, i64::try_from(number).unwrap());
+}
+
+#[tokio::test]
+async fn an_operation_killed_before_in_and_after_each_step_leaves_nothing_when_it_is_withdrawn() {
+    let test = TestDatabase::new().await;
+    let msp = msp(&test).await;
+    let lifecycle = Lifecycle::new(test.tenants().clone());
+    let superuser = test.superuser().await;
+    let kills: Vec<_> = ["silo", "keys", "open"].into_iter().flat_map(|step| Kill::EVERYWHERE.map(|kill| (step, kill))).collect();
+    for (index, &(step, kill)) in kills.iter().enumerate() {
+        let subject = entered(&test, &lifecycle, msp, &format!("C{index}")).await;
+        kill::advance_killed(&lifecycle, &subject, step, kill).await;
+        // The withdrawal is killed too, in another place each time.
+        let (other, again) = kills[(index * 7) % kills.len()];
+        kill::withdraw_killed(&lifecycle, &subject, other, again).await;
+        let refused = lifecycle.advance(&subject).await;
+        lifecycle.withdraw(&subject).await.unwrap_or_else(|error| panic!("{step} {kill:?}, {other} {again:?}: {error}"));
+        assert_eq!(refused.unwrap_err().code(), "operation_withdrawn", "{step} {kill:?}");
+        let found = kill::extents(&lifecycle, &subject).await;
+        assert!(found.iter().all(|(_, extent)| *extent == Extent::Nothing), "{step} {kill:?}: {found:?}");
+    }
+    for table in ["customers", "contracts", "control_planes", "status_changes", "lifecycle_runs", "lifecycle_steps"] {
+        let rows: i64 = superuser.query_one(&format!("select count(*) from control.{table}"), &[]).await.unwrap().get(0);
+        assert_eq!(rows, 0, "{table}");
+    }
+    let keys: i64 = superuser.query_one("select count(*) from keystore.keys where owner_kind = 'customer'", &[]).await.unwrap().get(0);
+    let schemas: i64 = superuser.query_one("select count(*) from pg_namespace where nspname like 't\\_%'", &[]).await.unwrap().get(0);
+    assert_eq!((keys, schemas), (0, 0));
+}
+
+#[tokio::test]
+async fn an_interrupted_operation_is_taken_up_and_a_finished_one_cannot_be_withdrawn() {
+    let test = TestDatabase::new().await;
+    let msp = msp(&test).await;
+    let lifecycle = Lifecycle::new(test.tenants().clone());
+    let forward = entered(&test, &lifecycle, msp, "FORWARD").await;
+    let back = entered(&test, &lifecycle, msp, "BACK").await;
+    kill::advance_killed(&lifecycle, &forward, "keys", Kill::After).await;
+    kill::withdraw_killed(&lifecycle, &back, "silo", Kill::Before).await;
+    assert!(lifecycle.take_up().await.unwrap().is_empty());
+    assert_eq!(test.tenants().open_runs().await.unwrap().len(), 2, "whoever began may still be at it");
+    test.superuser().await.batch_execute("update control.lifecycle_runs set updated_at = updated_at - interval '2 minutes'").await.unwrap();
+    assert!(lifecycle.take_up().await.unwrap().is_empty());
+    assert!(test.tenants().open_runs().await.unwrap().is_empty());
+    let codes: Vec<_> = test.tenants().list_customers(msp).await.unwrap().into_iter().map(|customer| customer.code.to_string()).collect();
+    assert_eq!(codes, ["FORWARD"]);
+    let error = lifecycle.withdraw(&forward).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "operation_not_open"));
 }
 
 #[tokio::test]
@@ -134,6 +223,8 @@ async fn an_event_travels_with_its_transaction_and_arrives_once() {
     let test = TestDatabase::new().await;
     let them = test.two_customers().await;
     let tenants = test.tenants();
+    // What the provisioning had to tell.
+    test.superuser().await.batch_execute("delete from outbox.messages").await.unwrap();
 
     let tx = tenants.begin_tenant(&them.acme_scope()).await.unwrap();
     tx.emit(&Counted { machines: 1 }).await.unwrap();
@@ -177,7 +268,12 @@ async fn the_operators_look_leaves_a_trace_even_when_nothing_is_kept() {
     let customers: i64 = tx.query_one("select count(*) from customers", &[]).await.unwrap().get(0);
     assert_eq!(customers, 3);
     drop(tx);
-    let row = test.superuser().await.query_one("select actor, reason from control.audit_log", &[]).await.unwrap();
+    let row = test
+        .superuser()
+        .await
+        .query_one("select actor, reason from control.audit_log where action = 'operator.access'", &[])
+        .await
+        .unwrap();
     assert_eq!((row.get::<_, String>(0).as_str(), row.get::<_, String>(1).as_str()), ("system:support", "ticket 17"));
     assert!(test.tenants().begin_operator(&OperatorScope::for_job("support", " ")).await.is_err());
     drop(them);
