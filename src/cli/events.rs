@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use granary_db::jobs::{Cron, NewJob, Registry, Worker, WorkerSettings};
+use granary_db::jobs::{Cron, JobError, NewJob, Registry, Worker, WorkerSettings};
 use granary_db::outbox::Arrived;
 use granary_foundation::{Job, Silent};
+use granary_tenants::TenantsError;
 use granary_types::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +40,23 @@ fn registry(rooms: &Rooms) -> Registry {
         })
         .on(move |_, _: RelayJob| {
             let rooms = relays.clone();
-            async move { Ok(granary_db::outbox::relay(&rooms.database, &jobs_for).await.map(|_| ())?) }
+            async move { relay(&rooms).await }
         })
+}
+
+/// Brings the news of every cluster home. One that does not answer keeps its own until it does.
+async fn relay(rooms: &Rooms) -> Result<(), JobError> {
+    granary_db::outbox::relay(&rooms.database, &jobs_for).await?;
+    for cluster in rooms.tenants.clusters().others() {
+        let moved = async {
+            let from = rooms.tenants.clusters().get(&cluster.name).await?;
+            Ok::<_, TenantsError>(granary_db::outbox::relay_from(from, &rooms.database, &jobs_for).await?)
+        };
+        if let Err(error) = moved.await {
+            tracing::warn!(cluster = cluster.name, %error, "the news of a cluster could not be fetched");
+        }
+    }
+    Ok(())
 }
 
 /// The map from news to the jobs of other rooms.

@@ -10,7 +10,7 @@ use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
 use granary_lake::Lake;
-use granary_tenants::{Customer, Granted, Msp, MspScope, ReadGrant, TenantScope, Tenants};
+use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Msp, MspScope, ReadGrant, TenantScope, Tenants};
 use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
 use granary_vault::{Keys, MasterKey, Objects};
 use granary_warehouse::{Budget, Warehouse};
@@ -127,7 +127,7 @@ impl House {
 
     /// Lets go of the database; the last user of an embedded Postgres stops it.
     pub(crate) async fn close(self) -> Result<(), Failure> {
-        self.database.close();
+        self.tenants.clusters().close();
         if let Some(server) = self.server {
             server.stop().await?;
         }
@@ -151,6 +151,7 @@ impl Rooms {
         std::fs::create_dir_all(&keys_dir)?;
         let app_password = password(&keys_dir.join("app-password"))?;
         let master = MasterKey::load_or_create(&keys_dir.join("master"))?;
+        let clusters = clusters(&config, &app_password)?;
         let max_connections = config.database.max_connections;
         let connections_per_tenant = config.database.connections_per_tenant.unwrap_or(max_connections.div_ceil(4));
         let settings = DatabaseConfig { url, app_password, max_connections, connections_per_tenant };
@@ -158,7 +159,7 @@ impl Rooms {
         let keys = Keys::new(database.clone(), master);
         let lake_url = config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()));
         let objects = Objects::open(&lake_url, &config.lake.s3)?;
-        let tenants = Tenants::new(database.clone(), keys.clone());
+        let tenants = Tenants::over(Clusters::new(database.clone(), clusters), keys.clone());
         let datasets =
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
@@ -210,6 +211,21 @@ impl Rooms {
     pub(crate) fn grant(msp: &Msp) -> ReadGrant {
         ReadGrant { msp: msp.id, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true }
     }
+}
+
+/// The clusters beside the home, as configured; the same login serves all of them.
+fn clusters(config: &Config, app_password: &Secret) -> Result<Vec<Cluster>, Failure> {
+    let cluster = |(name, settings): (&String, &granary_foundation::config::ClusterConfig)| {
+        if name == HOME {
+            return Err(Usage(format!("a cluster cannot be called '{HOME}': that is the home's name")).into());
+        }
+        let url = settings.url.clone().ok_or_else(|| Usage(format!("clusters.{name} has no url")))?;
+        let max_connections = settings.max_connections;
+        let connections_per_tenant = max_connections.div_ceil(4);
+        let database = DatabaseConfig { url, app_password: app_password.clone(), max_connections, connections_per_tenant };
+        Ok(Cluster { name: name.clone(), region: settings.region.clone(), database })
+    };
+    config.clusters.iter().map(cluster).collect()
 }
 
 /// What one query may use, as configured.

@@ -65,12 +65,31 @@ impl Database {
     /// # Errors
     /// When the server does not answer, is older than 15, or a migration fails.
     pub fn connect<'a>(config: &'a DatabaseConfig, clock: Clock) -> Boxed<'a, Result<Self, DbError>> {
+        Self::join(config, clock, None)
+    }
+
+    /// Connects another cluster of the installation whose home this is: silos live there, the control schema does not.
+    ///
+    /// # Errors
+    /// When the server does not answer, is older than 15, or belongs to another installation or under another name.
+    pub fn connect_cluster<'a>(&'a self, name: &'a str, config: &'a DatabaseConfig) -> Boxed<'a, Result<Self, DbError>> {
+        Self::join(config, self.inner.clock.clone(), Some((&self.inner.names, name)))
+    }
+
+    fn join<'a>(
+        config: &'a DatabaseConfig,
+        clock: Clock,
+        member: Option<(&'a InstallationNames, &'a str)>,
+    ) -> Boxed<'a, Result<Self, DbError>> {
         Box::pin(async move {
             let mut owner_config = Config::from_str(config.url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
             owner_config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
 
             let mut owner = OwnerConnection::open(&owner_config, None).await?;
-            let names = installation::prepare(&mut owner, clock.now()).await?;
+            let names = match member {
+                None => installation::prepare(&mut owner, clock.now()).await?,
+                Some((names, cluster)) => installation::prepare_cluster(&owner, names, cluster).await?,
+            };
             installation::prepare_app(&owner, &names, &config.app_password).await?;
 
             let mut logins = owner_config.clone();

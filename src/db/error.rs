@@ -20,6 +20,8 @@ pub enum DbError {
     InvalidUrl(String),
     #[error("Postgres {0} is too old; version 15 or newer is needed")]
     ServerTooOld(String),
+    #[error("the database configured as cluster {name} is {found}")]
+    OtherCluster { name: String, found: String },
     #[error("cannot migrate {schema}: {message}")]
     Migration { schema: String, message: String },
     #[error(transparent)]
@@ -74,6 +76,11 @@ impl DbError {
         self.state().is_some_and(|state| *state == SqlState::QUERY_CANCELED || *state == SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Tells whether a table that a statement names is not there.
+    pub fn is_undefined_table(&self) -> bool {
+        self.state() == Some(&SqlState::UNDEFINED_TABLE)
+    }
+
     /// Tells whether the transaction had failed before, even if nobody noticed: a copy that was given up, for instance.
     pub(crate) fn is_in_failed_transaction(&self) -> bool {
         self.state() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
@@ -102,7 +109,7 @@ impl Classify for DbError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable(_) | Self::NoConnection(_) => ErrorKind::Unavailable,
-            Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) => ErrorKind::Invalid,
+            Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) | Self::OtherCluster { .. } => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
             Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() => ErrorKind::Unavailable,
             Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } => ErrorKind::Internal,
@@ -117,6 +124,7 @@ impl Classify for DbError {
             Self::Aborted => "transaction_aborted",
             Self::InvalidUrl(_) => "database_url_invalid",
             Self::ServerTooOld(_) => "database_too_old",
+            Self::OtherCluster { .. } => "cluster_mismatch",
             Self::Migration { .. } => "migration_failed",
             Self::Identifier(_) => "identifier_invalid",
             Self::Payload { .. } => "payload_invalid",

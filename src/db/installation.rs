@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::DbError;
 use crate::owner::OwnerConnection;
 use crate::settings::Identifier;
-use crate::store::installation as store;
+use crate::store::{cluster, installation as store};
 
 mod migrations {
     refinery::embed_migrations!("../../platform-migrations");
@@ -63,6 +63,10 @@ impl InstallationNames {
         Ok(Identifier::new(format!("{}_b{bucket}", self.prefix))?)
     }
 
+    fn groups(&self) -> impl Iterator<Item = &Identifier> {
+        self.doors().into_iter().chain([&self.tenants_role])
+    }
+
     /// The roles that the app's own login may become.
     fn doors(&self) -> [&Identifier; 4] {
         [&self.msp_role, &self.operator_role, &self.access_role, &self.keystore_role]
@@ -71,10 +75,7 @@ impl InstallationNames {
 
 /// Prepares the database, one process at a time, and tells the names. Done again it changes nothing.
 pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -> Result<InstallationNames, DbError> {
-    let version: i32 = owner.query_one(store::SERVER_VERSION, &[]).await?.try_get(0)?;
-    if version < 150_000 {
-        return Err(DbError::ServerTooOld((version / 10_000).to_string()));
-    }
+    check_version(owner).await?;
     owner.lock(store::PREPARE_LOCK).await?;
     owner.batch(store::CREATE_SCHEMAS).await?;
     owner.set_path(&Identifier::new("control")?).await?;
@@ -85,13 +86,40 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
     let applied = owner.migrate(&migrations::migrations::runner().set_grouped(true), "control").await?;
     let known: i64 = owner.query_one(store::COUNT_ROLES, &[&names.prefix]).await?.try_get(0)?;
     if applied > 0 || known < 6 {
-        for role in names.doors().into_iter().chain([&names.tenants_role]) {
+        for role in names.groups() {
             owner.execute_formatted(store::CREATE_GROUP, &[&role.as_str()]).await?;
         }
         owner.execute(store::SECURE, &[&names.prefix]).await?;
         owner.batch(store::REVOKE_SET_CONFIG).await?;
     }
     Ok(names)
+}
+
+async fn check_version(owner: &OwnerConnection) -> Result<(), DbError> {
+    let version: i32 = owner.query_one(store::SERVER_VERSION, &[]).await?.try_get(0)?;
+    if version < 150_000 { Err(DbError::ServerTooOld((version / 10_000).to_string())) } else { Ok(()) }
+}
+
+/// Prepares a cluster for the silos of an installation. Done again it changes nothing.
+pub(crate) async fn prepare_cluster(owner: &OwnerConnection, names: &InstallationNames, name: &str) -> Result<InstallationNames, DbError> {
+    check_version(owner).await?;
+    owner.lock(store::PREPARE_LOCK).await?;
+    if owner.query_one(cluster::IS_HOME, &[]).await?.try_get(0)? {
+        return Err(DbError::OtherCluster { name: name.to_owned(), found: "a home, with a control schema".to_owned() });
+    }
+    for role in names.groups() {
+        owner.execute_formatted(store::CREATE_GROUP, &[&role.as_str()]).await?;
+    }
+    owner.batch(cluster::CREATE).await?;
+    owner.execute(cluster::JOIN, &[&names.id, &name]).await?;
+    let membership = owner.query_one(cluster::MEMBERSHIP, &[]).await?;
+    let (installation, cluster): (Uuid, String) = (membership.try_get(0)?, membership.try_get(1)?);
+    if (installation, cluster.as_str()) != (names.id, name) {
+        return Err(DbError::OtherCluster { name: name.to_owned(), found: format!("cluster {cluster} of installation {installation}") });
+    }
+    owner.execute_formatted(cluster::SECURE, &[&names.tenants_role.as_str(), &names.operator_role.as_str()]).await?;
+    owner.batch(store::REVOKE_SET_CONFIG).await?;
+    Ok(names.clone())
 }
 
 /// Sees to it that the app's own login is there and may become the roles that belong to no tenant.

@@ -18,6 +18,7 @@ mod owner;
 mod pool;
 mod settings;
 mod store;
+mod transfer;
 mod tx;
 
 pub use audit::{AuditEntry, record_audit};

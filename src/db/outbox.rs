@@ -3,6 +3,8 @@
 //! A transaction adds a message to the schema `outbox`; the relay moves it into `control.events`, once by its id, and queues
 //! the jobs that the root's map names for its kind, all in one transaction.
 
+use std::collections::HashMap;
+
 use granary_foundation::Event;
 use granary_types::{CustomerId, MspId};
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use crate::database::Database;
 use crate::error::DbError;
 use crate::jobs::{self, NewJob};
 use crate::settings::TxSettings;
-use crate::store::outbox as store;
+use crate::store::{cluster, outbox as store};
 use crate::tx::Tx;
 
 /// How many messages one transaction of the relay moves.
@@ -31,6 +33,9 @@ pub struct Arrived {
     pub emitted_at: Timestamp,
 }
 
+/// What an event makes: the root's map.
+pub type JobsFor = dyn Fn(&Arrived) -> Vec<NewJob> + Send + Sync;
+
 /// Adds an event to the outbox; a tenant's transaction names no MSP, an MSP's names itself. `tenants` calls this.
 ///
 /// # Errors
@@ -45,7 +50,7 @@ pub async fn emit<E: Event>(tx: &Tx, msp: Option<MspId>, event: &E) -> Result<()
 ///
 /// # Errors
 /// When Postgres refuses; what had been moved in earlier batches stays moved.
-pub async fn relay(db: &Database, jobs_for: &(dyn Fn(&Arrived) -> Vec<NewJob> + Send + Sync)) -> Result<u64, DbError> {
+pub async fn relay(db: &Database, jobs_for: &JobsFor) -> Result<u64, DbError> {
     let mut moved = 0;
     loop {
         let tx = db.begin(&TxSettings::operator()).await?;
@@ -59,13 +64,7 @@ pub async fn relay(db: &Database, jobs_for: &(dyn Fn(&Arrived) -> Vec<NewJob> + 
                 payload: row.try_get("payload")?,
                 emitted_at: row.try_get("emitted_at")?,
             };
-            let Arrived { id, kind, msp, customer, payload, emitted_at } = &event;
-            let is_new = tx.execute(store::INSERT_EVENT, &[id, kind, msp, customer, payload, emitted_at, &tx.now()]).await? == 1;
-            if is_new {
-                for job in jobs_for(&event) {
-                    jobs::enqueue(&tx, &job).await?;
-                }
-            }
+            arrive(&tx, &event, jobs_for).await?;
         }
         tx.commit().await?;
         moved += messages.len() as u64;
@@ -73,4 +72,46 @@ pub async fn relay(db: &Database, jobs_for: &(dyn Fn(&Arrived) -> Vec<NewJob> + 
             return Ok(moved);
         }
     }
+}
+
+/// Moves the messages that wait in another cluster's outbox into the home's control schema. They are taken from there when
+/// they have arrived here: killed in between, they come again, and an event arrives once by its id.
+///
+/// # Errors
+/// When one of the two refuses.
+pub async fn relay_from(from: &Database, home: &Database, jobs_for: &JobsFor) -> Result<u64, DbError> {
+    let mut moved = 0;
+    loop {
+        let there = from.begin(&TxSettings::operator()).await?;
+        let messages = there.query(cluster::TAKE_MESSAGES, &[&BATCH]).await?;
+        let here = home.begin(&TxSettings::operator()).await?;
+        let roles = messages.iter().map(|row| row.try_get("role_name")).collect::<Result<Vec<String>, _>>()?;
+        let mut writers = HashMap::new();
+        for row in here.query(cluster::LIST_WRITERS, &[&roles]).await? {
+            writers.insert(row.try_get::<_, String>(0)?, (row.try_get::<_, CustomerId>(1)?, row.try_get::<_, MspId>(2)?));
+        }
+        for (row, role) in messages.iter().zip(&roles) {
+            let (customer, msp) = writers.get(role).copied().unzip();
+            let (id, kind, payload) = (row.try_get("id")?, row.try_get("kind")?, row.try_get("payload")?);
+            arrive(&here, &Arrived { id, kind, msp, customer, payload, emitted_at: row.try_get("emitted_at")? }, jobs_for).await?;
+        }
+        here.commit().await?;
+        there.commit().await?;
+        moved += messages.len() as u64;
+        if (messages.len() as i64) < BATCH {
+            return Ok(moved);
+        }
+    }
+}
+
+/// Enters an event, and queues its jobs when it had not arrived before.
+async fn arrive(tx: &Tx, event: &Arrived, jobs_for: &JobsFor) -> Result<(), DbError> {
+    let Arrived { id, kind, msp, customer, payload, emitted_at } = event;
+    let is_new = tx.execute(store::INSERT_EVENT, &[id, kind, msp, customer, payload, emitted_at, &tx.now()]).await? == 1;
+    if is_new {
+        for job in jobs_for(event) {
+            jobs::enqueue(tx, &job).await?;
+        }
+    }
+    Ok(())
 }

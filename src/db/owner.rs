@@ -15,7 +15,7 @@ use crate::store::installation as store;
 
 /// A dedicated connection for DDL. It is never pooled, so that its session settings and locks end with it.
 pub struct OwnerConnection {
-    client: Client,
+    pub(crate) client: Client,
     task: JoinHandle<()>,
     _permit: Option<OwnedSemaphorePermit>,
 }

@@ -54,13 +54,15 @@ pub(crate) enum Door {
 #[derive(Debug, Clone)]
 pub struct TxSettings {
     pub(crate) door: Door,
+    /// A table that the transaction holds open from its first statement on; it cannot begin where there is none.
+    pub(crate) gate: Option<Identifier>,
     pub(crate) is_snapshot: bool,
     pub(crate) statement_timeout: Duration,
 }
 
 impl TxSettings {
     const fn through(door: Door) -> Self {
-        Self { door, is_snapshot: false, statement_timeout: Duration::from_secs(300) }
+        Self { door, gate: None, is_snapshot: false, statement_timeout: Duration::from_secs(300) }
     }
 
     /// One tenant's schema, alone, as the tenant's role, by the login of the tenant's bucket.
@@ -87,6 +89,14 @@ impl TxSettings {
     /// The key store's schema and nothing else.
     pub const fn keystore() -> Self {
         Self::through(Door::Keystore)
+    }
+
+    /// Enters through a table's shared lock: whoever holds that table exclusively keeps the transaction waiting, and where the
+    /// table has gone the transaction does not begin.
+    #[must_use]
+    pub fn through_gate(mut self, table: Identifier) -> Self {
+        self.gate = Some(table);
+        self
     }
 
     /// Makes it one consistent, read-only view (repeatable read).

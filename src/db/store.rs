@@ -1,5 +1,6 @@
 //! All statements of the room.
 
+pub(crate) mod cluster;
 pub(crate) mod embedded;
 pub(crate) mod installation;
 pub(crate) mod jobs;

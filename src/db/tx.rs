@@ -236,6 +236,9 @@ fn opening(names: &InstallationNames, settings: &TxSettings) -> String {
         Door::Msp(id) => format!("set local granary.msp_id = '{id}'; "),
         _ => String::new(),
     };
+    let gate = settings.gate.as_ref().map_or_else(String::new, |table| format!("; lock table {table} in access share mode"));
     let timeout = settings.statement_timeout.as_millis();
-    format!("begin{mode}; set local search_path = {path}, pg_temp; {msp}set local statement_timeout = {timeout}; set local role {role}")
+    format!(
+        "begin{mode}; set local search_path = {path}, pg_temp; {msp}set local statement_timeout = {timeout}; set local role {role}{gate}"
+    )
 }

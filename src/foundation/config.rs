@@ -1,6 +1,7 @@
 //! The one configuration file. Every key is documented where its default stands; unknown keys are refused; secrets never
 //! print. A key is overridden by the environment: `database.url` by `GRANARY_DATABASE_URL`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use granary_types::{Classify, ErrorKind};
@@ -15,6 +16,8 @@ pub struct Config {
     /// Where the embedded Postgres, the local lake and the master key live. Default `.granary`.
     pub data_dir: PathBuf,
     pub database: DatabaseConfig,
+    /// `[clusters.<name>]`: other Postgres servers that hold silos. Default none.
+    pub clusters: BTreeMap<String, ClusterConfig>,
     pub lake: LakeConfig,
     pub server: ServerConfig,
     pub worker: WorkerConfig,
@@ -33,6 +36,26 @@ pub struct DatabaseConfig {
     pub max_connections: usize,
     /// How many of them one customer may hold at a time, so that it cannot starve the others. Default a quarter of them.
     pub connections_per_tenant: Option<usize>,
+}
+
+/// `[clusters.<name>]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// As `database.url`; must not be the home's database. Overridden by `GRANARY_CLUSTERS_<NAME>_URL`.
+    #[serde(default)]
+    pub url: Option<Secret>,
+    /// New customers of this region are placed there.
+    pub region: String,
+    /// Connections that requests and jobs share. Default 16.
+    #[serde(default = "ClusterConfig::default_connections")]
+    pub max_connections: usize,
+}
+
+impl ClusterConfig {
+    const fn default_connections() -> usize {
+        16
+    }
 }
 
 /// `[lake]`
@@ -119,6 +142,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from(".granary"),
             database: DatabaseConfig::default(),
+            clusters: BTreeMap::new(),
             lake: LakeConfig::default(),
             server: ServerConfig::default(),
             worker: WorkerConfig::default(),
@@ -199,6 +223,11 @@ impl Config {
         if let Some(url) = environment("GRANARY_DATABASE_URL") {
             config.database.url = Some(Secret::new(url));
         }
+        for (name, cluster) in &mut config.clusters {
+            if let Some(url) = environment(&format!("GRANARY_CLUSTERS_{}_URL", name.to_uppercase().replace('-', "_"))) {
+                cluster.url = Some(Secret::new(url));
+            }
+        }
         if let Some(secret) = environment("GRANARY_LAKE_S3_SECRET_ACCESS_KEY") {
             config.lake.s3.secret_access_key = Some(Secret::new(secret));
         }
@@ -241,6 +270,13 @@ mod tests {
     fn the_file_overrides_defaults_and_the_environment_the_file() {
         let config = load("[server]\nlisten = '127.0.0.1:9'\n[log]\nfilter = 'error'\n").unwrap();
         assert_eq!((config.server.listen.port(), config.log.filter.as_str(), config.worker.concurrency), (9, "debug", 2));
+    }
+
+    #[test]
+    fn clusters_are_named_and_have_a_region() {
+        let config = load("[clusters.eu1]\nurl = 'postgres://u@h/d'\nregion = 'eu'\n").unwrap();
+        assert_eq!((config.clusters["eu1"].region.as_str(), config.clusters["eu1"].max_connections), ("eu", 16));
+        assert!(load("[clusters.eu1]\nurl = 'postgres://u@h/d'\n").unwrap_err().to_string().contains("region"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The catalog, and the doors that it opens.
 
+use std::time::Duration;
+
 use granary_db::{AuditEntry, Database, DbError, Identifier, Tx, TxSettings, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{Clock, CustomerCode, CustomerId, CustomerStatus, EndReason, MspId, day_of};
@@ -12,31 +14,46 @@ use crate::contract::Contract;
 use crate::customer::{ControlPlane, Customer, StatusChange};
 use crate::error::TenantsError;
 use crate::msp::{Msp, NewMsp};
+use crate::placement::{Clusters, GATE};
 use crate::scope::{MspScope, OperatorScope, TenantScope};
 use crate::store;
 use crate::transaction::{AccessTx, MspTx, OperatorTx, TenantTx};
 
+/// How long a transaction waits for a silo between two places, and how often it asks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(25);
+
 /// MSPs, customers, their terms, and the transactions that reach them.
 #[derive(Debug, Clone)]
 pub struct Tenants {
-    db: Database,
+    clusters: Clusters,
     keys: Keys,
 }
 
 impl Tenants {
-    /// Returns the catalog of an installation.
+    /// Returns the catalog of an installation of one cluster.
     pub fn new(db: Database, keys: Keys) -> Self {
-        Self { db, keys }
+        Self::over(Clusters::new(db, Vec::new()), keys)
+    }
+
+    /// Returns the catalog of an installation.
+    pub const fn over(clusters: Clusters, keys: Keys) -> Self {
+        Self { clusters, keys }
+    }
+
+    /// Returns the clusters that hold silos.
+    pub const fn clusters(&self) -> &Clusters {
+        &self.clusters
     }
 
     /// Returns the house's clock.
     pub fn clock(&self) -> &Clock {
-        self.db.clock()
+        self.db().clock()
     }
 
-    /// Returns the database, for the queue and the relay.
-    pub fn db(&self) -> &Database {
-        &self.db
+    /// Returns the database of the control schema, for the queue and the relay.
+    pub const fn db(&self) -> &Database {
+        self.clusters.home()
     }
 
     pub(crate) const fn keys(&self) -> &Keys {
@@ -255,8 +272,30 @@ impl Tenants {
         }
         let schema = Identifier::new(customer.schema_name.as_str()).map_err(DbError::from)?;
         let role = Identifier::new(customer.role_name.as_str()).map_err(DbError::from)?;
-        let tx = self.db.begin(&mode(TxSettings::tenant(schema, role, customer.bucket))).await?;
+        let gate = Identifier::new(GATE).map_err(DbError::from)?;
+        let tx = self.enter(customer, &mode(TxSettings::tenant(schema, role, customer.bucket).through_gate(gate))).await?;
         Ok(TenantTx::new(tx, scope.clone()))
+    }
+
+    /// Enters a silo where the scope says that it lies; where it has gone, asks the catalog until it says where it lies now.
+    async fn enter(&self, customer: &Customer, settings: &TxSettings) -> Result<Tx, TenantsError> {
+        let mut cluster = customer.cluster.clone();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let error = match self.clusters.get(&cluster).await?.begin(settings).await {
+                Err(error) if error.is_undefined_table() => error,
+                outcome => return Ok(outcome?),
+            };
+            let now = self.get_customer(customer.id).await?;
+            if now.cluster == cluster {
+                if tokio::time::Instant::now() > deadline {
+                    tracing::warn!(tenant.id = %customer.id, cluster, %error, "a silo's gate is not where the catalog says");
+                    return Err(TenantsError::OnItsWay(customer.code.clone()));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            cluster = now.cluster;
+        }
     }
 
     /// Begins a transaction in the control schema that sees one MSP's rows.
@@ -265,7 +304,7 @@ impl Tenants {
     /// When Postgres refuses.
     pub fn begin_msp<'a>(&'a self, scope: &'a MspScope) -> Boxed<'a, Result<MspTx, TenantsError>> {
         Box::pin(async move {
-            let tx = self.db.begin(&TxSettings::msp(scope.msp.id)).await?;
+            let tx = self.db().begin(&TxSettings::msp(scope.msp.id)).await?;
             Ok(MspTx::new(tx, scope.clone()))
         })
     }
@@ -276,7 +315,7 @@ impl Tenants {
     /// When Postgres refuses.
     pub fn begin_msp_snapshot<'a>(&'a self, scope: &'a MspScope) -> Boxed<'a, Result<MspTx, TenantsError>> {
         Box::pin(async move {
-            let tx = self.db.begin(&TxSettings::msp(scope.msp.id).snapshot()).await?;
+            let tx = self.db().begin(&TxSettings::msp(scope.msp.id).snapshot()).await?;
             Ok(MspTx::new(tx, scope.clone()))
         })
     }
@@ -309,7 +348,7 @@ impl Tenants {
 
     /// Opens the control schema for the catalog's own look-ups; what people and jobs do goes through a scope.
     pub(crate) async fn begin_catalog(&self) -> Result<Tx, TenantsError> {
-        Ok(self.db.begin(&TxSettings::operator()).await?)
+        Ok(self.db().begin(&TxSettings::operator()).await?)
     }
 
     /// Begins the transaction in which `access` finds out who somebody is.
@@ -317,6 +356,6 @@ impl Tenants {
     /// # Errors
     /// When Postgres refuses.
     pub fn begin_access<'a>(&'a self) -> Boxed<'a, Result<AccessTx, TenantsError>> {
-        Box::pin(async move { Ok(AccessTx::new(self.db.begin(&TxSettings::access()).await?)) })
+        Box::pin(async move { Ok(AccessTx::new(self.db().begin(&TxSettings::access()).await?)) })
     }
 }

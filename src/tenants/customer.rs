@@ -27,6 +27,8 @@ pub struct Customer {
     pub role_name: String,
     /// Whose login serves it; a bucket has at most 250 customers.
     pub bucket: i32,
+    /// The cluster that holds the schema.
+    pub cluster: String,
     pub schema_version: i32,
     pub trial_ends_on: Option<Date>,
     pub activated_on: Option<Date>,

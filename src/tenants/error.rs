@@ -18,6 +18,10 @@ pub enum TenantsError {
     UnknownCustomerCode(CustomerCode),
     #[error("there is no customer {0}")]
     UnknownCustomer(CustomerId),
+    #[error("there is no cluster '{0}' in the configuration; name its url under [clusters.{0}]")]
+    UnknownCluster(String),
+    #[error("{0} is on its way to another place; try again, or finish the move with granary customer move")]
+    OnItsWay(CustomerCode),
     #[error("the customer has no contract on {0}")]
     NoContract(Date),
     #[error("'{0}' is not a time zone such as America/New_York")]
@@ -53,7 +57,9 @@ impl Classify for TenantsError {
             | Self::UnknownMsp(_)
             | Self::UnknownCustomerCode(_)
             | Self::UnknownCustomer(_)
+            | Self::UnknownCluster(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
+            Self::OnItsWay(_) => ErrorKind::Unavailable,
             Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::Withdrawn(_) | Self::NothingToWithdraw(_) => ErrorKind::Conflict,
             Self::ScopeMismatch | Self::Stored(_) | Self::StepIncomplete { .. } => ErrorKind::Internal,
@@ -67,6 +73,8 @@ impl Classify for TenantsError {
         match self {
             Self::UnknownMspCode(_) | Self::UnknownMsp(_) => "msp_not_found",
             Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
+            Self::UnknownCluster(_) => "cluster_not_found",
+            Self::OnItsWay(_) => "customer_on_its_way",
             Self::NoContract(_) => "contract_not_found",
             Self::UnknownTimeZone(_) => "time_zone_unknown",
             Self::Invalid(_) => "customer_invalid",

@@ -16,6 +16,7 @@ mod fleet;
 mod grant;
 mod lifecycle;
 mod msp;
+mod placement;
 mod scope;
 mod silo;
 mod store;
@@ -33,5 +34,6 @@ pub use lifecycle::{
     LifecycleStep, OpenRun, Operation, StepFailure, Subject,
 };
 pub use msp::{Msp, NewMsp};
+pub use placement::{Cluster, ClusterStanding, Clusters, HOME};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -256,6 +256,7 @@ mod tests {
             schema_name: "t".into(),
             role_name: "t".into(),
             bucket: 1,
+            cluster: "local".to_owned(),
             schema_version: 1,
             trial_ends_on: None,
             activated_on: None,

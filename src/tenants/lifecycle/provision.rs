@@ -1,7 +1,7 @@
 //! Provisioning: a customer is entered in the catalog, where nobody sees it yet; it gets its silo and its keys; then it is
 //! opened.
 
-use granary_db::{AuditEntry, OwnerConnection, Tx, outbox, record_audit};
+use granary_db::{AuditEntry, OwnerConnection, Tx, TxSettings, outbox, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{CustomerId, CustomerStatus, day_of};
 use granary_vault::Owner;
@@ -82,7 +82,7 @@ impl Tenants {
 
     /// Drops a customer's schema and role; what is not there is fine.
     pub(crate) async fn drop_silo(&self, customer: &Customer) -> Result<(), TenantsError> {
-        let owner: OwnerConnection = self.db().owner().await?;
+        let owner: OwnerConnection = self.clusters().get(&customer.cluster).await?.owner().await?;
         owner.lock(&customer.schema_name).await?;
         owner.execute_formatted(store::DROP_SILO, &[&customer.schema_name, &customer.role_name]).await?;
         Ok(())
@@ -102,6 +102,7 @@ async fn enter(tenants: &Tenants, tx: &Tx, msp: &Msp, new: &NewCustomer, actor: 
         id,
         schema_name: &schema_name,
         role_name: role.as_str(),
+        cluster: tenants.clusters().for_region(&new.region),
         trial_ends_on: is_trial.then(|| created_on.checked_add(TRIAL_DAYS.days()).unwrap_or(created_on)),
         activated_on: (new.status == CustomerStatus::Active).then_some(created_on),
         created_at,
@@ -152,7 +153,8 @@ impl LifecycleStep for SiloStep {
 
     fn verify<'a>(&'a self, subject: &'a Subject) -> Boxed<'a, Result<Extent, StepFailure>> {
         Box::pin(async move {
-            let tx = subject.tenants.begin_catalog().await?;
+            let cluster = subject.tenants.clusters().get(&subject.customer.cluster).await?;
+            let tx = cluster.begin(&TxSettings::operator()).await?;
             let parts = store::look_at_silo(&tx, &subject.customer.schema_name, &subject.customer.role_name).await?;
             tx.commit().await?;
             Ok(Extent::of(parts))

@@ -13,25 +13,26 @@ use crate::store::{zone, zone_name};
 
 const INSERT: &str = "
     insert into customers (id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name,
-        trial_ends_on, activated_on, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        cluster, trial_ends_on, activated_on, created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
     on conflict (msp_id, code) do nothing";
 const FIND: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
-        trial_ends_on, activated_on, created_at
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
+        schema_version, trial_ends_on, activated_on, created_at
     from customers where id = $1 and (schema_version > 0 or $2)";
 const FIND_BY_CODE: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
-        trial_ends_on, activated_on, created_at
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
+        schema_version, trial_ends_on, activated_on, created_at
     from customers where msp_id = $1 and code = $2 and (schema_version > 0 or $3)";
 const LIST: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
-        trial_ends_on, activated_on, created_at
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
+        schema_version, trial_ends_on, activated_on, created_at
     from customers where msp_id = $1 and schema_version > 0 order by code";
 const LIST_OLDER_THAN: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, schema_version,
-        trial_ends_on, activated_on, created_at
+    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
+        schema_version, trial_ends_on, activated_on, created_at
     from customers where schema_version > 0 and schema_version < $1 order by id";
+const FIND_CLUSTER: &str = "select cluster from customers where id = $1";
 const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
 const UPDATE_STATUS: &str = "
     update customers
@@ -54,6 +55,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FIND_BY_CODE,
     LIST,
     LIST_OLDER_THAN,
+    FIND_CLUSTER,
     UPDATE_SCHEMA_VERSION,
     UPDATE_STATUS,
     INSERT_STATUS_CHANGE,
@@ -68,6 +70,7 @@ pub(crate) struct Placed<'a> {
     pub(crate) id: CustomerId,
     pub(crate) schema_name: &'a str,
     pub(crate) role_name: &'a str,
+    pub(crate) cluster: &'a str,
     pub(crate) trial_ends_on: Option<Date>,
     pub(crate) activated_on: Option<Date>,
     pub(crate) created_at: Timestamp,
@@ -92,6 +95,7 @@ pub(crate) async fn insert_customer(tx: &Tx, customer: &NewCustomer, placed: &Pl
                 &customer.contact_email,
                 &placed.schema_name,
                 &placed.role_name,
+                &placed.cluster,
                 &placed.trial_ends_on,
                 &placed.activated_on,
                 &placed.created_at,
@@ -130,6 +134,11 @@ pub(crate) async fn list_customers(tx: &Tx, msp: MspId) -> Result<Vec<Customer>,
 /// Lists customers whose schema is older than a version.
 pub(crate) async fn list_customers_older_than(tx: &Tx, version: i32) -> Result<Vec<Customer>, TenantsError> {
     tx.query(LIST_OLDER_THAN, &[&version]).await?.iter().map(customer).collect()
+}
+
+/// Finds where a customer's silo lies, provisioned or on its way.
+pub(crate) async fn find_cluster(tx: &Tx, id: CustomerId) -> Result<Option<String>, TenantsError> {
+    tx.query_opt(FIND_CLUSTER, &[&id]).await?.map(|row| row.try_get(0).map_err(TenantsError::column)).transpose()
 }
 
 /// Notes the version of a customer's schema; from the first on the customer can be seen.
@@ -218,6 +227,7 @@ fn customer(row: &Row) -> Result<Customer, TenantsError> {
         schema_name: row.try_get("schema_name").map_err(get)?,
         role_name: row.try_get("role_name").map_err(get)?,
         bucket: row.try_get("bucket").map_err(get)?,
+        cluster: row.try_get("cluster").map_err(get)?,
         schema_version: row.try_get("schema_version").map_err(get)?,
         trial_ends_on: row.try_get("trial_ends_on").map_err(get)?,
         activated_on: row.try_get("activated_on").map_err(get)?,

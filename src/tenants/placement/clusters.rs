@@ -1,0 +1,93 @@
+//! The Postgres servers of an installation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use granary_db::{Database, DatabaseConfig};
+use tokio::sync::OnceCell;
+
+use crate::error::TenantsError;
+
+/// The cluster that holds the control schema, and silos like the others.
+pub const HOME: &str = "local";
+
+/// How another cluster is reached. The URL comes from the configuration and is nowhere stored.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub name: String,
+    /// New customers of this region are placed there.
+    pub region: String,
+    pub database: DatabaseConfig,
+}
+
+/// A cluster and how many silos it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStanding {
+    pub name: String,
+    pub region: String,
+    pub silos: i64,
+    /// Why it cannot be reached, if so.
+    pub trouble: Option<String>,
+}
+
+/// The home and the other clusters; one that nobody asks for is not connected to. Clones share connections.
+#[derive(Clone)]
+pub struct Clusters {
+    home: Database,
+    others: Arc<BTreeMap<String, Other>>,
+}
+
+struct Other {
+    cluster: Cluster,
+    database: OnceCell<Database>,
+}
+
+impl fmt::Debug for Clusters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.others.keys()).finish()
+    }
+}
+
+impl Clusters {
+    /// Returns the home and the clusters beside it.
+    pub fn new(home: Database, others: Vec<Cluster>) -> Self {
+        let others = others.into_iter().map(|cluster| (cluster.name.clone(), Other { cluster, database: OnceCell::new() }));
+        Self { home, others: Arc::new(others.collect()) }
+    }
+
+    /// Returns the cluster that holds the control schema.
+    pub const fn home(&self) -> &Database {
+        &self.home
+    }
+
+    /// Returns a cluster, connected.
+    ///
+    /// # Errors
+    /// When the configuration names no such cluster, or it does not answer.
+    pub async fn get(&self, name: &str) -> Result<&Database, TenantsError> {
+        if name == HOME {
+            return Ok(&self.home);
+        }
+        let other = self.others.get(name).ok_or_else(|| TenantsError::UnknownCluster(name.to_owned()))?;
+        Ok(other.database.get_or_try_init(|| self.home.connect_cluster(name, &other.cluster.database)).await?)
+    }
+
+    /// Lists the other clusters.
+    pub fn others(&self) -> impl Iterator<Item = &Cluster> {
+        self.others.values().map(|other| &other.cluster)
+    }
+
+    /// Chooses the cluster of a new customer: the first that serves its region, else the home.
+    pub fn for_region(&self, region: &str) -> &str {
+        self.others().find(|cluster| cluster.region == region).map_or(HOME, |cluster| &cluster.name)
+    }
+
+    /// Closes the pools.
+    pub fn close(&self) {
+        self.home.close();
+        for database in self.others.values().filter_map(|other| other.database.get()) {
+            database.close();
+        }
+    }
+}
