@@ -159,7 +159,7 @@ fn base(
     let utilisation = life.at(frame.months - 1).map_or(0.8, |month| month.utilisation);
     let agreed = (f64::from(total) / utilisation.max(0.3)).ceil() as u32;
     let stored: f64 = machines.iter().map(Machine::stored_bytes).sum();
-    let limit = (stored * 1.4 * rng.random_range(0.95..2.1) / GIB / 100.0).ceil() as i64 * 100;
+    let limit = (stored * 1.4 * rng.random_range(0.88..2.1) / GIB / 100.0).ceil() as i64 * 100;
     let zone = ["America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London"][rng.pick_weighted(&[0.6, 0.25, 0.1, 0.05])];
     let contract = SimContract {
         starts_on: created_on,
