@@ -11,7 +11,6 @@
 mod customer;
 mod delivery;
 mod events;
-mod features;
 mod grid;
 mod life;
 mod machine;
@@ -28,6 +27,5 @@ mod tests;
 pub use customer::{Notice, PaymentHabit, PriceOverride, SimContract, SimCustomer, StatusChange};
 pub use delivery::Batch;
 pub use events::Batches;
-pub use features::features_of;
 pub use grid::{Grid, GridMonth, feature_rows};
 pub use portfolio::{Portfolio, PortfolioSpec, SimMsp};

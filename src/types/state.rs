@@ -147,6 +147,33 @@ words! {
     }
 }
 
+/// The features of all tiers, from the lowest tier's on.
+const FEATURES: [&str; 12] = [
+    "file_restore",
+    "reports",
+    "alerts",
+    "encryption",
+    "test_restore",
+    "self_service",
+    "immutability",
+    "application_aware",
+    "instant_restore",
+    "api",
+    "failover_plan",
+    "replica_test",
+];
+
+impl Tier {
+    /// Returns the features that the tier offers, as activity summaries name them: those of the tier below, and more.
+    pub fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Backup => &FEATURES[..6],
+            Self::Enterprise => &FEATURES[..10],
+            Self::Replication => &FEATURES,
+        }
+    }
+}
+
 impl RunState {
     /// Tells whether the run left a restore point; a warning is a success.
     pub const fn is_success(self) -> bool {
