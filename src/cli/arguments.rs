@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use granary_types::{CustomerCode, CustomerStatus, PartnerTier, Period, Role, Tier};
 use jiff::civil::Date;
 
+pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     /// Run queued and scheduled jobs
     Worker(Worker),
     /// Bring the control schema and every tenant schema up to date
-    Migrate,
+    Migrate(Migrate),
     /// Add and list MSPs
     #[command(subcommand)]
     Msp(Msp),

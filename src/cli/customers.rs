@@ -1,4 +1,4 @@
-//! MSPs, customers and migrations.
+//! MSPs and customers.
 
 use std::process::ExitCode;
 
@@ -14,18 +14,6 @@ use super::{Failure, Usage};
 /// Finds a time zone by its IANA name.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Usage> {
     TimeZone::get(name).map_err(|_| Usage(format!("'{name}' is not a time zone: write one such as America/New_York or Europe/Berlin")))
-}
-
-pub(crate) async fn migrate(global: &Global) -> Result<ExitCode, Failure> {
-    House::with(global, async |house| {
-        let report = house.tenants.migrate_all().await?;
-        for (code, error) in &report.failed {
-            eprintln!("{code} could not be migrated: {error}");
-        }
-        print_json(&json!({"migrated": report.migrated, "failed": report.failed.len()}))?;
-        Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
-    .await
 }
 
 pub(crate) async fn msp(global: &Global, command: Msp) -> Result<ExitCode, Failure> {

@@ -105,6 +105,7 @@ async fn prepare(house: &House, demo: &DemoFile) -> Result<summary::Summary, Fai
     let zone = TimeZone::get(ZONE)?;
     let spec = PortfolioSpec { customers: demo.customers, months: demo.months, until: demo.until, seed: demo.seed, zone };
     let portfolio = Arc::new(Portfolio::generate(&spec));
+    super::migrate::catch_up(house).await?;
     let msp = past::build(house, &portfolio, demo).await?;
     people::create(house, &msp).await?;
     summary::summarise(house, &msp, &portfolio).await

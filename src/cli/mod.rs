@@ -11,6 +11,7 @@ mod house;
 mod import;
 mod jobs;
 mod listener;
+mod migrate;
 mod night;
 mod output;
 mod people;
@@ -57,7 +58,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Demo(command) => demo::run(&global, command).await,
         Command::Serve(command) => serve::serve(&global, command).await,
         Command::Worker(command) => serve::worker(&global, command).await,
-        Command::Migrate => customers::migrate(&global).await,
+        Command::Migrate(command) => migrate::run(&global, command).await,
         Command::Msp(command) => customers::msp(&global, command).await,
         Command::Customer(command) => customers::customer(&global, command).await,
         Command::User(command) => people::user(&global, command).await,

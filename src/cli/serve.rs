@@ -13,7 +13,7 @@ use super::house::{House, Rooms, configuration};
 use super::listener::Listener;
 use super::output::print_json;
 use super::progress::Reporter;
-use super::{Failure, events};
+use super::{Failure, events, migrate};
 
 /// Serves until Ctrl-C.
 pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
@@ -21,6 +21,7 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
     let reporter = Reporter::shared();
     let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter)).await?;
     let house = House::open_with(config, reporter.port()).await?;
+    migrate::catch_up(&house).await?;
     run(house, listener, command.with_worker).await
 }
 
@@ -50,6 +51,7 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
 /// Works until Ctrl-C, or until nothing is left.
 pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode, Failure> {
     let house = House::open(global).await?;
+    migrate::catch_up(&house).await?;
     let worker = events::worker(&house);
     if command.until_idle {
         let outcome = worker.run_until_idle().await;

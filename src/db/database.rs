@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use granary_foundation::{Boxed, Secret};
 use granary_types::Clock;
-use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
 use crate::error::DbError;
 use crate::installation::{self, InstallationNames};
-use crate::owner::OwnerConnection;
+use crate::owner::{OwnerConnection, Owners};
 use crate::pool::{Pool, Shares};
 use crate::settings::{Door, Identifier, TxSettings};
 use crate::store::installation as store;
@@ -44,8 +43,7 @@ pub struct Database {
 struct Inner {
     pool: Arc<Pool>,
     shares: Shares,
-    owner: Config,
-    owner_permits: Arc<Semaphore>,
+    owners: Owners,
     app_password: Secret,
     /// Buckets whose login was seen to be there.
     buckets: Mutex<HashSet<i32>>,
@@ -85,7 +83,7 @@ impl Database {
             let mut owner_config = Config::from_str(config.url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
             owner_config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
 
-            let mut owner = OwnerConnection::open(&owner_config, None).await?;
+            let mut owner = OwnerConnection::open(&owner_config).await?;
             let names = match member {
                 None => installation::prepare(&mut owner, clock.now()).await?,
                 Some((names, cluster)) => installation::prepare_cluster(&owner, names, cluster).await?,
@@ -97,8 +95,7 @@ impl Database {
             let inner = Inner {
                 pool: Arc::new(Pool::new(logins, config.app_password.clone(), config.max_connections)),
                 shares: Shares::new(config.connections_per_tenant),
-                owner: owner_config,
-                owner_permits: Arc::new(Semaphore::new(OWNER_CONNECTIONS)),
+                owners: Owners::new(owner_config, OWNER_CONNECTIONS),
                 app_password: config.app_password.clone(),
                 buckets: Mutex::default(),
                 names,
@@ -129,13 +126,20 @@ impl Database {
         })
     }
 
-    /// Opens a connection of the owner, for `tenants` to create and migrate schemas.
+    /// Takes a connection of the owner, for `tenants` to create and change schemas; it waits while four are at work.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn owner(&self) -> Result<OwnerConnection, DbError> {
-        let permit = Arc::clone(&self.inner.owner_permits).acquire_owned().await;
-        OwnerConnection::open(&self.inner.owner, permit.ok()).await
+        self.inner.owners.take().await
+    }
+
+    /// Opens a connection of the owner beside those four; the caller bounds how many there are.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn another_owner(&self) -> Result<OwnerConnection, DbError> {
+        self.inner.owners.open().await
     }
 
     /// Returns the house's clock.
@@ -151,6 +155,7 @@ impl Database {
     /// Closes the pool; transactions that are open go on.
     pub fn close(&self) {
         self.inner.pool.close();
+        self.inner.owners.close();
     }
 
     /// Sees to it that the login of a bucket is there, and returns its name; `tenants` lets it become the roles of the bucket's

@@ -91,7 +91,13 @@ impl DbError {
         self.state().is_some_and(|state| *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
     }
 
-    pub(crate) fn is_connection_lost(&self) -> bool {
+    /// Tells whether somebody else held a lock for longer than the statement was to wait.
+    pub fn is_lock_timeout(&self) -> bool {
+        self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// Tells whether the session ended under the statement, or could not be had.
+    pub fn is_connection_lost(&self) -> bool {
         match self {
             Self::Postgres(error) => {
                 error.is_closed()
@@ -100,6 +106,7 @@ impl DbError {
                         class == "08" || class == "57" || class == "53"
                     })
             }
+            Self::Unreachable(_) => true,
             _ => false,
         }
     }

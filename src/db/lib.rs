@@ -27,7 +27,7 @@ pub use error::DbError;
 pub use installation::InstallationNames;
 pub use owner::OwnerConnection;
 pub use settings::{Identifier, InvalidIdentifier, TxSettings};
-pub use tokio_postgres::Row;
 pub use tokio_postgres::types::ToSql;
 pub use tokio_postgres::{CopyInSink, CopyOutStream};
+pub use tokio_postgres::{Row, SimpleQueryRow};
 pub use tx::Tx;

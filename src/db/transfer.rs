@@ -12,7 +12,7 @@ impl OwnerConnection {
     /// # Errors
     /// When Postgres refuses.
     pub async fn rows(&self, sql: &str) -> Result<Vec<Row>, DbError> {
-        Ok(self.client.query(sql, &[]).await?)
+        Ok(self.client().query(sql, &[]).await?)
     }
 
     /// Streams the rows of a `copy … to stdout` here into a `copy … from stdin` there; returns how many arrived.
@@ -20,8 +20,8 @@ impl OwnerConnection {
     /// # Errors
     /// When one of the two refuses; nothing has arrived then.
     pub async fn copy_to(&self, out: &str, there: &Self, into: &str) -> Result<u64, DbError> {
-        let mut rows = std::pin::pin!(self.client.copy_out(out).await?);
-        let mut sink = std::pin::pin!(there.client.copy_in::<_, bytes::Bytes>(into).await?);
+        let mut rows = std::pin::pin!(self.client().copy_out(out).await?);
+        let mut sink = std::pin::pin!(there.client().copy_in::<_, bytes::Bytes>(into).await?);
         while let Some(chunk) = rows.next().await {
             sink.feed(chunk?).await?;
         }
@@ -33,7 +33,7 @@ impl OwnerConnection {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_out(&self, out: &str) -> Result<tokio_postgres::CopyOutStream, DbError> {
-        Ok(self.client.copy_out(out).await?)
+        Ok(self.client().copy_out(out).await?)
     }
 
     /// Starts a `copy … from stdin`; the caller writes and finishes the sink.
@@ -41,6 +41,6 @@ impl OwnerConnection {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_in(&self, into: &str) -> Result<tokio_postgres::CopyInSink<bytes::Bytes>, DbError> {
-        Ok(self.client.copy_in(into).await?)
+        Ok(self.client().copy_in(into).await?)
     }
 }

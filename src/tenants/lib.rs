@@ -27,7 +27,7 @@ pub use contract::{Contract, NewContract};
 pub use customer::{ControlPlane, Customer, NewCustomer, StatusChange};
 pub use datasets::DATASETS;
 pub use error::TenantsError;
-pub use fleet::MigrationReport;
+pub use fleet::{FailedTenant, Fleet, FleetOptions, FleetReport, SchemaState};
 pub use grant::{Granted, ReadGrant};
 pub use lifecycle::{
     CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Extent, Lifecycle,

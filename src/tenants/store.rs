@@ -2,6 +2,7 @@
 
 mod contracts;
 mod customers;
+mod fleet;
 mod lifecycle;
 mod msps;
 mod silo;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub(crate) use contracts::*;
 pub(crate) use customers::*;
+pub(crate) use fleet::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
 pub(crate) use silo::*;
@@ -53,8 +55,14 @@ mod tests {
         let test = TestDatabase::new().await;
         let superuser = test.superuser().await;
         superuser.batch_execute("set search_path = control").await.unwrap();
-        for statement in
-            [super::contracts::STATEMENTS, super::customers::STATEMENTS, super::lifecycle::STATEMENTS, super::msps::STATEMENTS].concat()
+        for statement in [
+            super::contracts::STATEMENTS,
+            super::customers::STATEMENTS,
+            super::fleet::STATEMENTS,
+            super::lifecycle::STATEMENTS,
+            super::msps::STATEMENTS,
+        ]
+        .concat()
         {
             superuser.prepare(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }

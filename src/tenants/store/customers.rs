@@ -28,10 +28,6 @@ const LIST: &str = "
     select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
         schema_version, trial_ends_on, activated_on, created_at
     from customers where msp_id = $1 and schema_version > 0 order by code";
-const LIST_OLDER_THAN: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
-        schema_version, trial_ends_on, activated_on, created_at
-    from customers where schema_version > 0 and schema_version < $1 order by id";
 const FIND_CLUSTER: &str = "select cluster from customers where id = $1";
 const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
 const UPDATE_STATUS: &str = "
@@ -54,7 +50,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_CODE,
     LIST,
-    LIST_OLDER_THAN,
     FIND_CLUSTER,
     UPDATE_SCHEMA_VERSION,
     UPDATE_STATUS,
@@ -129,11 +124,6 @@ pub(crate) async fn find_customer_on_its_way(tx: &Tx, msp: MspId, code: &Custome
 /// Lists an MSP's customers by code.
 pub(crate) async fn list_customers(tx: &Tx, msp: MspId) -> Result<Vec<Customer>, TenantsError> {
     tx.query(LIST, &[&msp]).await?.iter().map(customer).collect()
-}
-
-/// Lists customers whose schema is older than a version.
-pub(crate) async fn list_customers_older_than(tx: &Tx, version: i32) -> Result<Vec<Customer>, TenantsError> {
-    tx.query(LIST_OLDER_THAN, &[&version]).await?.iter().map(customer).collect()
 }
 
 /// Finds where a customer's silo lies, provisioned or on its way.
