@@ -22,8 +22,11 @@ alter table lifecycle_steps add column run int not null default 1;
 alter table customers
     add column deployment text not null default 'shared'
         constraint customers_deployment check (deployment in ('shared', 'dedicated', 'on_premises', 'hybrid')),
+    -- null for rows that an older program inserts meanwhile: since it was created
+    add column status_changed_at timestamptz,
     add column brand_color text constraint customers_brand_color check (brand_color ~ '^#[0-9a-f]{6}$'),
     add column logo_url text;
+update customers set status_changed_at = (select max(changed_at) from status_changes where customer_id = customers.id);
 
 -- People at a customer. Names and addresses are sealed under the customer's key: destroyed with it, they are gone.
 create table contacts (

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use granary_tenants::Door;
 use granary_types::{ControlPlaneId, CustomerId, MspId};
 use jiff::Timestamp;
 
@@ -17,15 +18,21 @@ pub enum ApiKeyScope {
     ReportsRead,
     /// Ask the warehouse.
     Sql,
+    /// Make and change customers, contracts, limits and control planes.
+    CustomersWrite,
 }
 
 impl ApiKeyScope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::UsageWrite, Self::ReportsRead, Self::Sql, Self::CustomersWrite];
+
     /// Returns the stored name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UsageWrite => "usage.write",
             Self::ReportsRead => "reports.read",
             Self::Sql => "sql",
+            Self::CustomersWrite => "customers.write",
         }
     }
 
@@ -35,6 +42,22 @@ impl ApiKeyScope {
             Self::UsageWrite => &[Permission::UsageWrite],
             Self::ReportsRead => &[Permission::UsageRead, Permission::ReportRead],
             Self::Sql => &[Permission::Sql],
+            Self::CustomersWrite => &[
+                Permission::UsageRead,
+                Permission::InvoiceRead,
+                Permission::CustomerWrite,
+                Permission::ContractWrite,
+                Permission::CustomerSuspend,
+                Permission::CustomerClose,
+            ],
+        }
+    }
+
+    /// Returns the door of a customer through which a key of that customer comes.
+    pub(crate) const fn door(self) -> Door {
+        match self {
+            Self::UsageWrite => Door::Facts,
+            Self::ReportsRead | Self::Sql | Self::CustomersWrite => Door::Portal,
         }
     }
 }
@@ -49,10 +72,7 @@ impl FromStr for ApiKeyScope {
     type Err = AccessError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::UsageWrite, Self::ReportsRead, Self::Sql]
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| AccessError::UnknownScope(text.chars().take(40).collect()))
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| AccessError::UnknownScope(text.chars().take(40).collect()))
     }
 }
 

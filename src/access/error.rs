@@ -27,7 +27,7 @@ pub enum AccessError {
     EmailTaken(String),
     #[error("{0}")]
     InvalidUser(&'static str),
-    #[error("'{0}' is not a scope: one of usage.write, reports.read, sql")]
+    #[error("'{0}' is not a scope: one of usage.write, reports.read, sql, customers.write")]
     UnknownScope(String),
     #[error("a password could not be hashed: {0}")]
     Hashing(String),

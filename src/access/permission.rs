@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use granary_tenants::Transition;
 use granary_types::Role;
 
 /// Something that a principal may do. Every page and route names the one it needs.
@@ -23,6 +24,14 @@ pub enum Permission {
     MarginRead,
     /// Compare usage, rated lines, invoices and payments.
     ReconciliationRead,
+    /// Make customers, and change their limits, contacts, sites and control planes.
+    CustomerWrite,
+    /// Agree on contracts.
+    ContractWrite,
+    /// Make a trial a customer, suspend and resume.
+    CustomerSuspend,
+    /// Close a customer, and have it erased.
+    CustomerClose,
     /// Send usage events.
     UsageWrite,
     /// Ask the warehouse anything that the grant covers.
@@ -40,6 +49,10 @@ impl Permission {
         Self::IntelligenceRead,
         Self::MarginRead,
         Self::ReconciliationRead,
+        Self::CustomerWrite,
+        Self::ContractWrite,
+        Self::CustomerSuspend,
+        Self::CustomerClose,
         Self::UsageWrite,
         Self::Sql,
     ];
@@ -55,8 +68,20 @@ impl Permission {
             Self::IntelligenceRead => "intelligence.read",
             Self::MarginRead => "billing.read",
             Self::ReconciliationRead => "reconciliation.read",
+            Self::CustomerWrite => "customers.write",
+            Self::ContractWrite => "contracts.write",
+            Self::CustomerSuspend => "customers.suspend",
+            Self::CustomerClose => "customers.close",
             Self::UsageWrite => "usage.write",
             Self::Sql => "sql",
+        }
+    }
+
+    /// Returns what a change of a customer's status asks for.
+    pub const fn of_transition(transition: Transition) -> Self {
+        match transition {
+            Transition::Activate | Transition::Suspend | Transition::Resume => Self::CustomerSuspend,
+            Transition::Close | Transition::Erase => Self::CustomerClose,
         }
     }
 
@@ -72,13 +97,24 @@ impl Permission {
                 Self::IntelligenceRead,
                 Self::MarginRead,
                 Self::ReconciliationRead,
+                Self::CustomerWrite,
+                Self::ContractWrite,
+                Self::CustomerSuspend,
+                Self::CustomerClose,
                 Self::Sql,
             ],
-            Role::MspOperator => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead],
+            Role::MspOperator => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead, Self::CustomerWrite],
             Role::MspAnalyst => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead, Self::Sql],
-            Role::MspFinance => {
-                &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::InvoiceRead, Self::MarginRead, Self::ReconciliationRead]
-            }
+            Role::MspFinance => &[
+                Self::PortfolioRead,
+                Self::UsageRead,
+                Self::ReportRead,
+                Self::InvoiceRead,
+                Self::MarginRead,
+                Self::ReconciliationRead,
+                Self::ContractWrite,
+                Self::CustomerSuspend,
+            ],
             Role::CustomerAdmin | Role::CustomerBilling | Role::CustomerViewer => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead],
         }
     }
@@ -102,6 +138,10 @@ mod tests {
             Permission::IntelligenceRead,
             Permission::MarginRead,
             Permission::ReconciliationRead,
+            Permission::CustomerWrite,
+            Permission::ContractWrite,
+            Permission::CustomerSuspend,
+            Permission::CustomerClose,
         ];
         for role in Role::ALL.iter().copied().filter(|role| role.is_customer()) {
             assert!(forbidden.iter().all(|permission| !Permission::of_role(role).contains(permission)), "{role}");
@@ -111,6 +151,17 @@ mod tests {
     #[test]
     fn the_operator_reads_no_tenants_data_by_role() {
         assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead]);
+    }
+
+    #[test]
+    fn the_table_of_transitions_and_the_roles_say_the_same() {
+        for rule in granary_tenants::TRANSITIONS {
+            let permission = Permission::of_transition(rule.transition);
+            for role in Role::ALL {
+                let may = Permission::of_role(*role).contains(&permission);
+                assert_eq!(may, rule.roles.contains(role), "{role} and {}", rule.transition.as_str());
+            }
+        }
     }
 
     #[test]

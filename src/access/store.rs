@@ -2,8 +2,8 @@
 
 use granary_db::{Row, Tx};
 use granary_foundation::Secret;
-use granary_tenants::Granted;
-use granary_types::{ApiKeyId, CustomerId, MspId, Role, SessionId, UserId};
+use granary_tenants::{Door, Granted, Standing};
+use granary_types::{ApiKeyId, CustomerId, CustomerStatus, MspId, Role, SessionId, UserId};
 use jiff::Timestamp;
 
 use crate::users::granted;
@@ -18,8 +18,10 @@ const INSERT_USER_CUSTOMER: &str = "
 
 const FIND_USER_BY_EMAIL: &str = "
     select u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers, u.password_hash,
-        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted
+        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
     from users u
+    left join customers c on c.id = u.customer_id
     where lower(u.email) = lower($1) and not u.is_disabled";
 
 const INSERT_SESSION: &str = "
@@ -27,9 +29,11 @@ const INSERT_SESSION: &str = "
 
 const FIND_SESSION: &str = "
     select s.id, s.csrf_token, s.expires_at, u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
-        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted
+        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
     from sessions s
     join users u on u.id = s.user_id
+    left join customers c on c.id = u.customer_id
     where s.token_hash = $1 and s.revoked_at is null and s.expires_at > $2 and not u.is_disabled";
 
 const UPDATE_SESSION_REVOKED: &str = "
@@ -40,8 +44,10 @@ const INSERT_API_KEY: &str = "
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const FIND_API_KEY: &str = "
-    select k.id, k.msp_id, k.customer_id, k.name, k.scopes, p.source
+    select k.id, k.msp_id, k.customer_id, k.name, k.scopes, p.source,
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
     from api_keys k
+    left join customers c on c.id = k.customer_id
     left join control_planes p on p.id = k.control_plane_id
     where k.secret_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)";
 
@@ -87,9 +93,9 @@ pub(crate) async fn insert_user_customer(tx: &Tx, user: UserId, msp: Option<MspI
     Ok(())
 }
 
-/// Finds an enabled user and the hash of the password.
-pub(crate) async fn find_user_by_email(tx: &Tx, email: &str) -> Result<Option<(Principal, String)>, AccessError> {
-    let row = tx.query_opt(FIND_USER_BY_EMAIL, &[&email]).await?;
+/// Finds an enabled user, whose customer still has a portal, and the hash of the password.
+pub(crate) async fn find_user_by_email(tx: &Tx, email: &str, now: Timestamp) -> Result<Option<(Principal, String)>, AccessError> {
+    let row = tx.query_opt(FIND_USER_BY_EMAIL, &[&email]).await?.filter(|row| is_open(row, Door::Portal, now));
     Ok(row.map(|row| (principal_of(&row), row.get("password_hash"))))
 }
 
@@ -102,7 +108,7 @@ pub(crate) async fn insert_session(tx: &Tx, session: &Session, user: UserId, tok
 
 /// Finds an open session.
 pub(crate) async fn find_session(tx: &Tx, token_hash: &[u8], now: Timestamp) -> Result<Option<Session>, AccessError> {
-    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now]).await?;
+    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now]).await?.filter(|row| is_open(row, Door::Portal, now));
     Ok(row.map(|row| Session {
         id: row.get::<_, SessionId>("id"),
         principal: principal_of(&row),
@@ -143,7 +149,12 @@ pub(crate) async fn find_api_key(tx: &Tx, secret_hash: &[u8], now: Timestamp) ->
         msp: row.get("msp_id"),
         customers: customer.map_or(Granted::All, |customer| Granted::Only([customer].into())),
         can_read_billing: false,
-        permissions: scopes.iter().flat_map(|scope| scope.permissions()).copied().collect(),
+        permissions: scopes
+            .iter()
+            .filter(|scope| is_open(&row, scope.door(), now))
+            .flat_map(|scope| scope.permissions())
+            .copied()
+            .collect(),
         source: row.get("source"),
     }))
 }
@@ -152,6 +163,12 @@ pub(crate) async fn find_api_key(tx: &Tx, secret_hash: &[u8], now: Timestamp) ->
 pub(crate) async fn update_api_key_revoked(tx: &Tx, id: ApiKeyId, now: Timestamp) -> Result<(), AccessError> {
     tx.execute(UPDATE_API_KEY_REVOKED, &[&id, &now]).await?;
     Ok(())
+}
+
+/// Tells whether the state of the row's customer leaves a door open; for whoever belongs to none, every door is.
+fn is_open(row: &Row, door: Door, now: Timestamp) -> bool {
+    let Some(status) = row.get::<_, Option<CustomerStatus>>("customer_status") else { return true };
+    Standing { status, since: row.get("status_since"), is_trial_over: false }.opens(door, now)
 }
 
 fn principal_of(row: &Row) -> Principal {

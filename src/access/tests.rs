@@ -2,7 +2,7 @@
 
 use granary_foundation::Secret;
 use granary_test_support::{TestDatabase, TwoCustomers};
-use granary_types::{Classify, CustomerCode, ErrorKind, Role};
+use granary_types::{Classify, CustomerCode, CustomerStatus, ErrorKind, Role};
 use jiff::ToSpan;
 
 use crate::{Access, AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, store};
@@ -190,4 +190,31 @@ async fn a_key_does_what_its_scopes_say_for_its_customer() {
 
     let ownerless = NewApiKey { customer_id: None, ..key(&made) };
     assert!(access.create_api_key(&ownerless).await.is_err(), "events need a customer");
+}
+
+#[tokio::test]
+async fn a_closed_customers_people_and_programs_stay_thirty_days_and_its_facts_for_ever() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("viewer@acme.example", Role::CustomerViewer, &made)).await.unwrap();
+    let scopes = vec![ApiKeyScope::UsageWrite, ApiKeyScope::ReportsRead];
+    let (_, secret) = access.create_api_key(&NewApiKey { scopes, ..key(&made) }).await.unwrap();
+    let suspend_at = test.clock().now();
+    test.tenants().set_status(made.acme.id, CustomerStatus::Suspended, Some("unpaid"), suspend_at).await.unwrap();
+    test.clock().set(suspend_at.checked_add((60 * 24).hours()).unwrap());
+    access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    test.clock().set(suspend_at);
+    test.tenants().set_status(made.acme.id, CustomerStatus::Closed, Some("left"), suspend_at).await.unwrap();
+    test.clock().set(suspend_at.checked_add((30 * 24 - 1).hours()).unwrap());
+    let (_, token) = access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    assert!(access.session(token.reveal()).await.unwrap().is_some());
+    assert_eq!(access.key(secret.reveal()).await.unwrap().permissions.len(), 3);
+
+    test.clock().set(suspend_at.checked_add((30 * 24).hours()).unwrap());
+    assert!(access.session(token.reveal()).await.unwrap().is_none());
+    let refused = access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap_err();
+    assert_eq!(refused.code(), "wrong_password");
+    let principal = access.key(secret.reveal()).await.unwrap();
+    assert!(principal.may(Permission::UsageWrite) && !principal.may(Permission::UsageRead));
 }

@@ -79,7 +79,7 @@ impl Access {
     pub fn log_in<'a>(&'a self, email: &'a str, password: &'a Secret) -> Boxed<'a, Result<(Session, Secret), AccessError>> {
         Box::pin(async move {
             let tx = self.begin().await?;
-            let found = store::find_user_by_email(&tx, email.trim()).await?;
+            let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
             tx.commit().await?;
             let (principal, stored) = found.map_or((None, None), |(principal, hash)| (Some(principal), Some(hash)));
             let is_right = self.passwords.is_right(password, stored).await?;
@@ -108,7 +108,7 @@ impl Access {
     pub fn principal_of<'a>(&'a self, email: &'a str) -> Boxed<'a, Result<Principal, AccessError>> {
         Box::pin(async move {
             let tx = self.begin().await?;
-            let found = store::find_user_by_email(&tx, email.trim()).await?;
+            let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
             tx.commit().await?;
             found.map(|(principal, _)| principal).ok_or_else(|| AccessError::UnknownUser(email.chars().take(100).collect()))
         })
@@ -148,6 +148,9 @@ impl Access {
         Box::pin(async move {
             if key.customer_id.is_none() && key.scopes.contains(&ApiKeyScope::UsageWrite) {
                 return Err(AccessError::InvalidKey("usage.write needs a key that belongs to a customer"));
+            }
+            if key.customer_id.is_some() && key.scopes.contains(&ApiKeyScope::CustomersWrite) {
+                return Err(AccessError::InvalidKey("customers.write needs a key of the MSP: no customer manages itself"));
             }
             let secret = token::random_key();
             let id = ApiKeyId::new();

@@ -10,6 +10,10 @@ use jiff::civil::Date;
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod life;
+
+pub(crate) use life::Life;
+
 /// The data platform of managed service providers that sell backup and disaster recovery.
 #[derive(Debug, Parser)]
 #[command(
@@ -55,7 +59,7 @@ pub(crate) enum Command {
     /// Add and list MSPs
     #[command(subcommand)]
     Msp(Msp),
-    /// Add and list customers
+    /// Add customers, list them, and lead them through their life
     #[command(subcommand)]
     Customer(Customer),
     /// Add and list users
@@ -160,32 +164,7 @@ pub(crate) enum Msp {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Customer {
     /// Add a customer with its schema, role and key; a second time changes nothing
-    #[command(
-        after_help = "Example:\n  granary customer add LAB --msp VEEAMLAB --name 'Veeam laboratory' --since 2019-04-01 --source veeam"
-    )]
-    Add {
-        code: CustomerCode,
-        #[arg(long)]
-        name: String,
-        /// Needed when there are several MSPs
-        #[arg(long)]
-        msp: Option<String>,
-        /// The customer's zone [default: the MSP's]
-        #[arg(long)]
-        time_zone: Option<String>,
-        /// First day of the contract
-        #[arg(long, value_name = "DATE")]
-        since: Option<Date>,
-        /// CloudEvents source of its control plane
-        #[arg(long, default_value = "default")]
-        source: String,
-        #[arg(long, default_value = "backup")]
-        tier: Tier,
-        #[arg(long, default_value = "active")]
-        status: CustomerStatus,
-        #[arg(long, default_value_t = 1024)]
-        storage_limit_gib: i64,
-    },
+    Add(AddCustomer),
     /// List an MSP's customers
     List {
         #[arg(long)]
@@ -193,6 +172,38 @@ pub(crate) enum Customer {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    #[command(flatten)]
+    Life(Life),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  granary customer add LAB --msp VEEAMLAB --name 'Veeam laboratory' --since 2019-04-01 --source veeam")]
+pub(crate) struct AddCustomer {
+    pub(crate) code: CustomerCode,
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Needed when there are several MSPs
+    #[arg(long)]
+    pub(crate) msp: Option<String>,
+    /// The customer's zone [default: the MSP's]
+    #[arg(long)]
+    pub(crate) time_zone: Option<String>,
+    /// First day of the contract
+    #[arg(long, value_name = "DATE")]
+    pub(crate) since: Option<Date>,
+    /// CloudEvents source of its control plane
+    #[arg(long, default_value = "default")]
+    pub(crate) source: String,
+    #[arg(long, default_value = "backup")]
+    pub(crate) tier: Tier,
+    /// trial or active
+    #[arg(long, default_value = "active")]
+    pub(crate) status: CustomerStatus,
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) storage_limit_gib: i64,
+    /// Decides the cluster that holds its schema
+    #[arg(long, default_value = "local")]
+    pub(crate) region: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -215,10 +226,15 @@ pub(crate) enum User {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Make a key for a customer's control plane; it is shown once
+    /// Make a key for a customer's control plane, or for a program of the MSP; it is shown once
+    #[command(after_help = "\
+Examples:
+  granary key add --customer ACME
+  granary key add --msp NORTH --scope customers.write --name 'ticket system'")]
     Add {
+        /// The customer that the key acts for; none for a key of the MSP
         #[arg(long)]
-        customer: CustomerCode,
+        customer: Option<CustomerCode>,
         #[arg(long)]
         msp: Option<String>,
         #[arg(long, default_value = "usage.write")]

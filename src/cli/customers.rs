@@ -6,10 +6,10 @@ use granary_tenants::{NewContract, NewCustomer, NewMsp};
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::arguments::{Customer, Global, Msp};
-use super::house::House;
-use super::output::{Rows, print_json};
-use super::{Failure, Usage};
+use super::arguments::{AddCustomer, Customer, Global, Msp};
+use super::house::{ACTOR, House};
+use super::output::{Format, Rows, print_json};
+use super::{Failure, Usage, life};
 
 /// Finds a time zone by its IANA name.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Usage> {
@@ -47,37 +47,50 @@ pub(crate) async fn msp(global: &Global, command: Msp) -> Result<ExitCode, Failu
 }
 
 pub(crate) async fn customer(global: &Global, command: Customer) -> Result<ExitCode, Failure> {
+    match command {
+        Customer::Life(command) => life::run(global, command).await,
+        Customer::List { msp, format } => list(global, msp.as_deref(), format).await,
+        Customer::Add(new) => add(global, new).await,
+    }
+}
+
+async fn add(global: &Global, command: AddCustomer) -> Result<ExitCode, Failure> {
+    let AddCustomer { code, name, msp, time_zone: zone, since, source, tier, status, storage_limit_gib, region } = command;
     House::with(global, async |house| {
-        match command {
-            Customer::Add { code, name, msp, time_zone: zone, since, source, tier, status, storage_limit_gib } => {
-                let msp = house.msp(msp.as_deref()).await?;
-                let zone = zone.as_deref().map_or_else(|| Ok(msp.time_zone.clone()), time_zone)?;
-                let since = since.unwrap_or_else(|| granary_types::day_of(house.clock.now(), &msp.time_zone));
-                let contract = NewContract::new(since, msp.currency, tier, storage_limit_gib);
-                let created_at = since.to_zoned(msp.time_zone.clone())?.timestamp();
-                let new = NewCustomer {
-                    status,
-                    created_at: Some(created_at),
-                    control_planes: vec![("control plane".to_owned(), source)],
-                    ..NewCustomer::new(msp.id, code, name, zone, contract)
-                };
-                let customer = house.tenants.provision_customer(&new).await?;
-                print_json(&json!({"id": customer.id, "code": customer.code, "msp": msp.code, "schema": customer.schema_name, "status": customer.status}))?;
-            }
-            Customer::List { msp, format } => {
-                let msp = house.msp(msp.as_deref()).await?;
-                let rows = house
-                    .tenants
-                    .list_customers(msp.id)
-                    .await?
-                    .into_iter()
-                    .map(|customer| {
-                        json!({"code": customer.code, "name": customer.name, "status": customer.status, "region": customer.region, "schema_version": customer.schema_version})
-                    })
-                    .collect::<Vec<_>>();
-                Rows::of(&["code", "name", "status", "region", "schema_version"], &rows).print(format)?;
-            }
-        }
+        let msp = house.msp(msp.as_deref()).await?;
+        let zone = zone.as_deref().map_or_else(|| Ok(msp.time_zone.clone()), time_zone)?;
+        let since = since.unwrap_or_else(|| granary_types::day_of(house.clock.now(), &msp.time_zone));
+        let contract = NewContract::new(since, msp.currency, tier, storage_limit_gib);
+        let created_at = since.to_zoned(msp.time_zone.clone())?.timestamp();
+        let new = NewCustomer {
+            status,
+            region,
+            created_at: Some(created_at),
+            control_planes: vec![("control plane".to_owned(), source)],
+            ..NewCustomer::new(msp.id, code, name, zone, contract)
+        };
+        let customer = house.lifecycle.provision(&new, ACTOR.into()).await?;
+        print_json(
+            &json!({"id": customer.id, "code": customer.code, "msp": msp.code, "schema": customer.schema_name, "status": customer.status}),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
+}
+
+async fn list(global: &Global, msp: Option<&str>, format: Format) -> Result<ExitCode, Failure> {
+    House::with(global, async |house| {
+        let msp = house.msp(msp).await?;
+        let columns = ["code", "name", "status", "status_since", "region", "deployment", "schema_version"];
+        let customers = house.tenants.list_customers(msp.id).await?;
+        let rows: Vec<_> = customers
+            .into_iter()
+            .map(|customer| {
+                json!({"code": customer.code, "name": customer.name, "status": customer.status, "status_since": customer.status_since,
+                       "region": customer.region, "deployment": customer.deployment, "schema_version": customer.schema_version})
+            })
+            .collect();
+        Rows::of(&columns, &rows).print(format)?;
         Ok(ExitCode::SUCCESS)
     })
     .await

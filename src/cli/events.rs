@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::house::Rooms;
+use super::life::{self, LifecycleJob};
 use super::night::{self, NightJob};
 
 const HOUR: u64 = 3_600;
@@ -26,13 +27,13 @@ impl Job for RelayJob {
 
 /// Returns every kind of job that a worker knows.
 pub(crate) fn kinds() -> Vec<&'static str> {
-    vec![NightJob::KIND, RelayJob::KIND]
+    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND]
 }
 
 fn registry(rooms: &Rooms) -> Registry {
     // Nobody watches a job's progress: its outcome is in the queue and in the log.
     let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
-    let (nights, relays) = (rooms.clone(), rooms);
+    let (nights, relays, lives) = (rooms.clone(), rooms.clone(), rooms);
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -41,6 +42,10 @@ fn registry(rooms: &Rooms) -> Registry {
         .on(move |_, _: RelayJob| {
             let rooms = relays.clone();
             async move { relay(&rooms).await }
+        })
+        .on(move |_, _: LifecycleJob| {
+            let rooms = lives.clone();
+            async move { life::run_job(&rooms).await }
         })
 }
 
@@ -86,7 +91,8 @@ pub(crate) fn worker(rooms: &Rooms) -> Worker {
     Worker::new(rooms.database.clone(), registry(rooms), Clock::System).with_settings(settings)
 }
 
-/// Returns the schedules: the relay every minute, and the night once a day unless the clock stands still.
+/// Returns the schedules: the relay every minute; and unless the clock stands still, the night once a day and a look every minute
+/// at operations on customers and at trials.
 ///
 /// # Errors
 /// Never in practice: the payloads are our own.
@@ -103,8 +109,14 @@ pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
         offset: Duration::ZERO,
         job: NewJob::new(&RelayJob {})?.unique("relay"),
     };
+    let life = Cron {
+        name: "lifecycle",
+        period: Duration::from_secs(MINUTE),
+        offset: Duration::from_secs(MINUTE / 2),
+        job: NewJob::new(&LifecycleJob {})?.unique("lifecycle"),
+    };
     Ok(match rooms.clock {
-        Clock::System => vec![night, relay],
+        Clock::System => vec![night, relay, life],
         Clock::Fixed(_) => vec![relay],
     })
 }

@@ -10,7 +10,7 @@ use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
 use granary_lake::Lake;
-use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Msp, MspScope, ReadGrant, TenantScope, Tenants};
+use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
 use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
 use granary_vault::{Keys, MasterKey, Objects};
 use granary_warehouse::{Budget, Warehouse};
@@ -29,6 +29,7 @@ pub(crate) struct Rooms {
     pub(crate) clock: Clock,
     pub(crate) database: Database,
     pub(crate) tenants: Tenants,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) access: Access,
     pub(crate) lake: Lake,
     pub(crate) warehouse: Warehouse,
@@ -165,7 +166,8 @@ impl Rooms {
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
         let access = Access::new(tenants.clone());
-        Ok(Self { config: Arc::new(config), clock, database, tenants, access, lake, warehouse, progress })
+        let lifecycle = super::life::lifecycle(&tenants);
+        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, warehouse, progress })
     }
 
     /// Finds the MSP that a command is about: the named one, or the only one.

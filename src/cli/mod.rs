@@ -10,6 +10,7 @@ mod export;
 mod house;
 mod import;
 mod jobs;
+mod life;
 mod listener;
 mod migrate;
 mod night;

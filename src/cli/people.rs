@@ -47,11 +47,14 @@ pub(crate) async fn user(global: &Global, command: User) -> Result<ExitCode, Fai
 pub(crate) async fn key(global: &Global, command: Key) -> Result<ExitCode, Failure> {
     let Key::Add { customer, msp, scope, name } = command;
     House::with(global, async |house| {
-        let (msp, customer) = house.customer(msp.as_deref(), &customer).await?;
+        let (msp, customer) = match customer {
+            Some(code) => house.customer(msp.as_deref(), &code).await.map(|(msp, customer)| (msp, Some(customer)))?,
+            None => (house.msp(msp.as_deref()).await?, None),
+        };
         let scopes = scope.iter().map(|scope| scope.parse()).collect::<Result<Vec<_>, _>>()?;
-        let new = NewApiKey { msp_id: msp.id, customer_id: Some(customer.id), control_plane_id: None, name, scopes, expires_at: None };
+        let new = NewApiKey { msp_id: msp.id, customer_id: customer.as_ref().map(|customer| customer.id), control_plane_id: None, name, scopes, expires_at: None };
         let (id, secret) = house.access.create_api_key(&new).await?;
-        print_json(&json!({"id": id, "customer": customer.code, "key": secret.reveal(), "note": "shown once; keep it safe"}))?;
+        print_json(&json!({"id": id, "customer": customer.map(|customer| customer.code), "key": secret.reveal(), "note": "shown once; keep it safe"}))?;
         Ok(ExitCode::SUCCESS)
     })
     .await

@@ -14,10 +14,3 @@ select
     challenger_model, challenger_probability, challenger_auc, challenger_auc_low, challenger_auc_high
 from churn_scores
 where period = (select max(period) from churn_scores)";
-
-/// The customers with recurring revenue at the end of each month.
-pub(crate) const ACTIVE_BY_PERIOD: &str = "
-select period, count(*) as customers
-from customer_months
-where status = 'active' and mrr_minor > 0
-group by period";

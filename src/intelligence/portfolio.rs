@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use granary_tenants::{Contract, Customer, StatusChange};
-use granary_types::{CustomerStatus, Period, day_of};
+use granary_types::{CustomerStatus, Period, Tier, day_of};
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -11,8 +11,32 @@ use jiff::tz::TimeZone;
 use crate::observation::{CustomerHistory, MonthSeen};
 use crate::store::{Inputs, InvoiceRow};
 
+/// The features of each tier, by which adoption is measured; each tier has those of the one below.
+const FEATURES: [&str; 12] = [
+    "file_restore",
+    "reports",
+    "alerts",
+    "encryption",
+    "test_restore",
+    "self_service",
+    "immutability",
+    "application_aware",
+    "instant_restore",
+    "api",
+    "failover_plan",
+    "replica_test",
+];
 /// A pause this long is a departure.
 const PAUSE_DAYS: i32 = 30;
+
+/// Returns the features that a tier offers.
+pub(crate) fn features_of(tier: Tier) -> &'static [&'static str] {
+    match tier {
+        Tier::Backup => &FEATURES[..6],
+        Tier::Enterprise => &FEATURES[..10],
+        Tier::Replication => &FEATURES,
+    }
+}
 
 /// What the catalog knows of an MSP's customers.
 #[derive(Debug)]
@@ -56,7 +80,7 @@ pub(crate) fn histories(catalog: &Catalog, inputs: &Inputs, as_of: Period, known
             let key = (id.as_str(), row.period);
             let (good, failed) = books.cycles.get(&key).copied().unwrap_or((0, 0));
             let (good, failed) = (row.runs_good + good, row.runs_failed + failed);
-            let offered = contract.default_tier.features();
+            let offered = features_of(contract.default_tier);
             let used = books.features.get(&key).map_or(0, |used| offered.iter().filter(|name| used.contains(*name)).count());
             let since = past.active_from.unwrap_or(end);
             known.overdue.insert((id.clone(), row.period), books.overdue(&id, end));
@@ -226,6 +250,13 @@ fn to_renewal(contract: &Contract, on: Date) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adoption_is_measured_by_the_features_that_control_planes_name() {
+        for tier in Tier::ALL {
+            assert_eq!(features_of(*tier), granary_simulator::features_of(*tier));
+        }
+    }
 
     #[test]
     fn lateness_is_what_was_known_at_the_months_end() {

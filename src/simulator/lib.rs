@@ -11,6 +11,7 @@
 mod customer;
 mod delivery;
 mod events;
+mod features;
 mod grid;
 mod life;
 mod machine;
@@ -27,5 +28,6 @@ mod tests;
 pub use customer::{Notice, PaymentHabit, PriceOverride, SimContract, SimCustomer, StatusChange};
 pub use delivery::Batch;
 pub use events::Batches;
+pub use features::features_of;
 pub use grid::{Grid, GridMonth, feature_rows};
 pub use portfolio::{Portfolio, PortfolioSpec, SimMsp};

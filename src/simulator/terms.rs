@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rust_decimal::Decimal;
 
 use crate::customer::{Notice, PaymentHabit, PriceOverride, SimContract, SimCustomer, StatusChange};
+use crate::features::features_of;
 use crate::life::{Cause, Life, World};
 use crate::machine::{Bounds, Machine, add, plan_active, plan_trial, plan_until};
 use crate::random::{Draw, Purpose, stream};
@@ -193,7 +194,7 @@ fn base(
         first_event_on: start,
         machines,
         life,
-        features: default_tier.features(),
+        features: features_of(default_tier),
     }
 }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use granary_db::{AuditEntry, Database, DbError, Identifier, Tx, TxSettings, record_audit};
 use granary_foundation::Boxed;
-use granary_types::{Clock, CustomerCode, CustomerId, CustomerStatus, EndReason, MspId, day_of};
+use granary_types::{Clock, CustomerCode, CustomerId, EndReason, MspId};
 use granary_vault::{Keys, Owner};
-use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
 
@@ -192,27 +191,6 @@ impl Tenants {
             let changes = store::list_status_changes(&tx, msp).await?;
             tx.commit().await?;
             Ok(changes)
-        })
-    }
-
-    /// Changes a customer's status from an instant on, which may lie in the past.
-    ///
-    /// # Errors
-    /// When there is no such customer.
-    pub fn set_status<'a>(
-        &'a self,
-        customer: CustomerId,
-        status: CustomerStatus,
-        reason: Option<&'a str>,
-        at: Timestamp,
-    ) -> Boxed<'a, Result<(), TenantsError>> {
-        Box::pin(async move {
-            let tx = self.begin_catalog().await?;
-            let found = store::find_customer(&tx, customer).await?.ok_or(TenantsError::UnknownCustomer(customer))?;
-            let msp = store::find_msp(&tx, found.msp_id).await?.ok_or(TenantsError::UnknownMsp(found.msp_id))?;
-            store::update_status(&tx, customer, status, day_of(at, &msp.time_zone)).await?;
-            store::insert_status_change(&tx, (found.msp_id, customer), status, reason, at).await?;
-            Ok(tx.commit().await?)
         })
     }
 

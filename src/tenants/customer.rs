@@ -1,6 +1,6 @@
 //! Customers: the tenants.
 
-use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, MspId};
+use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, Deployment, MspId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -16,12 +16,18 @@ pub struct Customer {
     pub code: CustomerCode,
     pub name: String,
     pub status: CustomerStatus,
+    /// When it came to that status.
+    pub status_since: Timestamp,
     /// The zone of its service days.
     pub time_zone: TimeZone,
     pub country: String,
     pub region: String,
     pub vertical: Option<String>,
     pub contact_email: Option<String>,
+    pub deployment: Deployment,
+    /// How it appears to its own people: `#1e40af`, and an address of a picture.
+    pub brand_color: Option<String>,
+    pub logo_url: Option<String>,
     /// `t_<id>`; the schema that holds all of its data.
     pub schema_name: String,
     pub role_name: String,
@@ -46,6 +52,10 @@ pub struct NewCustomer {
     pub region: String,
     pub vertical: Option<String>,
     pub contact_email: Option<String>,
+    pub deployment: Deployment,
+    /// `#1e40af`, in lower case.
+    pub brand_color: Option<String>,
+    pub logo_url: Option<String>,
     pub status: CustomerStatus,
     /// None for now; may lie in the past.
     pub created_at: Option<Timestamp>,
@@ -66,6 +76,9 @@ impl NewCustomer {
             region: "local".to_owned(),
             vertical: None,
             contact_email: None,
+            deployment: Deployment::Shared,
+            brand_color: None,
+            logo_url: None,
             status: CustomerStatus::Active,
             created_at: None,
             contract,

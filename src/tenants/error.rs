@@ -1,11 +1,11 @@
 //! What can go wrong with tenants.
 
 use granary_db::DbError;
-use granary_types::{Classify, CustomerCode, CustomerId, ErrorKind, MoneyError, MspId};
+use granary_types::{Classify, CustomerCode, CustomerId, CustomerStatus, ErrorKind, MoneyError, MspId};
 use granary_vault::VaultError;
 use jiff::civil::Date;
 
-use crate::lifecycle::{Extent, Operation};
+use crate::lifecycle::{Door, Extent, Operation, Transition};
 
 /// An error of the tenants room.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,12 @@ pub enum TenantsError {
         Extent::Whole => "the whole",
     })]
     StepIncomplete { operation: Operation, step: &'static str, extent: Extent },
+    #[error("a customer that is {from} cannot be changed by '{}'", .transition.as_str())]
+    NoTransition { transition: Transition, from: CustomerStatus },
+    #[error("no change leads from {from} to {to}")]
+    NoArrow { from: CustomerStatus, to: CustomerStatus },
+    #[error("{} are shut: the customer is {status}", .door.as_str())]
+    DoorShut { door: Door, status: CustomerStatus },
     #[error("the operation '{0}' is being withdrawn; try again when that has ended")]
     Withdrawn(Operation),
     #[error("there is no open operation '{0}' to be withdrawn")]
@@ -61,7 +67,9 @@ impl Classify for TenantsError {
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::OnItsWay(_) => ErrorKind::Unavailable,
             Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Withdrawn(_) | Self::NothingToWithdraw(_) => ErrorKind::Conflict,
+            Self::Withdrawn(_) | Self::NothingToWithdraw(_) | Self::NoTransition { .. } | Self::NoArrow { .. } | Self::DoorShut { .. } => {
+                ErrorKind::Conflict
+            }
             Self::ScopeMismatch | Self::Stored(_) | Self::StepIncomplete { .. } => ErrorKind::Internal,
             Self::Step { cause, .. } => cause.kind(),
             Self::Vault(error) => error.kind(),
@@ -82,6 +90,8 @@ impl Classify for TenantsError {
             Self::Stored(_) => "stored_row_unreadable",
             Self::Step { cause, .. } => cause.code(),
             Self::StepIncomplete { .. } => "lifecycle_step_incomplete",
+            Self::NoTransition { .. } | Self::NoArrow { .. } => "status_transition_refused",
+            Self::DoorShut { .. } => "customer_door_shut",
             Self::Withdrawn(_) => "operation_withdrawn",
             Self::NothingToWithdraw(_) => "operation_not_open",
             Self::Vault(error) => error.code(),

@@ -30,8 +30,8 @@ pub use error::TenantsError;
 pub use fleet::{FailedTenant, Fleet, FleetOptions, FleetReport, SchemaState};
 pub use grant::{Granted, ReadGrant};
 pub use lifecycle::{
-    CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Extent, Lifecycle,
-    LifecycleStep, OpenRun, Operation, StepFailure, Subject,
+    Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
+    Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,
 };
 pub use msp::{Msp, NewMsp};
 pub use placement::{Cluster, ClusterStanding, Clusters, HOME};

@@ -5,11 +5,15 @@
 //! an operation that was killed anywhere is simply advanced again. An operation that must not be finished is *withdrawn*:
 //! its steps are undone from the last to the first. How far it came lies in the control schema.
 
+mod change;
 mod events;
 mod provision;
 mod run;
+mod state;
 mod step;
 
+pub use change::Change;
 pub use events::{CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended};
 pub use run::{Lifecycle, OpenRun};
+pub use state::{Door, Rule, Standing, TRANSITIONS, Transition};
 pub use step::{Extent, LifecycleStep, Operation, StepFailure, Subject};

@@ -21,4 +21,4 @@ pub use id::{
 };
 pub use money::{Currency, Money, MoneyError, Quantity, UnitPrice, line_amount};
 pub use period::{Period, PeriodError, day_of};
-pub use state::{BillingChannel, CountingRule, CustomerStatus, EndReason, PartnerTier, Role, RunState, Tier, UnknownWord};
+pub use state::{BillingChannel, CountingRule, CustomerStatus, Deployment, EndReason, PartnerTier, Role, RunState, Tier, UnknownWord};

@@ -92,6 +92,18 @@ words! {
         Erased = "erased",
     }
 
+    /// Where a customer's backups run.
+    Deployment, "deployment" {
+        /// On machines that serve several customers.
+        Shared = "shared",
+        /// On machines of its own, at the MSP.
+        Dedicated = "dedicated",
+        /// On its own premises.
+        OnPremises = "on_premises",
+        /// On its own premises, with copies at the MSP.
+        Hybrid = "hybrid",
+    }
+
     /// Why a contract ended.
     EndReason, "end reason" {
         Voluntary = "voluntary",
@@ -144,33 +156,6 @@ words! {
         CustomerAdmin = "customer_admin",
         CustomerBilling = "customer_billing",
         CustomerViewer = "customer_viewer",
-    }
-}
-
-/// The features of all tiers, from the lowest tier's on.
-const FEATURES: [&str; 12] = [
-    "file_restore",
-    "reports",
-    "alerts",
-    "encryption",
-    "test_restore",
-    "self_service",
-    "immutability",
-    "application_aware",
-    "instant_restore",
-    "api",
-    "failover_plan",
-    "replica_test",
-];
-
-impl Tier {
-    /// Returns the features that the tier offers, as activity summaries name them: those of the tier below, and more.
-    pub fn features(self) -> &'static [&'static str] {
-        match self {
-            Self::Backup => &FEATURES[..6],
-            Self::Enterprise => &FEATURES[..10],
-            Self::Replication => &FEATURES,
-        }
     }
 }
 

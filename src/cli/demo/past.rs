@@ -108,7 +108,7 @@ async fn provision_one(rooms: &Rooms, msp: &Msp, sim: &SimCustomer) -> Result<()
         control_planes: vec![("control plane".to_owned(), sim.source.clone())],
         ..NewCustomer::new(msp.id, sim.code.clone(), &sim.name, sim.time_zone.clone(), contract(msp, &sim.contract)?)
     };
-    let customer = rooms.tenants.provision_customer(&new).await?;
+    let customer = rooms.lifecycle.provision(&new, ACTOR.into()).await?;
     if let Some(notice) = &sim.notice {
         rooms.tenants.give_notice(customer.id, notice.given_on, notice.ends_on, notice.reason).await?;
     }

@@ -7,13 +7,12 @@ use granary_billing::PortfolioSubtotals;
 use granary_simulator::Portfolio;
 use granary_tenants::Msp;
 use granary_types::{CustomerStatus, Money, Period};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::people;
 use crate::cli::Failure;
 use crate::cli::house::Rooms;
-use crate::cli::queries;
 
 /// The summary; the same after every start.
 #[derive(Debug, Serialize)]
@@ -21,9 +20,7 @@ pub(super) struct Summary {
     msp: String,
     today: String,
     last_period: Period,
-    /// Customers that ended the period active, with recurring revenue.
-    customers_active: i64,
-    customers_active_today: usize,
+    customers_active: usize,
     customers_known: usize,
     golden: Value,
     reconciliation: Value,
@@ -46,8 +43,7 @@ pub(super) async fn summarise(rooms: &Rooms, msp: &Msp, portfolio: &Portfolio) -
         msp: msp.code.clone(),
         today: portfolio.spec.until.to_string(),
         last_period: period,
-        customers_active: active_in(rooms, msp, period).await?,
-        customers_active_today: customers.iter().filter(|customer| customer.status == CustomerStatus::Active).count(),
+        customers_active: customers.iter().filter(|customer| customer.status == CustomerStatus::Active).count(),
         customers_known: customers.len(),
         golden: golden(&subtotals),
         reconciliation: json!({
@@ -68,17 +64,6 @@ pub(super) async fn summarise(rooms: &Rooms, msp: &Msp, portfolio: &Portfolio) -
         ],
         subtotals,
     })
-}
-
-async fn active_in(rooms: &Rooms, msp: &Msp, period: Period) -> Result<i64, Failure> {
-    #[derive(Deserialize)]
-    struct Row {
-        period: Period,
-        customers: i64,
-    }
-    let session = rooms.warehouse.session(&Rooms::grant(msp)).await?;
-    let rows: Vec<Row> = session.rows(queries::ACTIVE_BY_PERIOD).await?;
-    Ok(rows.iter().find(|row| row.period == period).map_or(0, |row| row.customers))
 }
 
 fn golden(subtotals: &PortfolioSubtotals) -> Value {
@@ -107,8 +92,8 @@ impl Summary {
         writeln!(out, "\n{} is ready: http://{address}", self.msp)?;
         writeln!(
             out,
-            "  today is {}, with {} active customers; {}, the last full month, ended with {}",
-            self.today, self.customers_active_today, self.last_period, self.customers_active
+            "  today is {}; {} active customers; the last closed month is {}",
+            self.today, self.customers_active, self.last_period
         )?;
         for tier in &self.subtotals.tiers {
             writeln!(out, "  {:<12} {:>6} machines  {:>16}", tier.tier, tier.machines.normalize(), money(tier.retail_minor).to_string())?;

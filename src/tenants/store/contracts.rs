@@ -31,9 +31,14 @@ const LIST: &str = "
 const GIVE_NOTICE: &str = "
     update contracts set notice_given_on = $2, ends_on = $3, end_reason = $4
     where id = (select id from contracts where customer_id = $1 and starts_on <= $3 order by starts_on desc limit 1)";
+/// The last day of the contract in force, unless one that is earlier is known already.
+const UPDATE_END: &str = "
+    update contracts set ends_on = greatest($2, starts_on), end_reason = coalesce(end_reason, $3)
+    where id = (select id from contracts where customer_id = $1 order by starts_on <= $2 desc, case when starts_on <= $2 then starts_on end desc limit 1)
+        and (ends_on is null or ends_on > $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, GIVE_NOTICE];
+pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, GIVE_NOTICE, UPDATE_END];
 
 /// Inserts a contract.
 pub(crate) async fn insert_contract(
@@ -96,6 +101,12 @@ pub(crate) async fn update_notice(
     reason: EndReason,
 ) -> Result<bool, TenantsError> {
     Ok(tx.execute(GIVE_NOTICE, &[&customer, &given_on, &ends_on, &reason]).await? == 1)
+}
+
+/// Ends the contract in force on its last day, unless it has ended before.
+pub(crate) async fn update_contract_end(tx: &Tx, customer: CustomerId, last_day: Date, reason: EndReason) -> Result<(), TenantsError> {
+    tx.execute(UPDATE_END, &[&customer, &last_day, &reason]).await?;
+    Ok(())
 }
 
 fn contract(row: &Row) -> Result<Contract, TenantsError> {

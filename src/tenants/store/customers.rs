@@ -11,28 +11,33 @@ use crate::customer::{ControlPlane, Customer, NewCustomer, StatusChange};
 use crate::error::TenantsError;
 use crate::store::{zone, zone_name};
 
+/// Everything that makes a [`Customer`].
+macro_rules! customer_where {
+    ($condition:literal) => {
+        concat!(
+            "select id, msp_id, code, name, status, coalesce(status_changed_at, created_at) as status_since, time_zone, country, region, vertical,
+                contact_email, deployment, brand_color, logo_url, schema_name, role_name, bucket, cluster, schema_version, trial_ends_on,
+                activated_on, created_at
+            from customers where ",
+            $condition
+        )
+    };
+}
+
 const INSERT: &str = "
     insert into customers (id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name,
-        cluster, trial_ends_on, activated_on, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        cluster, trial_ends_on, activated_on, created_at, status_changed_at, deployment, brand_color, logo_url)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19)
     on conflict (msp_id, code) do nothing";
-const FIND: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
-        schema_version, trial_ends_on, activated_on, created_at
-    from customers where id = $1 and (schema_version > 0 or $2)";
-const FIND_BY_CODE: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
-        schema_version, trial_ends_on, activated_on, created_at
-    from customers where msp_id = $1 and code = $2 and (schema_version > 0 or $3)";
-const LIST: &str = "
-    select id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name, bucket, cluster,
-        schema_version, trial_ends_on, activated_on, created_at
-    from customers where msp_id = $1 and schema_version > 0 order by code";
+const FIND: &str = customer_where!("id = $1 and (schema_version > 0 or $2)");
+const FIND_BY_CODE: &str = customer_where!("msp_id = $1 and code = $2 and (schema_version > 0 or $3)");
+const LIST: &str = customer_where!("msp_id = $1 and schema_version > 0 order by code");
+const LOCK: &str = customer_where!("id = $1 and schema_version > 0 for update");
 const FIND_CLUSTER: &str = "select cluster from customers where id = $1";
 const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
 const UPDATE_STATUS: &str = "
     update customers
-    set status = $2, activated_on = coalesce(activated_on, case when $2 = 'active' then $3::date end)
+    set status = $2, status_changed_at = $4, activated_on = coalesce(activated_on, case when $2 = 'active' then $3::date end)
     where id = $1 and schema_version > 0";
 const INSERT_STATUS_CHANGE: &str = "
     insert into status_changes (id, msp_id, customer_id, status, reason, changed_at) values ($1, $2, $3, $4, $5, $6)";
@@ -50,6 +55,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_CODE,
     LIST,
+    LOCK,
     FIND_CLUSTER,
     UPDATE_SCHEMA_VERSION,
     UPDATE_STATUS,
@@ -94,6 +100,9 @@ pub(crate) async fn insert_customer(tx: &Tx, customer: &NewCustomer, placed: &Pl
                 &placed.trial_ends_on,
                 &placed.activated_on,
                 &placed.created_at,
+                &customer.deployment,
+                &customer.brand_color,
+                &customer.logo_url,
             ],
         )
         .await?;
@@ -138,8 +147,13 @@ pub(crate) async fn update_schema_version(tx: &Tx, id: CustomerId, version: i32)
 }
 
 /// Changes a customer's status; false when there is none.
-pub(crate) async fn update_status(tx: &Tx, id: CustomerId, status: CustomerStatus, on: Date) -> Result<bool, TenantsError> {
-    Ok(tx.execute(UPDATE_STATUS, &[&id, &status, &on]).await? == 1)
+pub(crate) async fn update_status(tx: &Tx, id: CustomerId, status: CustomerStatus, on: Date, at: Timestamp) -> Result<bool, TenantsError> {
+    Ok(tx.execute(UPDATE_STATUS, &[&id, &status, &on, &at]).await? == 1)
+}
+
+/// Finds a customer and keeps its row from others until the transaction ends.
+pub(crate) async fn lock_customer(tx: &Tx, id: CustomerId) -> Result<Option<Customer>, TenantsError> {
+    tx.query_opt(LOCK, &[&id]).await?.as_ref().map(customer).transpose()
 }
 
 /// Adds to the history of a customer's status.
@@ -209,11 +223,15 @@ fn customer(row: &Row) -> Result<Customer, TenantsError> {
         code: row.try_get::<_, &str>("code").map_err(get)?.parse().map_err(TenantsError::column)?,
         name: row.try_get("name").map_err(get)?,
         status: row.try_get("status").map_err(get)?,
+        status_since: row.try_get("status_since").map_err(get)?,
         time_zone: zone(row.try_get("time_zone").map_err(get)?)?,
         country: row.try_get("country").map_err(get)?,
         region: row.try_get("region").map_err(get)?,
         vertical: row.try_get("vertical").map_err(get)?,
         contact_email: row.try_get("contact_email").map_err(get)?,
+        deployment: row.try_get("deployment").map_err(get)?,
+        brand_color: row.try_get("brand_color").map_err(get)?,
+        logo_url: row.try_get("logo_url").map_err(get)?,
         schema_name: row.try_get("schema_name").map_err(get)?,
         role_name: row.try_get("role_name").map_err(get)?,
         bucket: row.try_get("bucket").map_err(get)?,
