@@ -94,6 +94,23 @@ pub(crate) enum Command {
     /// Look at the job queue
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Look for holes in the walls between tenants, and for what may lose data
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with 1 when there is a fault; each is named with the statement that mends it.
+
+Examples:
+  granary doctor
+  granary doctor --isolation --format json | jq '.[] | .remedy'")]
+pub(crate) struct Doctor {
+    /// Only the walls between tenants: roles, rights, row security
+    #[arg(long)]
+    pub(crate) isolation: bool,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod billing;
 mod churn;
 mod customers;
 mod demo;
+mod doctor;
 mod events;
 mod export;
 mod house;
@@ -74,6 +75,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Reconcile(command) => reconcile::run(&global, command).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Jobs(command) => jobs::run(&global, command).await,
+        Command::Doctor(command) => doctor::run(&global, command).await,
     }
 }
 

@@ -14,6 +14,7 @@ mod datasets;
 mod error;
 mod fleet;
 mod grant;
+mod inspection;
 mod lifecycle;
 mod msp;
 mod placement;
@@ -29,6 +30,7 @@ pub use datasets::DATASETS;
 pub use error::TenantsError;
 pub use fleet::{FailedTenant, Fleet, FleetOptions, FleetReport, SchemaState};
 pub use grant::{Granted, ReadGrant};
+pub use inspection::{Finding, Inspected, Inspection, Severity};
 pub use lifecycle::{
     Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
     Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,

@@ -3,6 +3,7 @@
 mod contracts;
 mod customers;
 mod fleet;
+mod inspection;
 mod lifecycle;
 mod msps;
 mod silo;
@@ -14,6 +15,7 @@ use serde_json::Value;
 pub(crate) use contracts::*;
 pub(crate) use customers::*;
 pub(crate) use fleet::*;
+pub(crate) use inspection::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
 pub(crate) use silo::*;
@@ -59,6 +61,7 @@ mod tests {
             super::contracts::STATEMENTS,
             super::customers::STATEMENTS,
             super::fleet::STATEMENTS,
+            super::inspection::STATEMENTS,
             super::lifecycle::STATEMENTS,
             super::msps::STATEMENTS,
         ]

@@ -1,12 +1,13 @@
 //! A database of a test's own.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
-use granary_foundation::Secret;
 use granary_foundation::config::S3Config;
+use granary_foundation::{Secret, Silent};
 use granary_tenants::Tenants;
 use granary_types::Clock;
 use granary_vault::{Keys, MasterKey, Objects};
@@ -25,7 +26,10 @@ pub struct TestDatabase {
     objects: Objects,
     folder: TempDir,
     name: String,
-    server: Arc<Server>,
+    /// Some until the end.
+    server: Option<Arc<Server>>,
+    /// The directory of a server of its own.
+    alone: Option<PathBuf>,
 }
 
 impl fmt::Debug for TestDatabase {
@@ -43,8 +47,22 @@ impl TestDatabase {
     /// Makes a database whose pool has a given size.
     pub async fn with_connections(max_connections: usize) -> Self {
         let (server, template) = server::server().await;
+        Self::make(server, Some(template), max_connections).await
+    }
+
+    /// Makes a database on a server of its own that syncs its files, for measurements and for what concerns the whole server.
+    pub async fn alone(max_connections: usize) -> Self {
+        let folder = std::env::temp_dir().join(format!("granary-alone-{}", &Uuid::new_v4().simple().to_string()[..12]));
+        let server = Server::start(&folder, Silent::shared()).await.unwrap();
+        let mut test = Self::make(Arc::new(server), None, max_connections).await;
+        test.alone = Some(folder);
+        test
+    }
+
+    async fn make(server: Arc<Server>, template: Option<String>, max_connections: usize) -> Self {
         let name = format!("granary_test_{}_{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..12]);
         let admin = server::connect(&server, "postgres").await;
+        let template = template.unwrap_or_else(|| "template1".to_owned());
         admin.batch_execute(&format!("create database {name} template {template}")).await.unwrap();
         let clock = Clock::fixed("2025-11-10T12:00:00Z".parse().unwrap());
         let database = open(&server, &name, max_connections, clock).await;
@@ -53,12 +71,12 @@ impl TestDatabase {
         let lake = folder.path().join("lake");
         let objects = Objects::open(&format!("file://{}", lake.display()), &S3Config::default()).unwrap();
         let tenants = Tenants::new(database.clone(), keys.clone());
-        Self { database, tenants, keys, objects, folder, name, server }
+        Self { database, tenants, keys, objects, folder, name, server: Some(server), alone: None }
     }
 
     /// Opens the same database again, as another process would, with a pool of a given size.
     pub async fn reopen(&self, max_connections: usize) -> Database {
-        open(&self.server, &self.name, max_connections, self.clock().clone()).await
+        open(self.server(), &self.name, max_connections, self.clock().clone()).await
     }
 
     /// Returns the database.
@@ -91,14 +109,18 @@ impl TestDatabase {
         self.database.clock()
     }
 
+    fn server(&self) -> &Arc<Server> {
+        self.server.as_ref().unwrap()
+    }
+
     /// Connects as the owner, around every wall, to see what is really there.
     pub async fn superuser(&self) -> tokio_postgres::Client {
-        server::connect(&self.server, &self.name).await
+        server::connect(self.server(), &self.name).await
     }
 
     /// Returns how the owner connects.
     pub fn url(&self) -> Secret {
-        self.server.url_of(&self.name)
+        self.server().url_of(&self.name)
     }
 
     /// Makes two MSPs with customers whose codes and names meet on purpose.
@@ -120,9 +142,16 @@ async fn open(server: &Server, name: &str, max_connections: usize, clock: Clock)
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         self.database.close();
-        let (server, name) = (Arc::clone(&self.server), self.name.clone());
+        let (Some(server), name, alone) = (self.server.take(), self.name.clone(), self.alone.take()) else { return };
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            if let Some(folder) = alone {
+                let base = server.base().to_owned();
+                drop(server);
+                std::fs::remove_dir_all(&base).ok();
+                std::fs::remove_dir_all(&folder).ok();
+                return;
+            }
             runtime.block_on(server::drop_database(&server, &name));
         });
         if dropped.join().is_err() && !std::thread::panicking() {
