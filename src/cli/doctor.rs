@@ -22,7 +22,7 @@ pub(crate) async fn run(global: &Global, command: Doctor) -> Result<ExitCode, Fa
             Inspected::Everything { connections: house.config.database.max_connections + OWNER_CONNECTIONS }
         };
         let inspection = house.tenants.inspect(what).await?;
-        Rows::of(&["severity", "check", "subject", "found", "remedy"], &inspection.findings).print(command.format)?;
+        Rows::of(&["severity", "cluster", "check", "subject", "found", "remedy"], &inspection.findings).print(command.format)?;
         let faults = inspection.faults().count();
         eprintln!(
             "{} checks over {} silos: {faults} faults, {} pieces of advice",

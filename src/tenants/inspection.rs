@@ -6,11 +6,9 @@ use serde::Serialize;
 
 use crate::catalog::Tenants;
 use crate::error::TenantsError;
+use crate::placement::HOME;
 use crate::silo::latest_version;
 use crate::store::{self, Question, SiloRow};
-
-/// The cluster that holds the control schema.
-const HOME: &str = "local";
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,6 +24,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub severity: Severity,
+    pub cluster: String,
     /// The check that found it: `role_powers`, `rights_abroad`, …
     pub check: &'static str,
     /// What it is about: a role, a table, a setting.
@@ -63,7 +62,8 @@ pub enum Inspected {
 }
 
 /// What the questions are asked about.
-struct Expected {
+struct Expected<'a> {
+    cluster: &'a str,
     prefix: String,
     schemas: Vec<String>,
     roles: Vec<String>,
@@ -71,11 +71,12 @@ struct Expected {
     are_open: Vec<bool>,
 }
 
-impl Expected {
-    fn of(database: &Database, silos: &[SiloRow]) -> Result<Self, TenantsError> {
+impl<'a> Expected<'a> {
+    fn of(cluster: &'a str, database: &Database, silos: &[SiloRow]) -> Result<Self, TenantsError> {
         let names = database.installation();
         let logins = silos.iter().map(|silo| Ok(names.bucket_login(silo.bucket)?.as_str().to_owned()));
         Ok(Self {
+            cluster,
             prefix: names.prefix.clone(),
             schemas: silos.iter().map(|silo| silo.schema.clone()).collect(),
             roles: silos.iter().map(|silo| silo.role.clone()).collect(),
@@ -91,6 +92,7 @@ impl Expected {
             .map(|row| {
                 Ok(Finding {
                     severity,
+                    cluster: self.cluster.to_owned(),
                     check: question.check,
                     subject: row.try_get(0).map_err(get)?,
                     found: row.try_get(1).map_err(get)?,
@@ -102,41 +104,60 @@ impl Expected {
 }
 
 impl Tenants {
-    /// Asks the database's catalog for every fault that it knows to look for. Reads only.
+    /// Asks the catalogs of all clusters for every fault that it knows to look for. Reads only.
     ///
     /// # Errors
-    /// When Postgres refuses.
+    /// When Postgres refuses, or a cluster does not answer.
     pub fn inspect<'a>(&'a self, what: Inspected) -> Boxed<'a, Result<Inspection, TenantsError>> {
         Box::pin(async move {
-            let tx = self.db().begin(&TxSettings::operator()).await?;
-            let silos = store::list_silos(&tx, HOME).await?;
-            let expected = Expected::of(self.db(), &silos)?;
-            let mut inspection = Inspection { silos: silos.len(), ..Inspection::default() };
-            let server = if what == Inspected::Isolation { &[][..] } else { store::SERVER };
-            let advice = if what == Inspected::Isolation { &store::ADVICE[..1] } else { store::ADVICE };
-            let faults = store::ISOLATION.iter().chain(server).map(|question| (question, Severity::Fault));
-            for (question, severity) in faults.chain(advice.iter().map(|question| (question, Severity::Advice))) {
-                inspection.findings.extend(expected.ask(&tx, question, severity).await?);
-                inspection.checks += 1;
+            let mut inspection = Inspection::default();
+            for cluster in std::iter::once(HOME).chain(self.clusters().others().map(|other| other.name.as_str())) {
+                let tx = self.begin_catalog().await?;
+                let silos = store::list_silos(&tx, cluster).await?;
+                tx.commit().await?;
+                self.inspect_cluster(cluster, &silos, what, &mut inspection).await?;
             }
-            if let Inspected::Everything { connections } = what {
-                inspection.findings.extend(room_for(&tx, connections).await?);
-                inspection.findings.extend(outdated(&silos));
-                inspection.checks += 2;
-            }
-            tx.commit().await?;
             inspection.findings.sort_by_key(|finding| finding.severity);
             Ok(inspection)
         })
     }
+
+    async fn inspect_cluster(
+        &self,
+        cluster: &str,
+        silos: &[SiloRow],
+        what: Inspected,
+        inspection: &mut Inspection,
+    ) -> Result<(), TenantsError> {
+        let database = self.clusters().get(cluster).await?;
+        let expected = Expected::of(cluster, database, silos)?;
+        let tx = database.begin(&TxSettings::operator()).await?;
+        let (server, advice) = match what {
+            Inspected::Isolation => (&[][..], &store::ADVICE[..1]),
+            Inspected::Everything { .. } => (store::SERVER, store::ADVICE),
+        };
+        let faults = store::ISOLATION.iter().chain(server).map(|question| (question, Severity::Fault));
+        for (question, severity) in faults.chain(advice.iter().map(|question| (question, Severity::Advice))) {
+            inspection.findings.extend(expected.ask(&tx, question, severity).await?);
+            inspection.checks += 1;
+        }
+        if let Inspected::Everything { connections } = what {
+            inspection.findings.extend(room_for(cluster, &tx, connections).await?);
+            inspection.findings.extend(outdated(cluster, silos));
+            inspection.checks += 2;
+        }
+        inspection.silos += silos.len();
+        Ok(tx.commit().await?)
+    }
 }
 
 /// Whether the server accepts as many connections as this program may open.
-async fn room_for(tx: &Tx, connections: usize) -> Result<Option<Finding>, TenantsError> {
+async fn room_for(cluster: &str, tx: &Tx, connections: usize) -> Result<Option<Finding>, TenantsError> {
     let room = store::connections_of_server(tx).await?;
     let wanted = i64::try_from(connections).unwrap_or(i64::MAX);
     Ok((room < wanted).then(|| Finding {
         severity: Severity::Fault,
+        cluster: cluster.to_owned(),
         check: "connections",
         subject: "max_connections".to_owned(),
         found: format!("the server has room for {room} connections, this program may open {wanted}"),
@@ -145,11 +166,12 @@ async fn room_for(tx: &Tx, connections: usize) -> Result<Option<Finding>, Tenant
 }
 
 /// Whether tenants' schemas are older than this program.
-fn outdated(silos: &[SiloRow]) -> Option<Finding> {
+fn outdated(cluster: &str, silos: &[SiloRow]) -> Option<Finding> {
     let latest = latest_version();
     let older = silos.iter().filter(|silo| silo.schema_version > 0 && silo.schema_version < latest).count();
     (older > 0).then(|| Finding {
         severity: Severity::Advice,
+        cluster: cluster.to_owned(),
         check: "versions",
         subject: format!("{older} of {} schemas", silos.len()),
         found: format!("are older than version {latest}"),

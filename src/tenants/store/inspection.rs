@@ -102,7 +102,7 @@ questions! { ISOLATION:
     join pg_catalog.pg_roles member on member.oid = m.member
     left join silos s on s.role = granted.rolname::text
     where (m.member in (select oid from roles) or m.roleid in (select oid from roles))
-        and m.member <> (select nspowner from pg_catalog.pg_namespace where nspname = 'control')
+        and m.member <> (select nspowner from pg_catalog.pg_namespace where nspname = 'outbox')
         and (m.admin_option or not (
             (granted.rolname::text = $1 || '_tenants' and member.rolname::text ~ ('^' || $1 || '_t_'))
             or (member.rolname::text = $1 || '_app' and granted.rolname::text in ($1 || '_msp', $1 || '_operator', $1 || '_access', $1 || '_keystore'))
@@ -216,7 +216,7 @@ questions! { ISOLATION:
         format('alter table %1$I.%2$I enable row level security; alter table %1$I.%2$I force row level security', n.nspname, c.relname)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p') and not (c.relrowsecurity and c.relforcerowsecurity) and c.relname <> 'refinery_schema_history'
-        and (n.nspname in ('control', 'outbox')
+        and (n.nspname = 'control'
             or (n.nspname not in ('pg_catalog', 'information_schema', 'keystore') and exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'msp_id' and not a.attisdropped)))
     order by 1";
     "policies" => "

@@ -24,6 +24,10 @@ async fn make_a_mess(tx: &TenantTx) -> i32 {
     tx.query("select pg_advisory_lock(7)", &[]).await.unwrap();
     tx.execute("set granary.msp_id = '00000000-0000-0000-0000-000000000001'", &[]).await.unwrap();
     tx.execute("listen gossip", &[]).await.unwrap();
+    tx.execute("set search_path = pg_catalog", &[]).await.unwrap();
+    tx.execute("set statement_timeout = '1s'", &[]).await.unwrap();
+    tx.execute(sql(format!("set role {}", tx.customer().role_name)), &[]).await.unwrap();
+    tx.execute(sql(format!("declare held cursor with hold for select id from {}.machines", tx.customer().schema_name)), &[]).await.unwrap();
     pid(tx).await
 }
 
@@ -37,6 +41,8 @@ async fn look_around(tenants: &Tenants, scope: &TenantScope) -> i32 {
                 (select count(*) from pg_catalog.pg_class where relname = 'left_behind') as tables,
                 (select count(*) from pg_catalog.pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
                 (select count(*) from pg_listening_channels()) as channels,
+                (select count(*) from pg_catalog.pg_cursors where is_holdable) as cursors,
+                current_setting('statement_timeout') as timeout,
                 (select string_agg(name, ',') from machines) as machines",
             &[],
         )
@@ -47,8 +53,9 @@ async fn look_around(tenants: &Tenants, scope: &TenantScope) -> i32 {
     assert_eq!(row.get::<_, String>("role"), customer.role_name);
     assert_eq!(row.get::<_, String>("path"), format!("{}, pg_temp", customer.schema_name));
     assert_eq!(row.get::<_, String>("msp"), "");
-    let counts: [i64; 3] = ["tables", "locks", "channels"].map(|name| row.get(name));
-    assert_eq!(counts, [0, 0, 0], "tables, locks, channels");
+    assert_eq!(row.get::<_, String>("timeout"), "5min");
+    let counts: [i64; 4] = ["tables", "locks", "channels", "cursors"].map(|name| row.get(name));
+    assert_eq!(counts, [0, 0, 0, 0], "tables, locks, channels, cursors");
     assert_eq!(row.get::<_, Option<String>>("machines").as_deref(), Some(customer.name.as_str()));
     let pid = pid(&tx).await;
     tx.commit().await.unwrap();
@@ -174,6 +181,45 @@ async fn a_tenants_role_can_do_nothing_outside_its_schema() {
             them.globex.role_name
         ),
         "update pg_catalog.pg_settings set setting = 'none' where name = 'role'".to_owned(),
+        format!(
+            "select pg_catalog.set_config('search_path', '{other}', true), pg_catalog.query_to_xml('select * from machines', true, false, '')"
+        ),
+        format!("select pg_catalog.table_to_xml('{other}.machines', true, false, '')"),
+        format!("select pg_catalog.schema_to_xml('{other}', true, false, '')"),
+        format!("select 1 from {other}.machines for update"),
+        format!("lock table {other}.machines in access share mode"),
+        format!("explain select * from {other}.machines"),
+        format!("declare peep cursor for select * from {other}.machines"),
+        format!("prepare peep as select * from {other}.machines"),
+        format!("select * from {other}.dirty_id_seq"),
+        format!("select currval('{other}.dirty_id_seq')"),
+        format!("select setval('{other}.dirty_id_seq', 1)"),
+        format!("comment on table {other}.machines is 'mine'"),
+        format!("grant select on {other}.machines to public"),
+        format!("create temporary view peep as select * from {other}.machines"),
+        format!("create temporary table peep (like {other}.machines)"),
+        format!("create rule peep as on insert to {other}.machines do nothing"),
+        format!("do $$ begin perform 1 from {other}.machines; end $$"),
+        format!("select {other}.mark_dirty()"),
+        format!("drop schema {other} cascade"),
+        format!("alter schema {other} rename to mine"),
+        format!("set session authorization {}", them.globex.role_name),
+        format!("grant {} to current_user", them.globex.role_name),
+        format!("insert into machines select * from {other}.machines"),
+        format!("with gone as (delete from {other}.machines returning *) select * from gone"),
+        "create function pg_temp.now() returns int language c as 'x', 'y'".to_owned(),
+        "select * from pg_catalog.pg_authid".to_owned(),
+        "select * from pg_catalog.pg_user_mapping".to_owned(),
+        "select pg_catalog.pg_ls_dir('.')".to_owned(),
+        "select pg_catalog.lo_export(1, '/tmp/x')".to_owned(),
+        "select pg_catalog.pg_reload_conf()".to_owned(),
+        "set session_replication_role = replica".to_owned(),
+        "set log_statement = 'none'".to_owned(),
+        "create extension file_fdw".to_owned(),
+        "create schema mine".to_owned(),
+        "create publication mine for all tables".to_owned(),
+        "create event trigger mine on ddl_command_start execute function now()".to_owned(),
+        "copy (select 1) to '/tmp/x'".to_owned(),
         format!("select pg_catalog.query_to_xml('select * from {other}.machines', true, false, '')"),
         "create table mine (n int)".to_owned(),
         "create table public.mine (n int)".to_owned(),
