@@ -158,108 +158,133 @@ async fn a_caller_that_gives_up_leaves_nothing_running() {
     assert_eq!(sleeping, 0, "an abandoned statement is cancelled on the server");
 }
 
+/// What a tenant's role tries. `OTHER` is another tenant's schema.
+#[rustfmt::skip]
+const ATTEMPTS: &[&str] = &[
+    "select * from OTHER.machines",
+    "insert into OTHER.machines (id) values (gen_random_uuid())",
+    "update OTHER.machines set name = 'mine'",
+    "delete from OTHER.machines",
+    "truncate OTHER.machines",
+    "select nextval('OTHER.dirty_id_seq')",
+    "copy OTHER.machines to stdout",
+    "create table OTHER.mine (n int)",
+    "create table mine (id uuid references OTHER.machines (id))",
+    "select pg_catalog.set_config('role', 'OTHER_ROLE', true)",
+    "select pg_catalog.set_config('role', 'OTHER_ROLE', true), pg_catalog.query_to_xml('select * from OTHER.machines', true, false, '')",
+    "update pg_catalog.pg_settings set setting = 'none' where name = 'role'",
+    "select pg_catalog.set_config('search_path', 'OTHER', true), pg_catalog.query_to_xml('select * from machines', true, false, '')",
+    "select pg_catalog.table_to_xml('OTHER.machines', true, false, '')",
+    "select pg_catalog.schema_to_xml('OTHER', true, false, '')",
+    "select 1 from OTHER.machines for update",
+    "lock table OTHER.machines in access share mode",
+    "explain select * from OTHER.machines",
+    "declare peep cursor for select * from OTHER.machines",
+    "prepare peep as select * from OTHER.machines",
+    "select * from OTHER.dirty_id_seq",
+    "select currval('OTHER.dirty_id_seq')",
+    "select setval('OTHER.dirty_id_seq', 1)",
+    "comment on table OTHER.machines is 'mine'",
+    "grant select on OTHER.machines to public",
+    "create temporary view peep as select * from OTHER.machines",
+    "create temporary table peep (like OTHER.machines)",
+    "create rule peep as on insert to OTHER.machines do nothing",
+    "do $$ begin perform 1 from OTHER.machines; end $$",
+    "select OTHER.mark_dirty()",
+    "drop schema OTHER cascade",
+    "alter schema OTHER rename to mine",
+    "set session authorization OTHER_ROLE",
+    "grant OTHER_ROLE to current_user",
+    "insert into machines select * from OTHER.machines",
+    "with gone as (delete from OTHER.machines returning *) select * from gone",
+    "create function pg_temp.now() returns int language c as 'x', 'y'",
+    "select * from pg_catalog.pg_authid",
+    "select * from pg_catalog.pg_user_mapping",
+    "select pg_catalog.pg_ls_dir('.')",
+    "select pg_catalog.lo_export(1, '/tmp/x')",
+    "select pg_catalog.pg_reload_conf()",
+    "set session_replication_role = replica",
+    "set log_statement = 'none'",
+    "create extension file_fdw",
+    "create schema mine",
+    "create publication mine for all tables",
+    "create event trigger mine on ddl_command_start execute function now()",
+    "copy (select 1) to '/tmp/x'",
+    "select pg_catalog.query_to_xml('select * from OTHER.machines', true, false, '')",
+    "create table mine (n int)",
+    "create table public.mine (n int)",
+    "create function mine() returns int language sql as 'select 1'",
+    "alter table machines add column mine int",
+    "drop table machines",
+    "truncate machines",
+    "update usage_events set type = 'forged'",
+    "delete from usage_events",
+    "update audit_log set actor = 'nobody'",
+    "delete from audit_log",
+    "insert into refinery_schema_history (version) values (99)",
+    "select * from control.customers",
+    "select * from keystore.keys",
+    "select * from outbox.messages",
+    "delete from outbox.messages",
+    "insert into outbox.messages (id, kind, role_name, payload, emitted_at) values (gen_random_uuid(), 'forged', 'OTHER_ROLE', '{}', now())",
+    "insert into outbox.messages (id, kind, msp_id, payload, emitted_at) values (gen_random_uuid(), 'forged', 'OTHER_MSP', '{}', now())",
+    "copy machines to program 'cat'",
+    "copy machines from '/etc/passwd'",
+    "select pg_catalog.pg_read_file('/etc/passwd')",
+    "select pg_catalog.lo_import('/etc/passwd')",
+    "create role mine",
+    "create extension dblink",
+    "alter role current_user superuser",
+];
+
 #[tokio::test]
 async fn a_tenants_role_can_do_nothing_outside_its_schema() {
     let test = TestDatabase::new().await;
     let them = test.two_customers().await;
-    let (tenants, acme) = (test.tenants(), them.acme_scope());
+    let (tenants, acme, globex) = (test.tenants(), them.acme_scope(), &them.globex);
     add_machine(tenants, &them.globex_scope()).await;
-    let other = &them.globex.schema_name;
-    let attempts = [
-        format!("select * from {other}.machines"),
-        format!("insert into {other}.machines (id) values (gen_random_uuid())"),
-        format!("update {other}.machines set name = 'mine'"),
-        format!("delete from {other}.machines"),
-        format!("truncate {other}.machines"),
-        format!("select nextval('{other}.dirty_id_seq')"),
-        format!("copy {other}.machines to stdout"),
-        format!("create table {other}.mine (n int)"),
-        format!("create table mine (id uuid references {other}.machines (id))"),
-        format!("select pg_catalog.set_config('role', '{}', true)", them.globex.role_name),
-        format!(
-            "select pg_catalog.set_config('role', '{}', true), pg_catalog.query_to_xml('select * from {other}.machines', true, false, '')",
-            them.globex.role_name
-        ),
-        "update pg_catalog.pg_settings set setting = 'none' where name = 'role'".to_owned(),
-        format!(
-            "select pg_catalog.set_config('search_path', '{other}', true), pg_catalog.query_to_xml('select * from machines', true, false, '')"
-        ),
-        format!("select pg_catalog.table_to_xml('{other}.machines', true, false, '')"),
-        format!("select pg_catalog.schema_to_xml('{other}', true, false, '')"),
-        format!("select 1 from {other}.machines for update"),
-        format!("lock table {other}.machines in access share mode"),
-        format!("explain select * from {other}.machines"),
-        format!("declare peep cursor for select * from {other}.machines"),
-        format!("prepare peep as select * from {other}.machines"),
-        format!("select * from {other}.dirty_id_seq"),
-        format!("select currval('{other}.dirty_id_seq')"),
-        format!("select setval('{other}.dirty_id_seq', 1)"),
-        format!("comment on table {other}.machines is 'mine'"),
-        format!("grant select on {other}.machines to public"),
-        format!("create temporary view peep as select * from {other}.machines"),
-        format!("create temporary table peep (like {other}.machines)"),
-        format!("create rule peep as on insert to {other}.machines do nothing"),
-        format!("do $$ begin perform 1 from {other}.machines; end $$"),
-        format!("select {other}.mark_dirty()"),
-        format!("drop schema {other} cascade"),
-        format!("alter schema {other} rename to mine"),
-        format!("set session authorization {}", them.globex.role_name),
-        format!("grant {} to current_user", them.globex.role_name),
-        format!("insert into machines select * from {other}.machines"),
-        format!("with gone as (delete from {other}.machines returning *) select * from gone"),
-        "create function pg_temp.now() returns int language c as 'x', 'y'".to_owned(),
-        "select * from pg_catalog.pg_authid".to_owned(),
-        "select * from pg_catalog.pg_user_mapping".to_owned(),
-        "select pg_catalog.pg_ls_dir('.')".to_owned(),
-        "select pg_catalog.lo_export(1, '/tmp/x')".to_owned(),
-        "select pg_catalog.pg_reload_conf()".to_owned(),
-        "set session_replication_role = replica".to_owned(),
-        "set log_statement = 'none'".to_owned(),
-        "create extension file_fdw".to_owned(),
-        "create schema mine".to_owned(),
-        "create publication mine for all tables".to_owned(),
-        "create event trigger mine on ddl_command_start execute function now()".to_owned(),
-        "copy (select 1) to '/tmp/x'".to_owned(),
-        format!("select pg_catalog.query_to_xml('select * from {other}.machines', true, false, '')"),
-        "create table mine (n int)".to_owned(),
-        "create table public.mine (n int)".to_owned(),
-        "create function mine() returns int language sql as 'select 1'".to_owned(),
-        "alter table machines add column mine int".to_owned(),
-        "drop table machines".to_owned(),
-        "truncate machines".to_owned(),
-        "update usage_events set type = 'forged'".to_owned(),
-        "delete from usage_events".to_owned(),
-        "update audit_log set actor = 'nobody'".to_owned(),
-        "delete from audit_log".to_owned(),
-        "insert into refinery_schema_history (version) values (99)".to_owned(),
-        "select * from control.customers".to_owned(),
-        "select * from keystore.keys".to_owned(),
-        "select * from outbox.messages".to_owned(),
-        "delete from outbox.messages".to_owned(),
-        format!(
-            "insert into outbox.messages (id, kind, role_name, payload, emitted_at) values (gen_random_uuid(), 'forged', '{}', '{{}}', now())",
-            them.globex.role_name
-        ),
-        format!(
-            "insert into outbox.messages (id, kind, msp_id, payload, emitted_at) values (gen_random_uuid(), 'forged', '{}', '{{}}', now())",
-            them.south.id
-        ),
-        "copy machines to program 'cat'".to_owned(),
-        "copy machines from '/etc/passwd'".to_owned(),
-        "select pg_catalog.pg_read_file('/etc/passwd')".to_owned(),
-        "select pg_catalog.lo_import('/etc/passwd')".to_owned(),
-        "create role mine".to_owned(),
-        "create extension dblink".to_owned(),
-        "alter role current_user superuser".to_owned(),
-    ];
-    for attempt in attempts {
+    for attempt in ATTEMPTS {
+        let attempt = attempt.replace("OTHER_ROLE", &globex.role_name).replace("OTHER_MSP", &them.south.id.to_string());
+        let attempt = attempt.replace("OTHER", &globex.schema_name);
         let tx = tenants.begin_tenant(&acme).await.unwrap();
         let error = tx.query(sql(attempt.clone()), &[]).await.expect_err(&attempt);
         assert!(error.is_permission_denied(), "{attempt}: {error}");
         tx.rollback().await.unwrap();
     }
+    println!("{} attempts, all denied", ATTEMPTS.len());
     // Its own table it may use.
     add_machine(tenants, &acme).await;
+}
+
+/// What one can see of the neighbours without touching them: what they do is hidden.
+#[tokio::test]
+async fn a_tenants_role_does_not_see_what_others_ask() {
+    let test = TestDatabase::new().await;
+    let them = test.two_customers().await;
+    let neighbour = test.tenants().begin_tenant(&them.globex_scope()).await.unwrap();
+    neighbour.query("select 'the secret of globex'", &[]).await.unwrap();
+    add_machine(test.tenants(), &them.south_acme_scope()).await;
+    test.superuser().await.batch_execute(&format!("analyze {}.machines", them.south_acme.schema_name)).await.unwrap();
+    let tx = test.tenants().begin_tenant(&them.acme_scope()).await.unwrap();
+    let seen: i64 = tx
+        .query_one("select count(*) from pg_catalog.pg_stat_activity where query like '%secret of ' || 'globex%'", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(seen, 0);
+    let seen: i64 = tx
+        .query_one("select count(*) from pg_catalog.pg_stats where schemaname <> current_schema() and schemaname like 't\\_%'", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(seen, 0);
+    let channels: i64 = tx
+        .query_one("select count(*) from pg_catalog.pg_prepared_statements where statement like '%secret%globex%' and from_sql", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(channels, 0);
+    neighbour.commit().await.unwrap();
 }
 
 #[tokio::test]
