@@ -34,7 +34,7 @@ pub struct Arrived {
 }
 
 /// What an event makes: the root's map.
-pub type JobsFor = dyn Fn(&Arrived) -> Vec<NewJob> + Send + Sync;
+pub type JobsFor<'a> = dyn Fn(&Arrived) -> Vec<NewJob> + Send + Sync + 'a;
 
 /// Adds an event to the outbox; a tenant's transaction names no MSP, an MSP's names itself. `tenants` calls this.
 ///
@@ -50,7 +50,7 @@ pub async fn emit<E: Event>(tx: &Tx, msp: Option<MspId>, event: &E) -> Result<()
 ///
 /// # Errors
 /// When Postgres refuses; what had been moved in earlier batches stays moved.
-pub async fn relay(db: &Database, jobs_for: &JobsFor) -> Result<u64, DbError> {
+pub async fn relay(db: &Database, jobs_for: &JobsFor<'_>) -> Result<u64, DbError> {
     let mut moved = 0;
     loop {
         let tx = db.begin(&TxSettings::operator()).await?;
@@ -79,7 +79,7 @@ pub async fn relay(db: &Database, jobs_for: &JobsFor) -> Result<u64, DbError> {
 ///
 /// # Errors
 /// When one of the two refuses.
-pub async fn relay_from(from: &Database, home: &Database, jobs_for: &JobsFor) -> Result<u64, DbError> {
+pub async fn relay_from(from: &Database, home: &Database, jobs_for: &JobsFor<'_>) -> Result<u64, DbError> {
     let mut moved = 0;
     loop {
         let there = from.begin(&TxSettings::operator()).await?;
@@ -105,7 +105,7 @@ pub async fn relay_from(from: &Database, home: &Database, jobs_for: &JobsFor) ->
 }
 
 /// Enters an event, and queues its jobs when it had not arrived before.
-async fn arrive(tx: &Tx, event: &Arrived, jobs_for: &JobsFor) -> Result<(), DbError> {
+async fn arrive(tx: &Tx, event: &Arrived, jobs_for: &JobsFor<'_>) -> Result<(), DbError> {
     let Arrived { id, kind, msp, customer, payload, emitted_at } = event;
     let is_new = tx.execute(store::INSERT_EVENT, &[id, kind, msp, customer, payload, emitted_at, &tx.now()]).await? == 1;
     if is_new {

@@ -20,6 +20,12 @@ pub enum TenantsError {
     UnknownCustomer(CustomerId),
     #[error("there is no cluster '{0}' in the configuration; name its url under [clusters.{0}]")]
     UnknownCluster(String),
+    #[error("{code} is on its way to {to}; finish that first with granary customer move {code} --to {to}")]
+    OtherMove { code: CustomerCode, to: String },
+    #[error("{cluster} has a schema {schema} already, which nobody remembers; look at it and drop it")]
+    Occupied { cluster: String, schema: String },
+    #[error("the copy of {table} differs: {here} rows here, {there} there, or other content; nothing was switched")]
+    CopyDiffers { table: String, here: i64, there: i64 },
     #[error("{0} is on its way to another place; try again, or finish the move with granary customer move")]
     OnItsWay(CustomerCode),
     #[error("the customer has no contract on {0}")]
@@ -66,6 +72,8 @@ impl Classify for TenantsError {
             | Self::UnknownCluster(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::OnItsWay(_) => ErrorKind::Unavailable,
+            Self::OtherMove { .. } | Self::Occupied { .. } => ErrorKind::Conflict,
+            Self::CopyDiffers { .. } => ErrorKind::Internal,
             Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::Withdrawn(_) | Self::NothingToWithdraw(_) | Self::NoTransition { .. } | Self::NoArrow { .. } | Self::DoorShut { .. } => {
                 ErrorKind::Conflict
@@ -83,6 +91,9 @@ impl Classify for TenantsError {
             Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownCluster(_) => "cluster_not_found",
             Self::OnItsWay(_) => "customer_on_its_way",
+            Self::OtherMove { .. } => "customer_moves_elsewhere",
+            Self::Occupied { .. } => "cluster_occupied",
+            Self::CopyDiffers { .. } => "copy_differs",
             Self::NoContract(_) => "contract_not_found",
             Self::UnknownTimeZone(_) => "time_zone_unknown",
             Self::Invalid(_) => "customer_invalid",

@@ -36,6 +36,6 @@ pub use lifecycle::{
     Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,
 };
 pub use msp::{Msp, NewMsp};
-pub use placement::{Cluster, ClusterStanding, Clusters, HOME};
+pub use placement::{Cluster, ClusterStanding, Clusters, HOME, MoveReport};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -6,6 +6,7 @@ mod fleet;
 mod inspection;
 mod lifecycle;
 mod msps;
+mod placement;
 mod silo;
 
 use granary_db::Tx;
@@ -18,6 +19,7 @@ pub(crate) use fleet::*;
 pub(crate) use inspection::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
+pub(crate) use placement::*;
 pub(crate) use silo::*;
 
 use crate::error::TenantsError;
@@ -64,6 +66,7 @@ mod tests {
             super::inspection::STATEMENTS,
             super::lifecycle::STATEMENTS,
             super::msps::STATEMENTS,
+            super::placement::STATEMENTS,
         ]
         .concat()
         {

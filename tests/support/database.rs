@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::config::S3Config;
 use granary_foundation::{Secret, Silent};
-use granary_tenants::Tenants;
+use granary_tenants::{Cluster, Clusters, Tenants};
 use granary_types::Clock;
 use granary_vault::{Keys, MasterKey, Objects};
 use tempfile::TempDir;
@@ -26,6 +26,8 @@ pub struct TestDatabase {
     objects: Objects,
     folder: TempDir,
     name: String,
+    /// Databases that stand for other clusters; they hold roles of this one and go first.
+    clusters: Mutex<Vec<String>>,
     /// Some until the end.
     server: Option<Arc<Server>>,
     /// The directory of a server of its own.
@@ -71,12 +73,32 @@ impl TestDatabase {
         let lake = folder.path().join("lake");
         let objects = Objects::open(&format!("file://{}", lake.display()), &S3Config::default()).unwrap();
         let tenants = Tenants::new(database.clone(), keys.clone());
-        Self { database, tenants, keys, objects, folder, name, server: Some(server), alone: None }
+        Self { database, tenants, keys, objects, folder, name, clusters: Mutex::default(), server: Some(server), alone: None }
     }
 
     /// Opens the same database again, as another process would, with a pool of a given size.
     pub async fn reopen(&self, max_connections: usize) -> Database {
         open(self.server(), &self.name, max_connections, self.clock().clone()).await
+    }
+
+    /// Makes another database of the same server that stands for a cluster.
+    pub async fn cluster(&self, cluster: &str, region: &str) -> Cluster {
+        let name = format!("granary_test_{}_{}", std::process::id(), &Uuid::new_v4().simple().to_string()[..12]);
+        let admin = server::connect(self.server(), "postgres").await;
+        admin.batch_execute(&format!("create database {name}")).await.unwrap();
+        let database = config(self.server(), &name, 8);
+        self.clusters.lock().unwrap().push(name);
+        Cluster { name: cluster.to_owned(), region: region.to_owned(), database }
+    }
+
+    /// Returns the catalog over several clusters.
+    pub fn tenants_over(&self, clusters: Vec<Cluster>) -> Tenants {
+        Tenants::over(Clusters::new(self.database.clone(), clusters), self.keys.clone())
+    }
+
+    /// Connects to a cluster as its owner, around every wall.
+    pub async fn superuser_of(&self, cluster: &Cluster) -> tokio_postgres::Client {
+        server::connect_to(&cluster.database.url).await
     }
 
     /// Returns the database.
@@ -129,20 +151,24 @@ impl TestDatabase {
     }
 }
 
-async fn open(server: &Server, name: &str, max_connections: usize, clock: Clock) -> Database {
-    let config = DatabaseConfig {
+fn config(server: &Server, name: &str, max_connections: usize) -> DatabaseConfig {
+    DatabaseConfig {
         url: server.url_of(name),
         app_password: Secret::new(server::APP_PASSWORD),
         max_connections,
         connections_per_tenant: max_connections,
-    };
-    Database::connect(&config, clock).await.unwrap()
+    }
+}
+
+async fn open(server: &Server, name: &str, max_connections: usize, clock: Clock) -> Database {
+    Database::connect(&config(server, name, max_connections), clock).await.unwrap()
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         self.database.close();
         let (Some(server), name, alone) = (self.server.take(), self.name.clone(), self.alone.take()) else { return };
+        let clusters = std::mem::take(&mut *self.clusters.lock().unwrap());
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             if let Some(folder) = alone {
@@ -152,7 +178,9 @@ impl Drop for TestDatabase {
                 std::fs::remove_dir_all(&folder).ok();
                 return;
             }
-            runtime.block_on(server::drop_database(&server, &name));
+            for name in clusters.iter().chain([&name]) {
+                runtime.block_on(server::drop_database(&server, name));
+            }
         });
         if dropped.join().is_err() && !std::thread::panicking() {
             panic!("the database of a test could not be dropped");

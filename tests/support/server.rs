@@ -35,7 +35,12 @@ pub(crate) async fn server() -> (Arc<Server>, String) {
 
 /// Connects as the owner.
 pub(crate) async fn connect(server: &Server, database: &str) -> Client {
-    let config = Config::from_str(server.url_of(database).reveal()).unwrap();
+    connect_to(&server.url_of(database)).await
+}
+
+/// Connects by a URL.
+pub(crate) async fn connect_to(url: &Secret) -> Client {
+    let config = Config::from_str(url.reveal()).unwrap();
     let (client, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     client

@@ -5,9 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use granary_db::{Database, DatabaseConfig};
+use granary_foundation::Boxed;
+use serde::Serialize;
 use tokio::sync::OnceCell;
 
+use crate::catalog::Tenants;
 use crate::error::TenantsError;
+use crate::store;
 
 /// The cluster that holds the control schema, and silos like the others.
 pub const HOME: &str = "local";
@@ -22,7 +26,7 @@ pub struct Cluster {
 }
 
 /// A cluster and how many silos it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterStanding {
     pub name: String,
     pub region: String,
@@ -89,5 +93,33 @@ impl Clusters {
         for database in self.others.values().filter_map(|other| other.database.get()) {
             database.close();
         }
+    }
+}
+
+impl Tenants {
+    /// Lists the clusters, the home first, with what they hold; one that does not answer says why.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn list_clusters<'a>(&'a self) -> Boxed<'a, Result<Vec<ClusterStanding>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let silos: BTreeMap<String, i64> = store::count_silos(&tx).await?.into_iter().collect();
+            tx.commit().await?;
+            let known =
+                [(HOME, HOME)].into_iter().chain(self.clusters().others().map(|other| (other.name.as_str(), other.region.as_str())));
+            let mut standing = Vec::new();
+            for (name, region) in known {
+                let trouble = self.clusters().get(name).await.err().map(|error| error.to_string());
+                let silos = silos.get(name).copied().unwrap_or(0);
+                standing.push(ClusterStanding { name: name.to_owned(), region: region.to_owned(), silos, trouble });
+            }
+            let lost = silos.into_iter().filter(|(name, _)| standing.iter().all(|cluster| cluster.name != *name)).collect::<Vec<_>>();
+            standing.extend(lost.into_iter().map(|(name, silos)| {
+                let trouble = Some(TenantsError::UnknownCluster(name.clone()).to_string());
+                ClusterStanding { name, region: String::new(), silos, trouble }
+            }));
+            Ok(standing)
+        })
     }
 }

@@ -6,8 +6,11 @@
 //! there is never an instant at which two places take writes. A transaction that meets a fence asks the catalog again.
 
 mod clusters;
+mod copying;
+mod moving;
 
 pub use clusters::{Cluster, ClusterStanding, Clusters, HOME};
+pub use moving::MoveReport;
 
 /// The table through whose shared lock every transaction enters a silo.
 pub(crate) const GATE: &str = "machines";

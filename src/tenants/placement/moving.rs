@@ -1,0 +1,262 @@
+//! A silo moves to another cluster while its customer goes on working.
+//!
+//! Triggers at the old place note the keys of changed rows; one snapshot is copied; what changed meanwhile follows in rounds
+//! until little is left. Then the gate is closed, the rest follows, and three commits make the switch: the old schema is
+//! renamed (from here on nobody writes there), the new one gets its name, the catalog names the cluster. A transaction that
+//! wants in between waits. Where a move stands can be read from the names of the schemas, so that a move that was killed
+//! anywhere goes on when it is asked for again.
+
+use std::time::{Duration, Instant};
+
+use granary_db::{AuditEntry, Database, DbError, Identifier, OwnerConnection, record_audit};
+use granary_foundation::{Boxed, SharedProgress};
+use granary_types::CustomerId;
+use serde::Serialize;
+use serde_json::json;
+
+use super::GATE;
+use super::copying::Copying;
+use crate::catalog::Tenants;
+use crate::customer::Customer;
+use crate::error::TenantsError;
+use crate::scope::Actor;
+use crate::silo::{build, latest_version};
+use crate::store;
+
+/// With fewer changed rows than this the gate may be closed.
+const LITTLE: i64 = 2_000;
+/// Rounds of catching up before the gate is closed whatever is left.
+const ROUNDS: u32 = 20;
+/// How long one attempt to close the gate, or to watch a table, may keep others waiting, in milliseconds.
+const ATTEMPT_MS: u32 = 250;
+/// How long to go on attempting.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// What a move did.
+#[derive(Debug, Clone, Serialize)]
+pub struct MoveReport {
+    pub from: String,
+    pub to: String,
+    /// Rows of the snapshot; none when an earlier call had copied them.
+    pub rows_copied: Option<u64>,
+    /// Changed rows that followed before the pause, and in it.
+    pub rows_followed: i64,
+    pub rows_in_pause: i64,
+    /// From the request for the gate to the new place in the catalog; none when it was fenced by an earlier call.
+    pub pause_ms: Option<u64>,
+}
+
+/// The names that a silo has on its way.
+struct Names {
+    schema: Identifier,
+    arriving: Identifier,
+    left: Identifier,
+    capture: Identifier,
+}
+
+impl Names {
+    fn of(schema: &str) -> Result<Self, TenantsError> {
+        let name = |suffix: &str| Identifier::new(format!("{schema}{suffix}")).map_err(DbError::from);
+        Ok(Self { schema: name("")?, arriving: name("_arriving")?, left: name("_left")?, capture: name("_moving")? })
+    }
+}
+
+/// One side of a move.
+struct Side<'a> {
+    cluster: &'a str,
+    database: &'a Database,
+    owner: OwnerConnection,
+}
+
+impl Tenants {
+    /// Moves a customer's silo to another cluster; a move that was interrupted is finished.
+    ///
+    /// # Errors
+    /// When there is no such cluster, another move is under way, the two sides differ, or somebody holds the silo open for
+    /// longer than two minutes. The customer goes on at the old place then, and the move can be asked for again.
+    pub fn move_customer<'a>(
+        &'a self,
+        customer: CustomerId,
+        to: &'a str,
+        actor: Actor,
+        progress: &'a SharedProgress,
+    ) -> Boxed<'a, Result<Option<MoveReport>, TenantsError>> {
+        Box::pin(async move {
+            let Some((from, to)) = self.enter_move(customer, to).await? else { return Ok(None) };
+            let old = self.side(&from, customer).await?;
+            let new = self.side(&to, customer).await?;
+            // Whoever held the locks before may have finished it.
+            let customer = self.get_customer(customer).await?;
+            let names = Names::of(&customer.schema_name)?;
+            let mut report =
+                MoveReport { from: from.clone(), to: to.clone(), rows_copied: None, rows_followed: 0, rows_in_pause: 0, pause_ms: None };
+            if customer.cluster == from {
+                let is_fenced = !store::has_schema(&old.owner, &names.schema).await? && store::has_schema(&old.owner, &names.left).await?;
+                if is_fenced {
+                    self.switch(&customer, &new, &names, actor).await?;
+                } else {
+                    self.carry_over(&customer, (&old, &new), &names, actor, progress, &mut report).await?;
+                }
+            }
+            self.clear_old_place(&customer, &old, &names).await?;
+            Ok(Some(report))
+        })
+    }
+
+    /// Notes where the silo is to go; none when it is there.
+    async fn enter_move(&self, id: CustomerId, to: &str) -> Result<Option<(String, String)>, TenantsError> {
+        self.clusters().get(to).await?;
+        let customer = self.get_customer(id).await?;
+        let tx = self.begin_catalog().await?;
+        let pending = match store::find_move(&tx, id).await? {
+            None if customer.cluster == to => None,
+            None => {
+                store::insert_move(&tx, (customer.msp_id, id), &customer.cluster, to).await?;
+                store::find_move(&tx, id).await?
+            }
+            pending => pending,
+        };
+        tx.commit().await?;
+        match pending {
+            Some((_, other)) if other != to => Err(TenantsError::OtherMove { code: customer.code, to: other }),
+            pending => Ok(pending),
+        }
+    }
+
+    /// Connects to one side and waits for its lock: one process at a time works on a schema.
+    async fn side<'a>(&'a self, cluster: &'a str, customer: CustomerId) -> Result<Side<'a>, TenantsError> {
+        let database = self.clusters().get(cluster).await?;
+        let owner = database.owner().await?;
+        let schema = self.get_customer(customer).await?.schema_name;
+        owner.lock(&schema).await?;
+        store::prepare_session(&owner).await?;
+        Ok(Side { cluster, database, owner })
+    }
+
+    /// From the beginning to the switch; what an earlier attempt left is thrown away.
+    async fn carry_over(
+        &self,
+        customer: &Customer,
+        (old, new): (&Side<'_>, &Side<'_>),
+        names: &Names,
+        actor: Actor,
+        progress: &SharedProgress,
+        report: &mut MoveReport,
+    ) -> Result<(), TenantsError> {
+        new.owner.batch(&store::drop_schemas(&[&names.arriving])).await?;
+        if store::has_schema(&new.owner, &names.schema).await? {
+            return Err(TenantsError::Occupied { cluster: new.cluster.to_owned(), schema: customer.schema_name.clone() });
+        }
+        self.bring_up_to_date(customer, old).await?;
+        build(new.database, &new.owner, names.arriving.as_str(), &customer.role_name, customer.bucket).await?;
+        let tables = store::list_tables(&old.owner, &names.schema).await?;
+        store::open_for_load(&new.owner, &names.arriving, &tables).await?;
+
+        self.watch(old, names, &tables).await?;
+        let copying = Copying { from: &old.owner, schema: &names.schema, to: &new.owner, arriving: &names.arriving, tables: &tables };
+        report.rows_copied = Some(copying.copy_snapshot(|_| true, progress).await?);
+        for _ in 0..ROUNDS {
+            let changed = copying.catch_up(&names.capture).await?;
+            report.rows_followed += changed;
+            if changed < LITTLE {
+                break;
+            }
+        }
+        let asked = self.close_gate(&copying, names, report).await?;
+        report.rows_in_pause = copying.apply_changes(&names.capture).await?;
+        store::copy_sequences(&old.owner, &names.schema, &new.owner, &names.arriving).await?;
+        old.owner.batch(&store::rename_schema(&names.schema, &names.left)).await?;
+        old.owner.batch(store::COMMIT).await?;
+        self.switch(customer, new, names, actor).await?;
+        report.pause_ms = u64::try_from(asked.elapsed().as_millis()).ok();
+        Ok(())
+    }
+
+    async fn bring_up_to_date(&self, customer: &Customer, old: &Side<'_>) -> Result<(), TenantsError> {
+        if customer.schema_version >= latest_version() {
+            return Ok(());
+        }
+        build(old.database, &old.owner, &customer.schema_name, &customer.role_name, customer.bucket).await?;
+        let tx = self.begin_catalog().await?;
+        store::update_schema_version(&tx, customer.id, latest_version()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Puts the triggers on, one table at a time, without keeping writers waiting for long.
+    async fn watch(&self, old: &Side<'_>, names: &Names, tables: &[store::Table]) -> Result<(), TenantsError> {
+        let deadline = Instant::now() + PATIENCE;
+        if store::has_schema(&old.owner, &names.capture).await? {
+            // An earlier attempt's triggers may be at work at this moment: nobody must be inside.
+            let drop = format!("{}; {}", store::close_gate(&names.schema, GATE), store::drop_schemas(&[&names.capture]));
+            while attempt(&old.owner, &drop, deadline).await?.is_none() {}
+            old.owner.batch(store::COMMIT).await?;
+        }
+        old.owner.batch(&store::make_capture(&names.capture)).await?;
+        for table in tables {
+            while attempt(&old.owner, &table.watch(&names.schema, &names.capture), deadline).await?.is_none() {}
+            old.owner.batch(store::COMMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the gate and leaves the transaction open that holds it; returns since when others wait. While somebody holds the
+    /// silo open, what changes goes on to follow.
+    async fn close_gate(&self, copying: &Copying<'_>, names: &Names, report: &mut MoveReport) -> Result<Instant, TenantsError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(asked) = attempt(copying.from, &store::close_gate(&names.schema, GATE), deadline).await? {
+                return Ok(asked);
+            }
+            report.rows_followed += copying.catch_up(&names.capture).await?;
+        }
+    }
+
+    /// The old place is fenced: opens the new one and says so in the catalog.
+    async fn switch(&self, customer: &Customer, new: &Side<'_>, names: &Names, actor: Actor) -> Result<(), TenantsError> {
+        if store::has_schema(&new.owner, &names.arriving).await? {
+            let tables = store::list_tables(&new.owner, &names.arriving).await?;
+            new.owner.batch(store::BEGIN).await?;
+            store::close_for_load(&new.owner, &names.arriving, &tables).await?;
+            new.owner.batch(&store::rename_schema(&names.arriving, &names.schema)).await?;
+            new.owner.batch(store::COMMIT).await?;
+        }
+        let tx = self.begin_catalog().await?;
+        store::update_cluster(&tx, customer.id, new.cluster).await?;
+        let entry = AuditEntry {
+            msp: Some(customer.msp_id),
+            customer: Some(customer.id),
+            actor: actor.to_string(),
+            action: "customer.move".to_owned(),
+            subject: format!("customer:{}", customer.code),
+            detail: json!({"from": customer.cluster, "to": new.cluster}),
+            reason: None,
+        };
+        record_audit(&tx, &entry).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Nobody has been let in at the old place since it was fenced: what is there goes.
+    async fn clear_old_place(&self, customer: &Customer, old: &Side<'_>, names: &Names) -> Result<(), TenantsError> {
+        old.owner.batch(&store::drop_schemas(&[&names.left, &names.capture])).await?;
+        store::drop_role(&old.owner, &customer.role_name).await?;
+        let tx = self.begin_catalog().await?;
+        store::delete_move(&tx, customer.id).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// Begins a transaction with a statement that needs a lock, keeping others waiting for a moment only. Returns the instant of
+/// the attempt when it succeeded, and then the transaction is open; none when somebody is in the way.
+async fn attempt(owner: &OwnerConnection, statement: &str, deadline: Instant) -> Result<Option<Instant>, TenantsError> {
+    let asked = Instant::now();
+    owner.batch(store::BEGIN).await?;
+    owner.batch(&store::patient(ATTEMPT_MS)).await?;
+    let Err(error) = owner.batch(statement).await else { return Ok(Some(asked)) };
+    owner.batch(store::ROLLBACK).await?;
+    if !error.is_cancelled() || asked > deadline {
+        return Err(error.into());
+    }
+    tokio::time::sleep(PAUSE).await;
+    Ok(None)
+}
