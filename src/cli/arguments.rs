@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Add customers, list them, and lead them through their life
     #[command(subcommand)]
     Customer(Customer),
+    /// Look at the Postgres servers that hold silos
+    #[command(subcommand)]
+    Cluster(super::customer_placement::Cluster),
     /// Add and list users
     #[command(subcommand)]
     User(User),
@@ -191,6 +194,8 @@ pub(crate) enum Customer {
     },
     #[command(flatten)]
     Life(Life),
+    #[command(flatten)]
+    Placement(super::customer_placement::Placement),
 }
 
 #[derive(Debug, Args)]

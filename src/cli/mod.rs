@@ -3,6 +3,7 @@
 mod arguments;
 mod billing;
 mod churn;
+mod customer_placement;
 mod customers;
 mod demo;
 mod doctor;
@@ -63,6 +64,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Migrate(command) => migrate::run(&global, command).await,
         Command::Msp(command) => customers::msp(&global, command).await,
         Command::Customer(command) => customers::customer(&global, command).await,
+        Command::Cluster(command) => customer_placement::cluster(&global, command).await,
         Command::User(command) => people::user(&global, command).await,
         Command::Key(command) => people::key(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
