@@ -95,6 +95,20 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Finds how the owner reaches Postgres: as configured, or over our own server, which is started when it does not run.
+pub(crate) async fn postgres(config: &Config, progress: &SharedProgress) -> Result<(Option<Server>, Secret), Failure> {
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| Usage(format!("cannot use the data directory {}: {error}", config.data_dir.display())))?;
+    match &config.database.url {
+        Some(url) => Ok((None, url.clone())),
+        None => {
+            let server = Server::start(&std::fs::canonicalize(&config.data_dir)?, Arc::clone(progress)).await?;
+            let url = server.url().clone();
+            Ok((Some(server), url))
+        }
+    }
+}
+
 impl House {
     /// Opens the house of a data directory; starts the embedded Postgres when none runs there and no other is configured.
     pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
@@ -104,17 +118,8 @@ impl House {
     /// Opens the house with a configuration that was read already.
     pub(crate) async fn open_with(config: Config, progress: SharedProgress) -> Result<Self, Failure> {
         let clock = DemoFile::read(&config.data_dir)?.map_or(Clock::System, |demo| Clock::fixed(demo.clock_at));
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|error| Usage(format!("cannot use the data directory {}: {error}", config.data_dir.display())))?;
+        let (server, url) = postgres(&config, &progress).await?;
         let data_dir = std::fs::canonicalize(&config.data_dir)?;
-        let (server, url) = match &config.database.url {
-            Some(url) => (None, url.clone()),
-            None => {
-                let server = Server::start(&data_dir, Arc::clone(&progress)).await?;
-                let url = server.url().clone();
-                (Some(server), url)
-            }
-        };
         match Rooms::over(config, clock, &data_dir, url, progress).await {
             Ok(rooms) => Ok(Self { rooms, server }),
             Err(failure) => {

@@ -1,16 +1,17 @@
 //! `granary migrate`: the control schema and every tenant's schema brought to this program's version.
 
+use std::cmp::Ordering;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use granary_tenants::{Fleet, FleetOptions, FleetReport};
+use granary_tenants::{Fleet, FleetOptions, FleetReport, SchemaState};
 use granary_types::CustomerCode;
 use serde_json::json;
 
 use super::Failure;
 use super::arguments::Global;
-use super::house::{House, Rooms, configuration};
+use super::house::{self, House, Rooms, configuration};
 use super::output::{Format, Rows};
 use super::progress::Reporter;
 
@@ -42,6 +43,9 @@ pub(crate) struct Migrate {
 }
 
 pub(crate) async fn run(global: &Global, command: Migrate) -> Result<ExitCode, Failure> {
+    if command.plan {
+        return plan(global, &command).await;
+    }
     // Opening the house brings the control schema up to date first.
     let house = House::open_with(configuration(global)?, Reporter::shared().port()).await?;
     let outcome = migrate(&house, &command).await;
@@ -78,6 +82,42 @@ async fn migrate(rooms: &Rooms, command: &Migrate) -> Result<ExitCode, Failure> 
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What would run. The house stays closed: opening it would migrate the control schema.
+async fn plan(global: &Global, command: &Migrate) -> Result<ExitCode, Failure> {
+    let (server, url) = house::postgres(&configuration(global)?, &Reporter::shared().port()).await?;
+    let planned = granary_tenants::plan(&url, command.only.as_ref()).await;
+    if let Some(server) = server {
+        server.stop().await?;
+    }
+    let rows: Vec<_> = planned?
+        .into_iter()
+        .map(|migration| {
+            json!({
+                "schema": migration.schema,
+                "version": migration.version,
+                "name": migration.name,
+                "schemas": migration.schemas,
+                "sql": migration.sql,
+            })
+        })
+        .collect();
+    if command.format == Format::Table {
+        for row in &rows {
+            eprintln!(
+                "-- {} V{:04} {}",
+                row["schema"].as_str().unwrap_or_default(),
+                row["version"],
+                row["name"].as_str().unwrap_or_default()
+            );
+            eprintln!("{}", row["sql"].as_str().unwrap_or_default());
+        }
+        Rows::of(&["schema", "version", "name", "schemas"], &rows).print(command.format)?;
+    } else {
+        Rows::of(&["schema", "version", "name", "schemas", "sql"], &rows).print(command.format)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Brings tenants that are behind to this program's version before it serves them. One that fails is named; the others are
 /// served.
 pub(crate) async fn catch_up(rooms: &Rooms) -> Result<(), Failure> {
@@ -99,29 +139,29 @@ fn explain(report: &FleetReport) {
     }
 }
 
-/// Where every tenant's schema stands.
+/// Where every tenant's schema stands, and how it differs from what it should be.
 async fn status(fleet: &Fleet, command: &Migrate) -> Result<ExitCode, Failure> {
+    let drift = fleet.find_drift(command.only.as_ref()).await?;
+    let states = fleet.states(command.only.as_ref()).await?;
     let target = fleet.version();
-    let mut is_well = true;
-    let rows: Vec<_> = fleet
-        .states(command.only.as_ref())
-        .await?
-        .into_iter()
+    let word = |state: &SchemaState| match state.version.cmp(&target) {
+        _ if state.error.is_some() => "failed",
+        _ if state.drift.is_some() => "drifted",
+        Ordering::Less => "behind",
+        Ordering::Equal => "current",
+        Ordering::Greater => "ahead",
+    };
+    let rows: Vec<_> = states
+        .iter()
         .map(|state| {
-            let word = match state.version.cmp(&target) {
-                _ if state.error.is_some() => "failed",
-                std::cmp::Ordering::Less => "behind",
-                std::cmp::Ordering::Equal => "current",
-                std::cmp::Ordering::Greater => "ahead",
-            };
-            is_well &= word == "current" || word == "ahead";
             json!({
                 "msp": state.msp,
                 "customer": state.code,
                 "schema": state.schema_name,
                 "version": state.version,
-                "state": word,
+                "state": word(state),
                 "error": state.error,
+                "drift": state.drift,
                 "failed_attempts": state.failed_attempts,
                 "attempted_at": state.attempted_at,
                 "duration_ms": state.duration_ms,
@@ -129,11 +169,13 @@ async fn status(fleet: &Fleet, command: &Migrate) -> Result<ExitCode, Failure> {
         })
         .collect();
     let columns = match command.format {
-        Format::Table => &["msp", "customer", "version", "state", "failed_attempts", "attempted_at", "error"][..],
+        Format::Table => &["msp", "customer", "version", "state", "failed_attempts", "attempted_at", "error", "drift"][..],
         Format::Json | Format::Csv => {
-            &["msp", "customer", "schema", "version", "state", "failed_attempts", "attempted_at", "duration_ms", "error"]
+            &["msp", "customer", "schema", "version", "state", "failed_attempts", "attempted_at", "duration_ms", "error", "drift"]
         }
     };
     Rows::of(columns, &rows).print(command.format)?;
+    eprintln!("{} schemas compared with version {target}, {} drifted", drift.checked, drift.drifted.len());
+    let is_well = states.iter().all(|state| matches!(word(state), "current" | "ahead"));
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

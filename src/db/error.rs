@@ -91,6 +91,15 @@ impl DbError {
         self.state().is_some_and(|state| *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
     }
 
+    /// Tells whether a statement was planned before a migration changed what it returns. It failed before it did anything.
+    pub fn is_stale_plan(&self) -> bool {
+        let routine = match self {
+            Self::Postgres(error) => error.as_db_error().and_then(|error| error.routine()),
+            _ => None,
+        };
+        self.state() == Some(&SqlState::FEATURE_NOT_SUPPORTED) && routine == Some("RevalidateCachedQuery")
+    }
+
     /// Tells whether somebody else held a lock for longer than the statement was to wait.
     pub fn is_lock_timeout(&self) -> bool {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
@@ -118,7 +127,7 @@ impl Classify for DbError {
             Self::Unreachable(_) | Self::NoConnection(_) => ErrorKind::Unavailable,
             Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) | Self::OtherCluster { .. } => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
-            Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() => ErrorKind::Unavailable,
+            Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() || self.is_stale_plan() => ErrorKind::Unavailable,
             Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } => ErrorKind::Internal,
         }
     }

@@ -2,8 +2,12 @@
 //!
 //! Roles belong to the whole cluster, therefore their names carry the installation's id.
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use granary_foundation::Secret;
 use refinery::Target;
+use tokio_postgres::Config;
 use uuid::Uuid;
 
 use crate::error::DbError;
@@ -93,6 +97,26 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
         owner.batch(store::REVOKE_SET_CONFIG).await?;
     }
     Ok(names)
+}
+
+/// Opens a connection of the owner and tells which migrations the control schema lacks. Changes nothing.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn plan_control(url: &Secret) -> Result<(OwnerConnection, Vec<refinery::Migration>), DbError> {
+    let mut config = Config::from_str(url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
+    config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
+    let owner = OwnerConnection::open(&config).await?;
+    let mut applied = Vec::new();
+    if owner.query_one(store::HAS_HISTORY, &[]).await?.try_get(0)? {
+        for row in owner.query(store::LIST_APPLIED, &[]).await? {
+            applied.push(row.try_get::<_, i32>(0)?);
+        }
+    }
+    let mut missing = migrations::migrations::runner().get_migrations().clone();
+    missing.retain(|migration| !applied.contains(&migration.version()));
+    missing.sort();
+    Ok((owner, missing))
 }
 
 async fn check_version(owner: &OwnerConnection) -> Result<(), DbError> {

@@ -24,7 +24,7 @@ mod tx;
 pub use audit::{AuditEntry, record_audit};
 pub use database::{Database, DatabaseConfig};
 pub use error::DbError;
-pub use installation::InstallationNames;
+pub use installation::{InstallationNames, plan_control};
 pub use owner::OwnerConnection;
 pub use settings::{Identifier, InvalidIdentifier, TxSettings};
 pub use tokio_postgres::types::ToSql;

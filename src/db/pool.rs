@@ -46,7 +46,8 @@ struct Backend {
     client: Client,
     task: JoinHandle<()>,
     login: Identifier,
-    statements: Mutex<HashMap<&'static str, Statement>>,
+    /// By the version of the schema that they were planned for.
+    statements: Mutex<HashMap<(&'static str, i32), Statement>>,
     tenants: HashSet<Identifier>,
     born: Instant,
     uses: usize,
@@ -159,15 +160,15 @@ impl Connection {
         }
     }
 
-    /// Prepares a statement, once per connection.
-    pub(crate) async fn prepare(&self, sql: &'static str) -> Result<Statement, DbError> {
+    /// Prepares a statement, once per connection and version of the schema.
+    pub(crate) async fn prepare(&self, sql: &'static str, version: i32) -> Result<Statement, DbError> {
         let backend = self.backend()?;
-        let known = backend.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        let known = backend.statements.lock().unwrap_or_else(PoisonError::into_inner).get(&(sql, version)).cloned();
         if let Some(statement) = known {
             return Ok(statement);
         }
         let statement = backend.client.prepare(sql).await?;
-        backend.statements.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
+        backend.statements.lock().unwrap_or_else(PoisonError::into_inner).insert((sql, version), statement.clone());
         Ok(statement)
     }
 

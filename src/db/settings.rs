@@ -56,13 +56,15 @@ pub struct TxSettings {
     pub(crate) door: Door,
     /// A table that the transaction holds open from its first statement on; it cannot begin where there is none.
     pub(crate) gate: Option<Identifier>,
+    /// The version of the schema's tables; statements that were planned for another are not used.
+    pub(crate) version: i32,
     pub(crate) is_snapshot: bool,
     pub(crate) statement_timeout: Duration,
 }
 
 impl TxSettings {
     const fn through(door: Door) -> Self {
-        Self { door, gate: None, is_snapshot: false, statement_timeout: Duration::from_secs(300) }
+        Self { door, gate: None, version: 0, is_snapshot: false, statement_timeout: Duration::from_secs(300) }
     }
 
     /// One tenant's schema, alone, as the tenant's role, by the login of the tenant's bucket.
@@ -96,6 +98,14 @@ impl TxSettings {
     #[must_use]
     pub fn through_gate(mut self, table: Identifier) -> Self {
         self.gate = Some(table);
+        self
+    }
+
+    /// Tells which version the schema has. While a fleet is migrated a connection serves schemas of two versions, and a
+    /// statement that was planned for one need not fit the other.
+    #[must_use]
+    pub const fn at_version(mut self, version: i32) -> Self {
+        self.version = version;
         self
     }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use granary_foundation::Boxed;
 use granary_types::Clock;
 use jiff::Timestamp;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, Statement};
 
@@ -26,6 +25,11 @@ pub struct Tx {
     /// Statements that were sent and not answered: a dropped future leaves one behind.
     in_flight: AtomicUsize,
     has_failed: AtomicBool,
+    /// Writes the transaction's beginning.
+    opening: String,
+    version: i32,
+    /// Whether anything was asked of it.
+    has_begun: AtomicBool,
     /// Whether a copy was begun, which may go on by itself when its stream is dropped.
     has_copied: AtomicBool,
 }
@@ -53,10 +57,12 @@ impl Tx {
             clock,
             in_flight: AtomicUsize::new(0),
             has_failed: AtomicBool::new(false),
+            opening: opening(names, settings),
+            version: settings.version,
+            has_begun: AtomicBool::new(false),
             has_copied: AtomicBool::new(false),
         };
-        let opening = opening(names, settings);
-        let sent = tx.watch(async { Ok(tx.client()?.batch_execute(&opening).await?) });
+        let sent = tx.watch(async { Ok(tx.client()?.batch_execute(&tx.opening).await?) });
         sent.await?;
         Ok(tx)
     }
@@ -71,10 +77,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub fn query<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Vec<Row>, DbError>> {
-        Box::pin(async move {
-            let answer = self.watch(async { Ok(self.client()?.query(&self.prepare(sql).await?, params).await?) });
-            answer.await
-        })
+        Box::pin(self.ask(move || async move { Ok(self.client()?.query(&self.prepare(sql).await?, params).await?) }))
     }
 
     /// Runs a statement that returns exactly one row.
@@ -82,10 +85,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses, or when there is no row or more than one.
     pub fn query_one<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Row, DbError>> {
-        Box::pin(async move {
-            let answer = self.watch(async { Ok(self.client()?.query_one(&self.prepare(sql).await?, params).await?) });
-            answer.await
-        })
+        Box::pin(self.ask(move || async move { Ok(self.client()?.query_one(&self.prepare(sql).await?, params).await?) }))
     }
 
     /// Runs a statement that returns one row or none.
@@ -93,10 +93,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses, or when there is more than one row.
     pub fn query_opt<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<Option<Row>, DbError>> {
-        Box::pin(async move {
-            let answer = self.watch(async { Ok(self.client()?.query_opt(&self.prepare(sql).await?, params).await?) });
-            answer.await
-        })
+        Box::pin(self.ask(move || async move { Ok(self.client()?.query_opt(&self.prepare(sql).await?, params).await?) }))
     }
 
     /// Runs a statement and returns the number of rows that it touched.
@@ -104,10 +101,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub fn execute<'a>(&'a self, sql: &'static str, params: &'a [&'a (dyn ToSql + Sync)]) -> Boxed<'a, Result<u64, DbError>> {
-        Box::pin(async move {
-            let answer = self.watch(async { Ok(self.client()?.execute(&self.prepare(sql).await?, params).await?) });
-            answer.await
-        })
+        Box::pin(self.ask(move || async move { Ok(self.client()?.execute(&self.prepare(sql).await?, params).await?) }))
     }
 
     /// Starts a `copy … from stdin`; the caller writes and finishes the sink.
@@ -115,6 +109,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_in(&self, sql: &'static str) -> Result<CopyInSink<Bytes>, DbError> {
+        self.has_begun.store(true, Ordering::Relaxed);
         self.has_copied.store(true, Ordering::Relaxed);
         let answer = self.watch(async { Ok(self.client()?.copy_in(&self.prepare(sql).await?).await?) });
         answer.await
@@ -126,6 +121,7 @@ impl Tx {
     /// # Errors
     /// When Postgres refuses.
     pub async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, DbError> {
+        self.has_begun.store(true, Ordering::Relaxed);
         self.has_copied.store(true, Ordering::Relaxed);
         let answer = self.watch(async {
             let client = self.client()?;
@@ -189,7 +185,7 @@ impl Tx {
     }
 
     async fn prepare(&self, sql: &'static str) -> Result<Statement, DbError> {
-        self.connection()?.prepare(sql).await
+        self.connection()?.prepare(sql, self.version).await
     }
 
     /// Counts what is under way, so that a future dropped midway is known; notes failures, which abort the transaction.
@@ -204,11 +200,22 @@ impl Tx {
         outcome
     }
 
-    /// While a schema is migrated, a statement that was planned before may no longer fit; it is planned anew next time.
+    /// Asks the server. A statement whose plan a migration has made stale is planned anew and asked again when it is the first of
+    /// the transaction: then nothing is lost by beginning anew. A later one fails, and whoever tries again succeeds.
+    async fn ask<T, F: Future<Output = Result<T, DbError>>>(&self, question: impl Fn() -> F) -> Result<T, DbError> {
+        let is_first = !self.has_begun.swap(true, Ordering::Relaxed);
+        match self.watch(question()).await {
+            Err(error) if is_first && error.is_stale_plan() && self.in_flight.load(Ordering::Relaxed) == 0 => {
+                self.watch(async { Ok(self.client()?.batch_execute(&format!("{ROLLBACK}; {}", self.opening)).await?) }).await?;
+                self.has_failed.store(false, Ordering::Relaxed);
+                self.watch(question()).await
+            }
+            outcome => outcome,
+        }
+    }
+
     fn forget_stale_plans(&self, error: &DbError) {
-        if let (DbError::Postgres(error), Some(connection)) = (error, &self.connection)
-            && error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
-        {
+        if let (true, Some(connection)) = (error.is_stale_plan(), &self.connection) {
             connection.forget_statements();
         }
     }

@@ -251,7 +251,8 @@ impl Tenants {
         let schema = Identifier::new(customer.schema_name.as_str()).map_err(DbError::from)?;
         let role = Identifier::new(customer.role_name.as_str()).map_err(DbError::from)?;
         let gate = Identifier::new(GATE).map_err(DbError::from)?;
-        let tx = self.enter(customer, &mode(TxSettings::tenant(schema, role, customer.bucket).through_gate(gate))).await?;
+        let settings = TxSettings::tenant(schema, role, customer.bucket).through_gate(gate).at_version(customer.schema_version);
+        let tx = self.enter(customer, &mode(settings)).await?;
         Ok(TenantTx::new(tx, scope.clone()))
     }
 

@@ -6,6 +6,8 @@
 //! twice, whoever else migrates and wherever somebody was killed. A tenant that fails stays where it was, is named, and
 //! stops nobody but the canaries' followers.
 
+mod drift;
+mod plan;
 mod queue;
 mod worker;
 
@@ -23,6 +25,8 @@ use crate::catalog::Tenants;
 use crate::error::TenantsError;
 use crate::silo::MIGRATIONS;
 use crate::store;
+pub use drift::{DriftReport, Drifted};
+pub use plan::{PlannedMigration, plan};
 use queue::Queue;
 
 /// Outcomes that are written down together.

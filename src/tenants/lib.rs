@@ -28,7 +28,7 @@ pub use contract::{Contract, NewContract};
 pub use customer::{ControlPlane, Customer, NewCustomer, StatusChange};
 pub use datasets::DATASETS;
 pub use error::TenantsError;
-pub use fleet::{FailedTenant, Fleet, FleetOptions, FleetReport, SchemaState};
+pub use fleet::{DriftReport, Drifted, FailedTenant, Fleet, FleetOptions, FleetReport, PlannedMigration, SchemaState, plan};
 pub use grant::{Granted, ReadGrant};
 pub use inspection::{Finding, Inspected, Inspection, Severity};
 pub use lifecycle::{

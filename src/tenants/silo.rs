@@ -116,7 +116,7 @@ pub(crate) async fn migrate_silo(
     Ok(Reached::Migrated(apply(owner, names, migrations, history).await?))
 }
 
-/// Runs what is missing, one message a migration, notes it, grants what is new, and commits.
+/// Runs what is missing and commits; returns how many ran.
 async fn apply(
     owner: &OwnerConnection,
     names: &SiloNames,
@@ -124,7 +124,14 @@ async fn apply(
     history: &[SimpleQueryRow],
 ) -> Result<usize, TenantsError> {
     let pending = pending(names, migrations, history)?;
-    for migration in pending {
+    run_migrations(owner, names, pending).await?;
+    owner.batch("commit").await?;
+    Ok(pending.len())
+}
+
+/// Runs migrations in the current transaction, one message each, notes them, and grants what is new.
+pub(crate) async fn run_migrations(owner: &OwnerConnection, names: &SiloNames, migrations: &[Migration]) -> Result<(), TenantsError> {
+    for migration in migrations {
         let note = store::NOTE_MIGRATION
             .replace("{version}", &migration.version().to_string())
             .replace("{name}", migration.name())
@@ -132,9 +139,10 @@ async fn apply(
         let sql = format!("{}\n;{}", migration.sql().unwrap_or_default(), names.fill(&note));
         owner.batch(&sql).await.map_err(|error| failed(names, migration, error))?;
     }
-    let grants = if pending.is_empty() { String::new() } else { names.fill(store::GRANT_SILO) };
-    owner.batch(&format!("{grants}; commit")).await?;
-    Ok(pending.len())
+    if !migrations.is_empty() {
+        owner.batch(&names.fill(store::GRANT_SILO)).await?;
+    }
+    Ok(())
 }
 
 /// Compares what was applied with what this program knows, and returns what is missing.

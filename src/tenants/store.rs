@@ -2,6 +2,7 @@
 
 mod contracts;
 mod customers;
+mod drift;
 mod fleet;
 mod inspection;
 mod lifecycle;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub(crate) use contracts::*;
 pub(crate) use customers::*;
+pub(crate) use drift::*;
 pub(crate) use fleet::*;
 pub(crate) use inspection::*;
 pub(crate) use lifecycle::*;
@@ -62,6 +64,7 @@ mod tests {
         for statement in [
             super::contracts::STATEMENTS,
             super::customers::STATEMENTS,
+            super::drift::STATEMENTS,
             super::fleet::STATEMENTS,
             super::inspection::STATEMENTS,
             super::lifecycle::STATEMENTS,

@@ -1,6 +1,6 @@
 //! The versions of all tenants' schemas, as the control schema knows them.
 
-use granary_db::{Row, Tx};
+use granary_db::{OwnerConnection, Row, Tx};
 
 use crate::error::TenantsError;
 use crate::fleet::{Behind, Outcome, SchemaState};
@@ -36,8 +36,15 @@ const LIST_STATES: &str = "
     where c.schema_version > 0 and c.status <> 'erased' and ($1::text is null or c.code = $1)
     order by m.code, c.code";
 
+/// Asked by the owner, before the control schema itself is up to date.
+const HAS_CUSTOMERS: &str = "select to_regclass('control.customers') is not null";
+const COUNT_VERSIONS: &str = "
+    select schema_version, count(*) from control.customers
+    where schema_version > 0 and status <> 'erased' and ($1::text is null or code = $1)
+    group by schema_version";
+
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[COUNT, LIST_BEHIND, UPDATE_VERSIONS, RECORD, LIST_STATES];
+pub(super) const STATEMENTS: &[&str] = &[COUNT, LIST_BEHIND, UPDATE_VERSIONS, RECORD, LIST_STATES, HAS_CUSTOMERS, COUNT_VERSIONS];
 
 /// How many schemas need nothing.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +79,15 @@ pub(crate) async fn record_outcomes(tx: &Tx, version: i32, outcomes: &[Outcome])
 /// Lists where every schema stands, by MSP and code.
 pub(crate) async fn list_schema_states(tx: &Tx, only: Option<&str>) -> Result<Vec<SchemaState>, TenantsError> {
     tx.query(LIST_STATES, &[&only]).await?.iter().map(state).collect()
+}
+
+/// Counts the tenants' schemas by version; none when there is no control schema yet.
+pub(crate) async fn count_versions(owner: &OwnerConnection, only: Option<&str>) -> Result<Vec<(i32, i64)>, TenantsError> {
+    if !owner.query_one(HAS_CUSTOMERS, &[]).await?.try_get::<_, bool>(0).map_err(TenantsError::column)? {
+        return Ok(Vec::new());
+    }
+    let rows = owner.query(COUNT_VERSIONS, &[&only]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0).map_err(TenantsError::column)?, row.try_get(1).map_err(TenantsError::column)?))).collect()
 }
 
 fn behind(row: &Row) -> Result<Behind, TenantsError> {
