@@ -100,6 +100,11 @@ impl DbError {
         self.state() == Some(&SqlState::FEATURE_NOT_SUPPORTED) && routine == Some("RevalidateCachedQuery")
     }
 
+    /// Tells whether a text holds what no text in Postgres may hold, such as a zero byte.
+    pub fn is_unstorable_text(&self) -> bool {
+        self.state() == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE)
+    }
+
     /// Tells whether somebody else held a lock for longer than the statement was to wait.
     pub fn is_lock_timeout(&self) -> bool {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
@@ -126,6 +131,7 @@ impl Classify for DbError {
         match self {
             Self::Unreachable(_) | Self::NoConnection(_) => ErrorKind::Unavailable,
             Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) | Self::OtherCluster { .. } => ErrorKind::Invalid,
+            Self::Postgres(_) if self.is_unstorable_text() => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
             Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() || self.is_stale_plan() => ErrorKind::Unavailable,
             Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } => ErrorKind::Internal,
@@ -136,6 +142,7 @@ impl Classify for DbError {
         match self {
             Self::Unreachable(_) => "database_unreachable",
             Self::NoConnection(_) => "database_busy",
+            Self::Postgres(_) if self.is_unstorable_text() => "unstorable_text",
             Self::Postgres(_) => "database_error",
             Self::Aborted => "transaction_aborted",
             Self::InvalidUrl(_) => "database_url_invalid",

@@ -42,7 +42,8 @@ impl Iterator for Batches {
 /// Makes the events of a customer.
 pub(crate) fn batches(spec: &PortfolioSpec, first: Period, golden: Period, customer: &SimCustomer) -> Batches {
     let index = customer.index as u64;
-    let until = begin_of(spec.until, &spec.zone);
+    // the last night ends in the small hours
+    let until = begin_of(spec.until, &spec.zone) + 6 * HOUR;
     let from = begin_of(customer.first_event_on, &customer.time_zone);
     let mut out = Outbound::new(stream(spec.seed, index, Purpose::Delivery), &customer.source, from, until);
     let mut past = Past { customer, first, golden, rng: stream(spec.seed, index, Purpose::Days) };

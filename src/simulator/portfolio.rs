@@ -23,7 +23,7 @@ pub struct PortfolioSpec {
     pub customers: u32,
     /// Periods up to and including the last one that can be closed.
     pub months: u32,
-    /// The first day that has not happened yet.
+    /// The first day that has not happened yet; its small hours, in which the last night ends, have.
     pub until: Date,
     pub seed: u64,
     /// The MSP's zone, in which billing days count.

@@ -14,7 +14,6 @@ pub const DATASETS: &[Dataset] = &[
             Column::new("name", ColumnKind::Text),
             Column::new("time_zone", ColumnKind::Text),
             Column::new("currency", ColumnKind::Text),
-            Column::new("partner_tier", ColumnKind::Text),
             Column::new("counting_rule", ColumnKind::Text),
         ],
         sort: &[],

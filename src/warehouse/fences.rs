@@ -193,7 +193,7 @@ async fn a_built_model_shows_only_the_rows_of_granted_customers() {
             "created_at": "2025-10-01T12:00:00Z"})
     };
     shed.write_rows("customers", None, "all", &[customer(acme, "ACME"), customer(globex, "GLOBEX")]);
-    let msp = json!({"id": acme, "code": "N", "name": "North", "time_zone": "UTC", "currency": "USD", "partner_tier": "premier",
+    let msp = json!({"id": acme, "code": "N", "name": "North", "time_zone": "UTC", "currency": "USD",
         "counting_rule": "distinct_in_period"});
     shed.write_rows("msps", None, "all", &[msp]);
     shed.write_rows("periods", None, "all", &[json!({"msp_id": acme, "period": "2025-10", "state": "closed"})]);

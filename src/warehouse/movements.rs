@@ -172,7 +172,7 @@ async fn portfolio() -> Shed {
     shed.write_rows("contracts", None, "all", &contracts);
     shed.write_rows("status_changes", None, "all", &changes);
     let msp = json!({"id": CustomerId::new(), "code": "N", "name": "North", "time_zone": "America/New_York", "currency": "USD",
-        "partner_tier": "premier", "counting_rule": "distinct_in_period"});
+        "counting_rule": "distinct_in_period"});
     shed.write_rows("msps", None, "all", &[msp]);
     let periods: Vec<Value> =
         PERIODS.iter().map(|period| json!({"msp_id": CustomerId::new(), "period": period, "state": "closed"})).collect();
