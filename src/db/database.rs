@@ -13,7 +13,7 @@ use tokio_postgres::Config;
 use crate::error::DbError;
 use crate::installation::{self, InstallationNames};
 use crate::owner::{OwnerConnection, Owners};
-use crate::pool::{Pool, Shares};
+use crate::pool::{Pool, Shares, Wish};
 use crate::settings::{Door, Identifier, TxSettings};
 use crate::store::installation as store;
 use crate::tx::Tx;
@@ -114,15 +114,18 @@ impl Database {
     /// When no connection becomes free, or Postgres refuses schema or role.
     pub fn begin<'a>(&'a self, settings: &'a TxSettings) -> Boxed<'a, Result<Tx, DbError>> {
         Box::pin(async move {
-            match self.try_begin(settings).await {
+            match self.try_begin(settings, Wish::Idle).await {
                 // A server that was started anew has ended what lay idle, and we hear of it only now.
                 Err(error) if error.is_connection_lost() => self.inner.pool.forget_idle(),
+                // A session that worked out its memberships at the very moment of another's `grant` may have missed one, and
+                // believes so until the next (Postgres 15); a new session does not.
+                Err(error) if error.is_permission_denied() => {}
                 Err(error) if error.is_login_refused() => {
                     installation::mend_login(&self.owner().await?, &self.login(settings)?, &self.inner.app_password).await?;
                 }
                 outcome => return outcome,
             }
-            self.try_begin(settings).await
+            self.try_begin(settings, Wish::New).await
         })
     }
 
@@ -173,12 +176,12 @@ impl Database {
         Ok(login)
     }
 
-    async fn try_begin(&self, settings: &TxSettings) -> Result<Tx, DbError> {
+    async fn try_begin(&self, settings: &TxSettings, wish: Wish) -> Result<Tx, DbError> {
         let share = match &settings.door {
             Door::Tenant { schema, .. } => Some(self.inner.shares.of(schema).await?),
             _ => None,
         };
-        let connection = self.inner.pool.take(&self.login(settings)?, share).await?;
+        let connection = self.inner.pool.take(&self.login(settings)?, share, wish).await?;
         Tx::begin(connection, self.inner.clock.clone(), &self.inner.names, settings).await
     }
 

@@ -162,8 +162,6 @@ pub(crate) async fn prepare_app(owner: &OwnerConnection, names: &InstallationNam
 pub(crate) async fn prepare_login(owner: &OwnerConnection, login: &Identifier, password: &Secret) -> Result<(), DbError> {
     if owner.query_opt(store::FIND_ROLE, &[&login.as_str()]).await?.is_none() {
         owner.execute_formatted(store::CREATE_LOGIN, &[&login.as_str(), &password.reveal()]).await?;
-        owner.execute_formatted(store::SET_LOGIN_DEFAULTS, &[&login.as_str()]).await?;
-        owner.execute_formatted(store::SET_LOGIN_CHECK, &[&login.as_str()]).await?;
     }
     Ok(())
 }

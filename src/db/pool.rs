@@ -41,6 +41,15 @@ pub(crate) struct Pool {
     is_closed: AtomicBool,
 }
 
+/// Which connection is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// One that lies idle, if there is one.
+    Idle,
+    /// One that has seen nothing yet.
+    New,
+}
+
 /// A session on the server.
 struct Backend {
     client: Client,
@@ -72,13 +81,22 @@ impl Pool {
         Self { config, password, size, budget: Arc::new(Semaphore::new(size)), idle: Mutex::default(), is_closed: AtomicBool::new(false) }
     }
 
-    /// Takes a connection of a login: an idle one, or a new one. What `share` permits is held as long as the connection.
-    pub(crate) async fn take(self: &Arc<Self>, login: &Identifier, share: Option<OwnedSemaphorePermit>) -> Result<Connection, DbError> {
+    /// Takes a connection of a login. What `share` permits is held as long as the connection.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        login: &Identifier,
+        share: Option<OwnedSemaphorePermit>,
+        wish: Wish,
+    ) -> Result<Connection, DbError> {
         let mut permits: Vec<_> = share.into_iter().collect();
         permits.push(acquire(&self.budget, "all connections are in use").await?);
-        let backend = match self.reuse_or_make_room(login) {
+        let idle = if wish == Wish::New { None } else { self.reuse(login) };
+        let backend = match idle {
             Some(backend) => backend,
-            None => self.open(login).await?,
+            None => {
+                self.make_room();
+                self.open(login).await?
+            }
         };
         Ok(Connection { backend: Some(backend), pool: Arc::clone(self), permits })
     }
@@ -99,17 +117,19 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The caller holds a permit. Whoever opens a connection while the budget is spent closes the one that was idle longest.
-    fn reuse_or_make_room(&self, login: &Identifier) -> Option<Backend> {
+    fn reuse(&self, login: &Identifier) -> Option<Backend> {
         let mut idle = self.idle();
-        if let Some(at) = idle.iter().rposition(|backend| backend.login == *login && backend.is_fit()) {
-            return Some(idle.remove(at));
-        }
+        let at = idle.iter().rposition(|backend| backend.login == *login && backend.is_fit())?;
+        Some(idle.remove(at))
+    }
+
+    /// The caller holds a permit. Whoever opens a connection while the budget is spent closes the one that was idle longest.
+    fn make_room(&self) {
+        let mut idle = self.idle();
         let out = self.size - self.budget.available_permits();
         let evicted = (idle.len() + out > self.size).then(|| idle.remove(0));
         drop(idle);
         drop(evicted);
-        None
     }
 
     async fn open(&self, login: &Identifier) -> Result<Backend, DbError> {

@@ -38,16 +38,22 @@ pub(crate) const FIND_MEMBERSHIP: &str = "
 /// Another database of the same cluster may be creating the very role: that is no error.
 pub(crate) const CREATE_GROUP: &str = "
     select format('do $do$ begin create role %1$I nologin noinherit; exception when duplicate_object or unique_violation then null; end $do$', $1::text)";
+/// Makes a login, one process at a time, with what holds when a transaction says nothing: nobody waits for ever, nobody keeps a
+/// transaction open for ever, and a statement whose client has gone ends within a second, where the system can tell.
 pub(crate) const CREATE_LOGIN: &str = "
-    select format('do $do$ begin create role %1$I login noinherit nosuperuser nocreatedb nocreaterole password %2$L;
-        exception when duplicate_object or unique_violation then null; end $do$', $1::text, $2::text)";
-/// What holds when a transaction says nothing: nobody waits for ever, and nobody keeps a transaction open for ever.
-pub(crate) const SET_LOGIN_DEFAULTS: &str = "
-    select format('alter role %1$I set lock_timeout = ''30s''; alter role %1$I set idle_in_transaction_session_timeout = ''15min''', $1::text)";
-/// A statement whose client has gone ends within a second, where the system can tell.
-pub(crate) const SET_LOGIN_CHECK: &str = "
-    select format('do $do$ begin alter role %1$I set client_connection_check_interval = ''1s'';
-        exception when invalid_parameter_value then null; end $do$', $1::text)";
+    select format('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(%1$L));
+        do $do$ begin
+            if not exists (select from pg_catalog.pg_roles where rolname = %1$L) then
+                create role %1$I login noinherit nosuperuser nocreatedb nocreaterole password %2$L;
+                alter role %1$I set lock_timeout = ''30s'';
+                alter role %1$I set idle_in_transaction_session_timeout = ''15min'';
+                begin
+                    alter role %1$I set client_connection_check_interval = ''1s'';
+                exception when invalid_parameter_value then null;
+                end;
+            end if;
+        exception when duplicate_object or unique_violation then null;
+        end $do$', $1::text, $2::text)";
 pub(crate) const SET_PASSWORD: &str = "select format('alter role %I login password %L', $1::text, $2::text)";
 pub(crate) const GRANT_ROLE: &str = "select format('grant %I to %I', $1::text, $2::text)";
 

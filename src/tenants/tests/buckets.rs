@@ -219,6 +219,25 @@ async fn a_connection_that_met_too_many_tenants_is_let_go() {
 }
 
 #[tokio::test]
+async fn many_may_need_a_new_bucket_at_once() {
+    let test = TestDatabase::alone(4).await;
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let database = test.database().clone();
+            tokio::spawn(async move {
+                for bucket in 1..8 {
+                    let owner = database.owner().await.unwrap();
+                    database.prepare_bucket(&owner, bucket).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_customer_keeps_its_bucket() {
     let test = TestDatabase::new().await;
     let them = test.two_customers().await;
