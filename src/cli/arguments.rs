@@ -26,7 +26,13 @@ Examples:
   granary demo                                     everything, with an embedded Postgres: open http://127.0.0.1:8080
   granary query 'select * from revenue_by_month'   what a month earned
   granary report monthly --customer ACME --period 2025-10 --out acme.pdf
-  granary reconcile --period 2025-10               recompute a month from its runs, to the cent"
+  granary reconcile --period 2025-10               recompute a month from its runs, to the cent
+
+Environment:
+  GRANARY_DATABASE_URL   a running Postgres, instead of the embedded one
+  GRANARY_POSTGRES_BIN   the directory of the binaries that the embedded Postgres uses [default: looked for in PATH and
+                         where packages put them]
+  GRANARY_LOG            which messages are logged, like debug or granary=info"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

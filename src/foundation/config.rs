@@ -29,7 +29,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// Where Postgres (15 or newer) is, as the login that may create schemas and roles; none for the embedded one.
+    /// Where Postgres (15 or newer) is, as the login that may create schemas and roles; none for the embedded one, whose binaries
+    /// are looked for in `PATH` and where packages put them, or taken from the directory that `GRANARY_POSTGRES_BIN` names.
     /// Overridden by `GRANARY_DATABASE_URL`.
     pub url: Option<Secret>,
     /// Connections that requests and jobs share. Default 16.
@@ -76,6 +77,7 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     /// Default `us-east-1`.
     pub region: Option<String>,
+    /// None, like the secret: the role that the machine runs as. Overridden by `GRANARY_LAKE_S3_ACCESS_KEY_ID`.
     pub access_key_id: Option<String>,
     /// Overridden by `GRANARY_LAKE_S3_SECRET_ACCESS_KEY`.
     pub secret_access_key: Option<Secret>,
@@ -227,6 +229,9 @@ impl Config {
             if let Some(url) = environment(&format!("GRANARY_CLUSTERS_{}_URL", name.to_uppercase().replace('-', "_"))) {
                 cluster.url = Some(Secret::new(url));
             }
+        }
+        if let Some(id) = environment("GRANARY_LAKE_S3_ACCESS_KEY_ID") {
+            config.lake.s3.access_key_id = Some(id);
         }
         if let Some(secret) = environment("GRANARY_LAKE_S3_SECRET_ACCESS_KEY") {
             config.lake.s3.secret_access_key = Some(Secret::new(secret));

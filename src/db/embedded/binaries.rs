@@ -11,6 +11,9 @@ use super::error::EmbeddedError;
 
 const OLDEST: u32 = 15;
 
+/// Names the directory of binaries to use, whatever else the machine has.
+const VARIABLE: &str = "GRANARY_POSTGRES_BIN";
+
 /// A directory of Postgres binaries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
@@ -23,10 +26,20 @@ impl Binaries {
         self.directory.join(name)
     }
 
-    /// Finds binaries: those in `PATH` first, then the newest that Debian's packages, Postgres' own or Homebrew's installed. A
-    /// data directory that exists decides the version.
+    /// Finds binaries: those that `GRANARY_POSTGRES_BIN` names and no others; without it those in `PATH` first, then the newest
+    /// that Debian's packages, Postgres' own or Homebrew's installed. A data directory that exists decides the version.
     pub(super) fn find(data: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
-        let found: Vec<Self> = candidates().into_iter().filter_map(|directory| Self::inspect(directory, account)).collect();
+        Self::find_among(config::environment(VARIABLE).map(PathBuf::from), data, account)
+    }
+
+    fn find_among(named: Option<PathBuf>, data: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        let found = match named {
+            Some(directory) => match Self::inspect(directory.clone(), account) {
+                Some(binaries) => vec![binaries],
+                None => return Err(EmbeddedError::NamedBinaries(directory)),
+            },
+            None => candidates().into_iter().filter_map(|directory| Self::inspect(directory, account)).collect(),
+        };
         let Ok(wanted) = fs::read_to_string(data.join("PG_VERSION")) else {
             return found.into_iter().next().ok_or(EmbeddedError::NoBinaries);
         };
@@ -94,5 +107,12 @@ mod tests {
         assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major("sh: not found"), None);
+    }
+
+    #[test]
+    fn a_named_directory_is_the_only_one_that_is_looked_at() {
+        let nowhere = Path::new("/nonexistent");
+        let error = Binaries::find_among(Some(nowhere.to_owned()), nowhere, None).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent") && error.contains(VARIABLE), "{error}");
     }
 }
