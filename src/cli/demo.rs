@@ -53,7 +53,10 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
     let summary = match prepared {
         Ok(summary) => summary,
         Err(failure) => {
-            house.close().await?;
+            let failure = house.explain(failure);
+            if let Err(error) = house.close().await {
+                tracing::warn!(%error, "Postgres was not stopped");
+            }
             return Err(failure);
         }
     };

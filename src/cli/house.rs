@@ -17,7 +17,7 @@ use granary_warehouse::{Budget, Warehouse};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::Global;
-use super::{Failure, Usage};
+use super::{Failure, Usage, disk};
 
 /// Who acts when a command runs.
 pub(crate) const ACTOR: &str = "cli";
@@ -120,9 +120,10 @@ impl House {
         let clock = DemoFile::read(&config.data_dir)?.map_or(Clock::System, |demo| Clock::fixed(demo.clock_at));
         let (server, url) = postgres(&config, &progress).await?;
         let data_dir = std::fs::canonicalize(&config.data_dir)?;
-        match Rooms::over(config, clock, &data_dir, url, progress).await {
+        match Rooms::over(config.clone(), clock, &data_dir, url, progress).await {
             Ok(rooms) => Ok(Self { rooms, server }),
             Err(failure) => {
+                let failure = explained(failure, &config, server.as_ref());
                 if let Some(server) = server {
                     server.stop().await?;
                 }
@@ -140,10 +141,15 @@ impl House {
         Ok(())
     }
 
+    /// Says that the disk is full when a failure comes from that.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        explained(failure, &self.config, self.server.as_ref())
+    }
+
     /// Runs a command over the house and closes it whatever came of it.
     pub(crate) async fn with<T>(global: &Global, work: impl AsyncFnOnce(&Rooms) -> Result<T, Failure>) -> Result<T, Failure> {
         let house = Self::open(global).await?;
-        let outcome = work(&house.rooms).await;
+        let outcome = work(&house.rooms).await.map_err(|failure| house.explain(failure));
         let closed = house.close().await;
         let answer = outcome?;
         closed?;
@@ -235,6 +241,10 @@ fn clusters(config: &Config, app_password: &Secret) -> Result<Vec<Cluster>, Fail
     config.clusters.iter().map(cluster).collect()
 }
 
+fn explained(failure: Failure, config: &Config, server: Option<&Server>) -> Failure {
+    disk::explain(failure, config, server.map(Server::base), server.is_some_and(Server::has_run_out_of_room))
+}
+
 /// What one query may use, as configured.
 fn budget(config: &granary_foundation::config::QueryConfig) -> Budget {
     Budget {
@@ -284,6 +294,7 @@ pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<Err
     first_of!(
         Usage,
         Missing,
+        disk::DiskFull,
         granary_foundation::ConfigError,
         granary_db::DbError,
         granary_db::embedded::EmbeddedError,

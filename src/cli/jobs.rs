@@ -56,7 +56,13 @@ pub(crate) async fn run(global: &Global, command: Jobs) -> Result<ExitCode, Fail
                 .await?;
                 tx.commit().await?;
                 let ended = events::worker(house).run_until_idle().await?;
-                print_json(&json!({"id": id, "jobs_ended": ended}))?;
+                let tx = house.tenants.begin_operator(&operator("see how the job ended")).await?;
+                let listed = jobs::list_jobs(&tx, None, SHOWN).await?;
+                tx.commit().await?;
+                let job = listed.into_iter().find(|job| Some(job.id) == id);
+                let (state, last_error) = job.map_or((None, None), |job| (Some(job.state), job.last_error));
+                print_json(&json!({"id": id, "state": state.map(JobState::as_str), "last_error": last_error, "jobs_ended": ended}))?;
+                return Ok(if state == Some(JobState::Done) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ mod churn;
 mod customer_placement;
 mod customers;
 mod demo;
+mod disk;
 mod doctor;
 mod events;
 mod export;

@@ -3,6 +3,7 @@
 use futures::{StreamExt, TryStreamExt};
 use granary_db::jobs::JobError;
 use granary_foundation::Job;
+use granary_lake::{OwnerNight, OwnerOutcome};
 use granary_tenants::{Customer, Msp};
 use granary_types::{CustomerStatus, Period, day_of};
 use jiff::civil::Date;
@@ -27,7 +28,7 @@ impl Job for NightJob {
 
 /// Runs a night as a job.
 pub(crate) async fn run_job(rooms: &Rooms, job: NightJob) -> Result<(), JobError> {
-    let outcome = run(rooms, job.night).await;
+    let outcome = run(rooms, job.night).await.and_then(NightOutcome::whole);
     outcome.map(|_| ()).map_err(|failure| match kind_of(failure.as_ref()) {
         Some(granary_types::ErrorKind::Invalid) => JobError::Dead(failure.to_string()),
         _ => JobError::Retry(failure.to_string()),
@@ -41,6 +42,17 @@ pub(crate) struct NightOutcome {
     pub(crate) files_written: u64,
     pub(crate) rows_written: u64,
     pub(crate) failures: Vec<String>,
+}
+
+impl NightOutcome {
+    /// Returns a night in which every export came through; the others failed, and are done by running it again.
+    pub(crate) fn whole(self) -> Result<Self, Failure> {
+        match self.failures.as_slice() {
+            [] => Ok(self),
+            [first] => Err(format!("an export failed: {first}").into()),
+            [first, others @ ..] => Err(format!("an export failed, and {} others: {first}", others.len()).into()),
+        }
+    }
 }
 
 /// When scores and marts follow an export.
@@ -94,11 +106,19 @@ pub(crate) async fn export(rooms: &Rooms, night: Option<Date>, publishing: Publi
             publish(rooms, &msp).await?;
         }
     }
-    let failures: Vec<String> = report.failures().map(|owner| format!("{owner:?}")).collect();
+    let failures: Vec<String> = report.failures().map(describe).collect();
     for failure in &failures {
         tracing::error!(failure, "an export failed");
     }
     Ok(NightOutcome { night_on, files_written: report.files_written(), rows_written: report.rows_written(), failures })
+}
+
+fn describe(owner: &OwnerNight) -> String {
+    let customer = owner.customer.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+    match &owner.outcome {
+        OwnerOutcome::Failed { error } => format!("{}{customer}: {error}", owner.msp),
+        OwnerOutcome::Done { .. } | OwnerOutcome::Unchanged => format!("{}{customer}", owner.msp),
+    }
 }
 
 /// Scores an MSP's customers and builds its marts.

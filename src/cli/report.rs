@@ -72,6 +72,19 @@ async fn render(reports: Vec<MonthlyReport>) -> Result<Vec<Vec<u8>>, Failure> {
     Ok(rendered.into_iter().collect::<Result<Vec<_>, _>>()?)
 }
 
+/// Writes a file whole or not at all; what is no file, such as a pipe, is written directly.
 fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, content).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    let is_file = std::fs::metadata(path).map_or(true, |found| found.is_file());
+    let outcome = match path.file_name() {
+        Some(name) if is_file => {
+            let draft = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
+            let written = std::fs::write(&draft, content).and_then(|()| std::fs::rename(&draft, path));
+            written.inspect_err(|_| {
+                // The first error is the one to tell of.
+                let _ = std::fs::remove_file(&draft);
+            })
+        }
+        _ => std::fs::write(path, content),
+    };
+    outcome.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }

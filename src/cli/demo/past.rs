@@ -43,7 +43,7 @@ pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile)
     rooms.clock.set(demo.clock_at);
     steps.finish("past")?;
     if !steps.is_done("night") {
-        night::run(rooms, None).await?;
+        night::run(rooms, None).await?.whole()?;
         // The news of the past asks for nothing that this night has not done.
         granary_db::outbox::relay(&rooms.database, &|_| Vec::new()).await?;
         steps.finish("night")?;

@@ -142,6 +142,13 @@ pub(super) fn end_of_log(place: &Place) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join("; ")
 }
 
+/// Returns what the server has written into its log behind a byte.
+pub(super) fn log_since(place: &Place, start: u64) -> String {
+    let text = fs::read(place.log()).unwrap_or_default();
+    let start = usize::try_from(start).unwrap_or(usize::MAX).min(text.len());
+    String::from_utf8_lossy(&text[start..]).into_owned()
+}
+
 /// Writes a file that only we may read.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), EmbeddedError> {
     let opened = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);

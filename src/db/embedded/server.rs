@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 const DATABASE: &str = "granary";
 
+/// How the system says it, in the server's locale.
+const DISK_FULL: &str = "No space left on device";
+
 /// A running Postgres that this process has a lease of. Dropping it lets go, and stops the server when nobody else uses it.
 #[derive(Debug)]
 pub struct Server {
@@ -32,6 +35,8 @@ pub struct Server {
     url: Secret,
     lease: Option<Lease>,
     is_durable: bool,
+    /// How long the server's log was when we joined.
+    log_bytes: u64,
     /// How the process ended, when it is our child and has; none when the server was adopted.
     exit: Option<Arc<OnceLock<ExitStatus>>>,
 }
@@ -78,6 +83,11 @@ impl Server {
         &self.place.base
     }
 
+    /// Tells whether the server has written into its log, since we joined, that its disk is full.
+    pub fn has_run_out_of_room(&self) -> bool {
+        launch::log_since(&self.place, self.log_bytes).contains(DISK_FULL)
+    }
+
     /// Lets go, and stops the server when nobody else uses it.
     ///
     /// # Errors
@@ -112,11 +122,12 @@ impl Server {
         }
         place.make_directory(&place.base)?;
         place.make_directory(&place.socket_dir)?;
-        launch::make_cluster(&place, &binaries, &password)?;
+        launch::make_cluster(&place, &binaries, &password).map_err(|error| full_or(error, &place))?;
         let lease = turn.join()?;
+        let log_bytes = fs::metadata(place.log()).map_or(0, |found| found.len());
         let exit = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
         let url = url(&place, &password, DATABASE);
-        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, exit }, turn))
+        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit }, turn))
     }
 
     /// Waits until the server answers, and makes the database. An adopted server may be stopping: then it is started anew.
@@ -153,7 +164,10 @@ impl Server {
         }
         match &self.exit {
             Some(exit) => match exit.get() {
-                Some(status) => Err(EmbeddedError::NotStarted(format!("{status}: {}", launch::end_of_log(&self.place)))),
+                Some(status) => {
+                    let error = EmbeddedError::NotStarted(format!("{status}: {}", launch::end_of_log(&self.place)));
+                    Err(full_or(error, &self.place))
+                }
                 None => Ok(()),
             },
             None => {
@@ -181,6 +195,11 @@ impl Drop for Server {
             tracing::warn!(%error, "Postgres was not stopped");
         }
     }
+}
+
+/// Why the server does not run: a full disk goes before what follows from it.
+fn full_or(error: EmbeddedError, place: &Place) -> EmbeddedError {
+    if error.to_string().contains(DISK_FULL) { EmbeddedError::DiskFull(place.base.clone()) } else { error }
 }
 
 /// A file that this process made, which shows whose it is.
