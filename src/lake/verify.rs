@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use granary_tenants::{MspScope, TenantScope};
 use granary_types::{CustomerCode, CustomerStatus, Dataset, MspId};
+use granary_vault::VaultError;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -72,7 +73,7 @@ impl Lake {
     /// Reads every table and every file of an MSP and compares them.
     ///
     /// # Errors
-    /// When Postgres cannot be read; a file that cannot be read is a finding.
+    /// When Postgres or the object store does not answer; a file that is missing or cannot be opened is a finding.
     pub fn verify<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<VerifyReport, LakeError>> {
         Box::pin(async move {
             let msp = self.tenants().get_msp(msp).await?;
@@ -120,6 +121,7 @@ impl Lake {
         snapshot.commit().await?;
         for published in files {
             let outcome = match self.digest_file(&published).await {
+                Err(LakeError::Vault(silent @ VaultError::Store(_))) => return Err(silent.into()),
                 Ok(_) => VerifyOutcome::Equal,
                 Err(error) => VerifyOutcome::Unreadable(error.to_string()),
             };
@@ -152,6 +154,7 @@ impl Lake {
         for file in files {
             let (rows, digest) = absent.remove(&file.month).unwrap_or((0, [0; 32]));
             let outcome = match self.digest_file(&file).await {
+                Err(LakeError::Vault(silent @ VaultError::Store(_))) => return Err(silent.into()),
                 Err(error) => VerifyOutcome::Unreadable(error.to_string()),
                 Ok(found) if found == (rows, digest) => VerifyOutcome::Equal,
                 Ok(_) if is_dirty(&file.month) => VerifyOutcome::Waiting,

@@ -24,6 +24,11 @@ pub enum VaultError {
     MasterKeyFile { path: PathBuf, reason: String },
     #[error("'{url}' is not an object store: write file:///path or s3://bucket/prefix ({reason})")]
     StoreUrl { url: String, reason: String },
+    #[error(
+        "lake.s3.access_key_id and lake.s3.secret_access_key go together (or neither, for the machine's own role); the secret may come \
+         from GRANARY_LAKE_S3_SECRET_ACCESS_KEY"
+    )]
+    HalfCredentials,
     #[error("there is already an object named {0}")]
     ObjectExists(String),
     #[error("there is no object named {0}")]
@@ -40,7 +45,7 @@ impl Classify for VaultError {
             Self::Database(error) => error.kind(),
             Self::NoKey(_) | Self::KeyDestroyed(_) | Self::ObjectMissing(_) => ErrorKind::NotFound,
             Self::ObjectExists(_) => ErrorKind::Conflict,
-            Self::MasterKeyFile { .. } | Self::StoreUrl { .. } => ErrorKind::Invalid,
+            Self::MasterKeyFile { .. } | Self::StoreUrl { .. } | Self::HalfCredentials => ErrorKind::Invalid,
             Self::Store(_) => ErrorKind::Unavailable,
             Self::WrongMasterKey(_) | Self::Sealed(_) | Self::Cipher(_) => ErrorKind::Internal,
         }
@@ -55,6 +60,7 @@ impl Classify for VaultError {
             Self::Sealed(_) => "seal_broken",
             Self::MasterKeyFile { .. } => "master_key_file",
             Self::StoreUrl { .. } => "object_store_url",
+            Self::HalfCredentials => "object_store_credentials",
             Self::ObjectExists(_) => "object_exists",
             Self::ObjectMissing(_) => "object_not_found",
             Self::Store(_) => "object_store_failed",

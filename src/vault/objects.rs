@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -13,12 +14,19 @@ use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{BackoffConfig, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig};
 
 use crate::VaultError;
 
 /// Files that are flushed to the disk at the same time; one journal commit then serves many.
 const PARALLEL_FLUSHES: usize = 16;
+
+/// A store that does not answer is told of within seconds.
+const RETRIES: RetryConfig = RetryConfig {
+    backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 },
+    max_retries: 5,
+    retry_timeout: Duration::from_secs(30),
+};
 
 /// Where files lie, under names that are relative to the store's URL.
 #[derive(Clone)]
@@ -53,12 +61,16 @@ impl Objects {
         }
         let Some(place) = url.strip_prefix("s3://") else { return Err(fail("unknown scheme".to_owned())) };
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(s3.region.as_deref().unwrap_or("us-east-1"));
+        let region = s3.region.as_deref().unwrap_or("us-east-1");
+        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RETRIES);
         if let Some(endpoint) = &s3.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
-        if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal());
+        match (&s3.access_key_id, &s3.secret_access_key) {
+            (Some(id), Some(secret)) => builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal()),
+            // The machine's own role.
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => return Err(VaultError::HalfCredentials),
         }
         let bucket = builder.build().map_err(|error| fail(error.to_string()))?;
         let prefix = Path::parse(prefix).map_err(|error| fail(error.to_string()))?;
@@ -175,5 +187,7 @@ mod tests {
             assert!(error.contains("file:///path or s3://bucket/prefix"), "{error}");
         }
         assert!(Objects::open("s3://bucket/some/prefix", &S3Config::default()).is_ok());
+        let half = S3Config { access_key_id: Some("id".to_owned()), ..S3Config::default() };
+        assert!(matches!(Objects::open("s3://bucket", &half), Err(VaultError::HalfCredentials)));
     }
 }
