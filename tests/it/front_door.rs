@@ -1,8 +1,9 @@
 //! Runs the binary as a person would.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -50,9 +51,51 @@ impl House {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// Ends the embedded server as a power cut would, if there is one yet.
+    pub(crate) fn kill_postgres(&self) {
+        let file = std::fs::read_to_string(self.data_dir().join("postgres/data/postmaster.pid")).unwrap_or_default();
+        if let Some(pid) = file.lines().next() {
+            // It may have ended by itself a moment ago.
+            let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Does what only the owner of the database can do, as its operator would: on the embedded server's socket.
+    pub(crate) fn tamper(&self, sql: &str) {
+        let worker = command(&self.data_dir(), &["worker"]).stderr(Stdio::null()).spawn().unwrap();
+        let worker = Running(worker);
+        let postgres = self.data_dir().join("postgres/data/postmaster.pid");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !std::fs::read_to_string(&postgres).is_ok_and(|text| text.contains("ready")) {
+            assert!(Instant::now() < deadline, "the worker's Postgres did not come up");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let password = std::fs::read_to_string(self.data_dir().join("postgres.password")).unwrap();
+        let mut psql = Command::new("psql");
+        psql.arg("--host").arg(self.data_dir().join("postgres/run")).args(["--username", "granary", "--dbname", "granary"]);
+        psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--command", sql]).env("PGPASSWORD", password.trim());
+        let output = psql.output().unwrap();
+        assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
+        drop(worker);
+    }
+
     /// Runs a query and returns its rows.
     pub(crate) fn query(&self, sql: &str) -> Value {
         self.json(&["query", sql, "--format", "json"])
+    }
+}
+
+/// A process that is asked to end when the test lets go of it, and waited for.
+#[derive(Debug)]
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let asked = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        let ended = self.0.wait();
+        if !std::thread::panicking() {
+            assert!(asked.unwrap().success() && ended.unwrap().success());
+        }
     }
 }
 
@@ -65,17 +108,22 @@ pub(crate) fn command(data_dir: &Path, arguments: &[&str]) -> Command {
 
 pub(crate) const SMALL_DEMO: &[&str] = &["demo", "--once", "--customers", "4", "--months", "3", "--until", "2025-11-10"];
 
+pub(crate) const TINY_DEMO: &[&str] = &["demo", "--once", "--customers", "1", "--months", "2", "--until", "2025-11-10"];
+
+/// The summary of a tiny demo whose house nobody else has seen.
+pub(crate) static TINY: LazyLock<Value> = LazyLock::new(|| summary(&House::empty(), TINY_DEMO));
+
 /// The shared small demo and the summary that it printed. Nobody changes it.
 pub(crate) static DEMO: LazyLock<(House, Value)> = LazyLock::new(|| {
     remove_abandoned();
     let house = House::empty();
-    let summary = summary(&house);
+    let summary = summary(&house, SMALL_DEMO);
     (house, summary)
 });
 
-/// Prepares the small demo and returns its summary without the paths of this house.
-pub(crate) fn summary(house: &House) -> Value {
-    let mut summary = house.json(SMALL_DEMO);
+/// Prepares a demo and returns its summary without the paths of this house.
+pub(crate) fn summary(house: &House, demo: &[&str]) -> Value {
+    let mut summary = house.json(demo);
     summary.as_object_mut().unwrap().remove("look_at");
     summary
 }

@@ -1,9 +1,13 @@
 //! The product through its front door: the binary, its commands, its HTTP server, on a Postgres that it starts itself.
 //!
-//! One small demo (4 customers, 3 months) is prepared once and shared; tests that change it make a house of their own.
+//! One small demo (4 customers, 3 months) and one tiny one are prepared once and shared; tests that change one make a house of
+//! their own.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a test fails the test")]
 
 mod bad_input;
 mod demo;
+mod disk;
+mod faults;
 mod front_door;
+mod jobs;
 mod veeam;
