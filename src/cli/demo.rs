@@ -44,12 +44,9 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
     demo.write(&config.data_dir)?;
     let progress: SharedProgress = reporter.port();
     progress.begin("Postgres", 0);
-    let house = House::open_with(config, Arc::clone(&progress)).await?;
+    let house = serve::unless_interrupted(House::open_with(config, Arc::clone(&progress))).await?;
     progress.end();
-    let prepared = tokio::select! {
-        prepared = prepare(&house, &demo) => prepared,
-        interrupted = serve::interrupted() => interrupted.and_then(|()| Err("interrupted; the next start goes on from here".into())),
-    };
+    let prepared = serve::unless_interrupted(prepare(&house, &demo)).await;
     let summary = match prepared {
         Ok(summary) => summary,
         Err(failure) => {

@@ -46,13 +46,21 @@ pub(crate) fn run() -> ExitCode {
         .thread_stack_size(4 << 20)
         .build()
         .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(dispatch(arguments)));
+        .and_then(|runtime| runtime.block_on(until_interrupted(arguments)));
     match outcome {
         Ok(code) => code,
         Err(failure) => {
             report(failure.as_ref());
             ExitCode::from(exit_code(failure.as_ref()))
         }
+    }
+}
+
+/// Runs a command until it is done or asked to end; those that serve end in order by themselves.
+async fn until_interrupted(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::Demo(_) | Command::Serve(_) | Command::Worker(_) => dispatch(arguments).await,
+        _ => serve::unless_interrupted(dispatch(arguments)).await,
     }
 }
 
@@ -97,8 +105,11 @@ fn report(failure: &(dyn std::error::Error + 'static)) {
     }
 }
 
-/// 2 for wrong input, as clap does; 3 for what is not there; 4 for what does not fit the state; 5 for what may work later.
+/// 130 for an interruption, as shells do; 2 for wrong input, as clap does; 3 for what is not there; 4 for what does not fit the state; 5 for what may work later.
 fn exit_code(failure: &(dyn std::error::Error + 'static)) -> u8 {
+    if failure.is::<serve::Interrupted>() {
+        return 130;
+    }
     match house::kind_of(failure) {
         Some(ErrorKind::Invalid | ErrorKind::TooLarge) => 2,
         Some(ErrorKind::NotFound) => 3,

@@ -20,8 +20,8 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
     let config = configuration(global)?;
     let reporter = Reporter::shared();
     let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter)).await?;
-    let house = House::open_with(config, reporter.port()).await?;
-    migrate::catch_up(&house).await?;
+    let house = unless_interrupted(House::open_with(config, reporter.port())).await?;
+    unless_interrupted(migrate::catch_up(&house)).await?;
     run(house, listener, command.with_worker).await
 }
 
@@ -50,15 +50,18 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
 
 /// Works until Ctrl-C, or until nothing is left.
 pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode, Failure> {
-    let house = House::open(global).await?;
-    migrate::catch_up(&house).await?;
-    let worker = events::worker(&house);
     if command.until_idle {
-        let outcome = worker.run_until_idle().await;
-        house.close().await?;
-        print_json(&serde_json::json!({"jobs_ended": outcome?}))?;
+        let work = House::with(global, async |house| {
+            migrate::catch_up(house).await?;
+            Ok(events::worker(house).run_until_idle().await?)
+        });
+        let ended = unless_interrupted(work).await?;
+        print_json(&serde_json::json!({"jobs_ended": ended}))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let house = unless_interrupted(House::open(global)).await?;
+    unless_interrupted(migrate::catch_up(&house)).await?;
+    let worker = events::worker(&house);
     let worker = worker.with_crons(events::crons(&house)?);
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(async move { worker.run(stopped).await });
@@ -68,6 +71,20 @@ pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode,
     task.await?;
     house.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command that was asked to end before it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; run the command again and it goes on from here")]
+pub(crate) struct Interrupted;
+
+/// Works until it is done or asked to end. What is dropped then lets go of the embedded Postgres, which runs in a process group
+/// of its own and would stay behind.
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        interrupted = interrupted() => interrupted.and_then(|()| Err(Interrupted.into())),
+    }
 }
 
 /// Waits for Ctrl-C or a polite end from outside.

@@ -1,11 +1,11 @@
 //! The demo: its golden numbers, its second start, and its death at any moment.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_foundation::config;
 
-use super::front_door::{DEMO, House, SMALL_DEMO, TINY, TINY_DEMO, command, summary};
+use super::front_door::{DEMO, House, SMALL_DEMO, TINY, TINY_DEMO, command, interrupt, summary};
 
 #[test]
 fn the_golden_numbers_are_computed() {
@@ -58,6 +58,24 @@ fn killed_at_ten_random_moments_it_ends_with_the_same_numbers() {
         }
     }
     assert_eq!(&summary(&house, SMALL_DEMO), whole, "seed {seed}");
+}
+
+#[test]
+fn interrupted_while_it_starts_it_takes_its_postgres_along() {
+    for arguments in [&["query", "select 1"][..], &["demo", "--customers", "1", "--listen", "127.0.0.1:0"], &["worker"]] {
+        let house = House::empty();
+        let child = command(&house.data_dir(), arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid_file = house.data_dir().join("postgres/data/postmaster.pid");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !pid_file.exists() {
+            assert!(Instant::now() < deadline, "Postgres did not come up");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = interrupt(child);
+        // Or it was done already, on a machine where we are slow.
+        assert!(matches!(status.code(), Some(130 | 0)), "{arguments:?}: {status}");
+        assert!(!pid_file.exists(), "{arguments:?} left its Postgres behind");
+    }
 }
 
 #[test]

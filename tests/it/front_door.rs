@@ -1,7 +1,7 @@
 //! Runs the binary as a person would.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,6 @@ impl House {
     /// Does what only the owner of the database can do, as its operator would: on the embedded server's socket.
     pub(crate) fn tamper(&self, sql: &str) {
         let worker = command(&self.data_dir(), &["worker"]).stderr(Stdio::null()).spawn().unwrap();
-        let worker = Running(worker);
         let postgres = self.data_dir().join("postgres/data/postmaster.pid");
         let deadline = Instant::now() + Duration::from_secs(60);
         while !std::fs::read_to_string(&postgres).is_ok_and(|text| text.contains("ready")) {
@@ -76,7 +75,7 @@ impl House {
         psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--command", sql]).env("PGPASSWORD", password.trim());
         let output = psql.output().unwrap();
         assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
-        drop(worker);
+        interrupt(worker);
     }
 
     /// Runs a query and returns its rows.
@@ -85,18 +84,10 @@ impl House {
     }
 }
 
-/// A process that is asked to end when the test lets go of it, and waited for.
-#[derive(Debug)]
-struct Running(std::process::Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let asked = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
-        let ended = self.0.wait();
-        if !std::thread::panicking() {
-            assert!(asked.unwrap().success() && ended.unwrap().success());
-        }
-    }
+/// Presses Ctrl-C and waits for the end.
+pub(crate) fn interrupt(mut child: Child) -> ExitStatus {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap()
 }
 
 /// The binary with its data directory.

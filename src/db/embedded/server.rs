@@ -61,7 +61,9 @@ impl Server {
     async fn start_as(data_dir: PathBuf, is_durable: bool, progress: SharedProgress) -> Result<Self, EmbeddedError> {
         progress.begin("starting Postgres", 0);
         let started = tokio::task::spawn_blocking(move || Self::launch(&data_dir, is_durable)).await;
-        let (mut server, turn) = started.map_err(|error| EmbeddedError::NotStarted(error.to_string()))??;
+        let started = started.map_err(|error| EmbeddedError::NotStarted(error.to_string()))??;
+        // Locals go in reverse order: when nobody waits any more, the turn goes first.
+        let (mut server, turn) = (started.1, started.0);
         let outcome = server.wait_until_ready().await;
         drop(turn);
         progress.end();
@@ -97,8 +99,9 @@ impl Server {
         stopped.map_err(|error| EmbeddedError::NotStarted(error.to_string()))?
     }
 
-    /// Does what needs no connection, in its turn: lease, place, binaries, cluster, process.
-    fn launch(data_dir: &Path, is_durable: bool) -> Result<(Self, Turn), EmbeddedError> {
+    /// Does what needs no connection, in its turn: lease, place, binaries, cluster, process. The turn goes first, also when nobody
+    /// waits for the outcome any more: a server that is dropped takes a turn.
+    fn launch(data_dir: &Path, is_durable: bool) -> Result<(Turn, Self), EmbeddedError> {
         fs::create_dir_all(data_dir).map_err(EmbeddedError::file("make", data_dir))?;
         let data_dir = &fs::canonicalize(data_dir).map_err(EmbeddedError::file("find", data_dir))?;
         let turn = Turn::wait(data_dir)?;
@@ -127,7 +130,7 @@ impl Server {
         let log_bytes = fs::metadata(place.log()).map_or(0, |found| found.len());
         let exit = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
         let url = url(&place, &password, DATABASE);
-        Ok((Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit }, turn))
+        Ok((turn, Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit }))
     }
 
     /// Waits until the server answers, and makes the database. An adopted server may be stopping: then it is started anew.
