@@ -39,17 +39,17 @@ const SETTINGS: &[&str] = &[
 const VOLATILE: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 
 /// Makes the cluster if there is none yet: into another directory first, so that a start that was killed leaves nothing half
-/// made.
+/// made. The directory is this process's own, because the `initdb` of a start that was killed may go on writing into its.
 pub(super) fn make_cluster(place: &Place, binaries: &Binaries, password: &Secret) -> Result<(), EmbeddedError> {
-    let (data, draft, password_file) = (place.data(), place.base.join("data.new"), place.base.join("password.new"));
+    let own = |name: &str| place.base.join(format!("{name}.{}.new", std::process::id()));
+    let (data, draft, password_file) = (place.data(), own("data"), own("password"));
     if data.join("PG_VERSION").exists() {
         return Ok(());
     }
-    for leftover in [&draft, &data] {
-        if leftover.exists() {
-            fs::remove_dir_all(leftover).map_err(EmbeddedError::file("remove", leftover))?;
-        }
+    if data.exists() {
+        fs::remove_dir_all(&data).map_err(EmbeddedError::file("remove", &data))?;
     }
+    remove_drafts(&place.base);
     write_private(&password_file, password.reveal())?;
     place.hand_over(&password_file)?;
     let outcome = run(
@@ -65,6 +65,17 @@ pub(super) fn make_cluster(place: &Place, binaries: &Binaries, password: &Secret
     fs::remove_file(&password_file).map_err(EmbeddedError::file("remove", &password_file))?;
     outcome?;
     fs::rename(&draft, &data).map_err(EmbeddedError::file("rename", draft))
+}
+
+/// Removes what starts that were killed have left; what one of them still writes stays for the next.
+fn remove_drafts(base: &Path) {
+    let drafts = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+    for draft in drafts.filter(|path| path.extension().is_some_and(|extension| extension == "new")) {
+        let removed = if draft.is_dir() { fs::remove_dir_all(&draft) } else { fs::remove_file(&draft) };
+        if let Err(error) = removed {
+            tracing::debug!(%error, path = %draft.display(), "a leftover stays");
+        }
+    }
 }
 
 /// Starts the server's process and returns where its end will be written. A thread waits for that end, because a child that
@@ -91,6 +102,12 @@ pub(super) fn is_running(place: &Place, binaries: &Binaries) -> bool {
     let mut command = place.command(&binaries.program("pg_ctl"));
     command.args(["status", "-D"]).arg(place.data()).stdin(Stdio::null());
     command.output().is_ok_and(|output| output.status.success()) && !is_zombie(place)
+}
+
+/// Tells, without asking the server's programs, whether the process that the data directory names is alive.
+pub(super) fn has_process(place: &Place) -> bool {
+    let text = fs::read_to_string(pid_file(place)).unwrap_or_default();
+    text.lines().next().is_some_and(|pid| Path::new("/proc").join(pid).exists()) && !is_zombie(place)
 }
 
 fn pid_file(place: &Place) -> PathBuf {

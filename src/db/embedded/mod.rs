@@ -3,11 +3,12 @@
 //! The server lies in the data directory and listens on a Unix socket only. Started as root it runs as `postgres`, else as
 //! `nobody`; where that account cannot enter the data directory (a home directory of root), the server lies in
 //! `/var/lib/granary/<hash>`. Every process that uses the server holds a lease; the last one to let go stops it. A server
-//! that outlived its users (they were killed) is adopted by the next start.
+//! that outlived its users (they were killed) is adopted by the next start; one that ended under its users is started again.
 
 mod account;
 mod binaries;
 mod error;
+mod keeper;
 mod launch;
 mod lease;
 mod server;

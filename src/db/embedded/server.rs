@@ -13,6 +13,7 @@ use tokio_postgres::{Config, NoTls};
 use super::account::{Account, Place};
 use super::binaries::Binaries;
 use super::error::EmbeddedError;
+use super::keeper::Keeper;
 use super::launch::{self, OWNER};
 use super::lease::{Lease, Turn};
 use crate::store::embedded as store;
@@ -39,6 +40,7 @@ pub struct Server {
     log_bytes: u64,
     /// How the process ended, when it is our child and has; none when the server was adopted.
     exit: Option<Arc<OnceLock<ExitStatus>>>,
+    keeper: Option<Keeper>,
 }
 
 impl Server {
@@ -67,7 +69,12 @@ impl Server {
         let outcome = server.wait_until_ready().await;
         drop(turn);
         progress.end();
-        outcome.map(|()| server)
+        outcome.map(|()| server.kept())
+    }
+
+    fn kept(mut self) -> Self {
+        self.keeper = Some(Keeper::begin(self.data_dir.clone(), self.place.clone(), self.binaries.clone(), self.is_durable));
+        self
     }
 
     /// Returns how the owner connects; holds the password.
@@ -130,7 +137,9 @@ impl Server {
         let log_bytes = fs::metadata(place.log()).map_or(0, |found| found.len());
         let exit = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
         let url = url(&place, &password, DATABASE);
-        Ok((turn, Self { data_dir: data_dir.clone(), place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit }))
+        let data_dir = data_dir.clone();
+        let server = Self { data_dir, place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit, keeper: None };
+        Ok((turn, server))
     }
 
     /// Waits until the server answers, and makes the database. An adopted server may be stopping: then it is started anew.
@@ -184,6 +193,7 @@ impl Server {
 
     fn let_go(&mut self) -> Result<(), EmbeddedError> {
         let Some(lease) = self.lease.take() else { return Ok(()) };
+        self.keeper = None;
         let turn = Turn::wait(&self.data_dir)?;
         if turn.leave(lease)? {
             launch::stop(&self.place, &self.binaries)?;

@@ -89,17 +89,55 @@ async fn an_orphan_is_adopted_and_a_crash_recovered_from() {
     let last = postmaster(&again).unwrap();
     again.stop().await.unwrap();
     assert!(Path::new("/proc").join(last.to_string()).exists());
+    // Whoever looks after the forgotten server finds nothing to start.
+    folder.close().unwrap();
     kill(last);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_under_its_users_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let server = start(folder.path()).await.unwrap();
+    connect(&server).await.batch_execute("create table kept (n int); insert into kept values (3)").await.unwrap();
+    let pid = postmaster(&server).unwrap();
+    kill(pid);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let client = loop {
+        match tokio_postgres::connect(server.url().reveal(), NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                break client;
+            }
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(one(&client, "select n::text from kept").await, "3");
+    assert_ne!(postmaster(&server), Some(pid));
+    let base = server.base().to_owned();
+    server.stop().await.unwrap();
+    // Asked to end, it stays down.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert!(!base.join("data/postmaster.pid").exists());
 }
 
 #[tokio::test]
 async fn a_start_that_was_killed_while_it_made_the_cluster_is_made_good() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    for leftover in ["postgres/data.new/base", "postgres/data/base"] {
+    for leftover in ["postgres/data.1.new/base", "postgres/data/base"] {
         fs::create_dir_all(folder.path().join(leftover)).unwrap();
     }
+    // The program that made the cluster outlived its start and goes on writing.
+    let path = folder.path().join("postgres/data.1.new/base");
+    let writer = std::thread::spawn(move || {
+        for file in 0..20_000 {
+            let _ = fs::create_dir_all(&path).and_then(|()| fs::write(path.join(file.to_string()), b""));
+        }
+    });
     let server = start(folder.path()).await.unwrap();
+    writer.join().unwrap();
     assert_eq!(one(&connect(&server).await, "select current_database()::text").await, "granary");
     server.stop().await.unwrap();
 }
