@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use granary_metering::{IngestReport, Outcome};
+use granary_metering::{IngestReport, Outcome, veeam};
 use granary_tenants::TenantScope;
 use granary_types::Period;
 use serde_json::{Value, json};
 
 use super::arguments::{Global, Import, ImportFormat};
+use super::files::Named;
 use super::house::{House, Rooms};
 use super::output::print_json;
 use super::{Failure, Usage, customers};
@@ -30,7 +31,10 @@ pub(crate) async fn run(global: &Global, command: Import) -> Result<ExitCode, Fa
             ImportFormat::VeeamSessions => {
                 let zone = zone.as_ref().ok_or_else(|| Usage("--time-zone is needed: the report does not tell its zone".to_owned()))?;
                 let source = planes.first().map_or("veeam", |plane| plane.source.as_str());
-                granary_metering::veeam::events(content.as_slice(), zone, source)?
+                let tx = house.tenants.begin_tenant(&Rooms::tenant_scope(&msp, &customer)).await?;
+                let known = veeam::known_machines(&tx).await?;
+                tx.commit().await?;
+                veeam::events(content.as_slice(), zone, source, &known)?
             }
         };
         let scope = Rooms::tenant_scope(&msp, &customer);
@@ -45,9 +49,9 @@ pub(crate) async fn run(global: &Global, command: Import) -> Result<ExitCode, Fa
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().read_to_end(&mut content)?;
+        std::io::stdin().read_to_end(&mut content).named("read", "standard input")?;
     } else {
-        content = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        content = std::fs::read(file).named("read", file)?;
     }
     Ok(content)
 }
@@ -55,7 +59,10 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 /// Splits a file into events: a JSON array, one event, or one event a line.
 fn cloudevents(content: &[u8]) -> Result<Vec<Value>, Usage> {
     let wrong = |error: serde_json::Error| Usage(format!("the file holds no CloudEvents: {error}"));
+    // Some programs begin a file with a byte order mark, which JSON does not know.
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     match content.trim_ascii_start().first() {
+        None => Err(Usage("the file holds no CloudEvents: it is empty".to_owned())),
         Some(b'[') => serde_json::from_slice(content).map_err(wrong),
         _ => serde_json::Deserializer::from_slice(content).into_iter().collect::<Result<_, _>>().map_err(wrong),
     }

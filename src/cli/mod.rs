@@ -10,6 +10,7 @@ mod disk;
 mod doctor;
 mod events;
 mod export;
+mod files;
 mod house;
 mod import;
 mod jobs;

@@ -1,23 +1,37 @@
 //! The session report that Veeam Backup & Replication exports, as usage events.
 //!
 //! A row is one session of one machine in one job: an attempt of a backup run. The report has no id and no zone: the id is a
-//! hash of job, machine and creation time, and whoever imports it names the zone. A retry whose predecessor (the session of
-//! the same job and machine before it) failed is the next attempt of that run; any other retry opens a run of its own.
-//! A machine is assigned the tier `backup` from the day of its first session, so that it can be rated.
+//! hash of job, machine and creation time as the report writes them, and whoever imports it names the zone. The same row in
+//! another zone is therefore the same event with other content: a conflict. A retry whose predecessor (the session of the
+//! same job and machine before it) failed is the next attempt of that run; any other retry opens a run of its own.
+//! A machine is assigned the tier `backup` from the day of its first session, so that it can be rated. That is said again
+//! only when an excerpt brings an earlier day than the one from which the machine is protected already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use granary_types::{Classify, ErrorKind, day_of};
-use jiff::civil::DateTime;
+use granary_foundation::Boxed;
+use granary_tenants::TenantTx;
+use granary_types::{Classify, ErrorKind};
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::error::MeteringError;
+use crate::store;
+
 /// The source system of machines that come from these reports.
 const SOURCE_SYSTEM: &str = "veeam";
+
+/// The columns that are read; a report has more.
+const COLUMNS: [&str; 9] =
+    ["JobName", "VMName", "Status", "IsRetry", "WorkDuration", "TaskAlgorithm", "CreationTime", "BackupSize", "DataSize"];
+
+/// The day from which each machine is protected, by its name in the report.
+pub type KnownMachines = BTreeMap<String, Date>;
 
 /// A report that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +82,8 @@ enum Status {
 struct Session {
     job: String,
     machine: String,
+    /// As the report writes it, without a zone.
+    written_at: DateTime,
     created_at: Timestamp,
     status: Status,
     is_retry: bool,
@@ -77,22 +93,34 @@ struct Session {
     data_bytes: u64,
 }
 
+/// Returns the machines that earlier reports brought, and from when on they are protected.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn known_machines(tx: &TenantTx) -> Boxed<'_, Result<KnownMachines, MeteringError>> {
+    Box::pin(store::machines::list_protected(tx, SOURCE_SYSTEM))
+}
+
 /// Reads a report and returns its usage events, machines first, then sessions in the order of time. Repeated rows are one.
+/// Of machines that are `known` to be protected early enough nothing is said.
 ///
 /// # Errors
 /// When the file is not such a report, or a value in it cannot be read; the row is counted from 1, below the headings.
-pub fn events(reader: impl Read, zone: &TimeZone, source: &str) -> Result<Vec<Value>, VeeamError> {
+pub fn events(reader: impl Read, zone: &TimeZone, source: &str, known: &KnownMachines) -> Result<Vec<Value>, VeeamError> {
     let sessions = read_sessions(reader, zone)?;
-    let mut first: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    let mut first: BTreeMap<&str, &Session> = BTreeMap::new();
     for session in &sessions {
-        let at = first.entry(&session.machine).or_insert(session.ended_at);
-        *at = session.ended_at.min(*at);
+        let earliest = first.entry(&session.machine).or_insert(session);
+        if session.written_at < earliest.written_at {
+            *earliest = session;
+        }
     }
-    let mut events: Vec<Value> = first.into_iter().map(|(machine, at)| protected(machine, at, zone, source)).collect();
+    let is_news = |session: &Session| known.get(&session.machine).is_none_or(|&since| session.written_at.date() < since);
+    let mut events: Vec<Value> = first.into_values().filter(|first| is_news(first)).map(|first| protected(first, source)).collect();
     let mut attempts: Vec<(Timestamp, Value)> = Vec::with_capacity(sessions.len());
     let mut before: Option<(&Session, String, i32)> = None;
     for session in &sessions {
-        let id = id_of(&[&session.job, &session.machine, &session.created_at.to_string()]);
+        let id = id_of(&[&session.job, &session.machine, &session.written_at.to_string()]);
         let (run, attempt) = match before.take() {
             Some((last, run, attempt))
                 if session.is_retry && last.status == Status::Failed && (&last.job, &last.machine) == (&session.job, &session.machine) =>
@@ -111,6 +139,7 @@ pub fn events(reader: impl Read, zone: &TimeZone, source: &str) -> Result<Vec<Va
 
 fn read_sessions(reader: impl Read, zone: &TimeZone) -> Result<BTreeSet<Session>, VeeamError> {
     let mut report = csv::Reader::from_reader(reader);
+    check_columns(report.headers().map_err(|error| VeeamError::NotAReport(error.to_string()))?)?;
     report
         .deserialize()
         .zip(1_u64..)
@@ -119,6 +148,12 @@ fn read_sessions(reader: impl Read, zone: &TimeZone) -> Result<BTreeSet<Session>
             Session::read(row, number, zone)
         })
         .collect()
+}
+
+/// Any text is a CSV file; a report is known by its columns, also when it has no rows.
+fn check_columns(headings: &csv::StringRecord) -> Result<(), VeeamError> {
+    let missing: Vec<&str> = COLUMNS.into_iter().filter(|column| !headings.iter().any(|heading| heading == *column)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(VeeamError::NotAReport(format!("its header lacks {}", missing.join(", ")))) }
 }
 
 impl Session {
@@ -143,6 +178,7 @@ impl Session {
         let lasted = lasted.ok_or_else(|| bad("WorkDuration", &row.work_duration, "is not a duration"))?;
         let ended_at = created_at.checked_add(lasted).map_err(|_| bad("WorkDuration", &row.work_duration, "is out of range"))?;
         Ok(Self {
+            written_at: time,
             created_at,
             status,
             is_retry: row.is_retry.eq_ignore_ascii_case("true"),
@@ -178,10 +214,11 @@ impl Session {
     }
 }
 
-fn protected(machine: &str, at: Timestamp, zone: &TimeZone, source: &str) -> Value {
-    let from = day_of(at, zone).to_string();
+/// The day is the report's own, so that it does not depend on the zone that somebody names.
+fn protected(first: &Session, source: &str) -> Value {
+    let (machine, from) = (first.machine.as_str(), first.written_at.date().to_string());
     let data = json!({"source_system": SOURCE_SYSTEM, "vendor_id": machine, "name": machine, "tier": "backup", "from": from});
-    envelope(&id_of(&["protected", machine, &from]), "machine.protected", at, source, machine, &data)
+    envelope(&id_of(&["protected", machine, &from]), "machine.protected", first.ended_at, source, machine, &data)
 }
 
 fn envelope(id: &str, event_type: &str, at: Timestamp, source: &str, subject: &str, data: &Value) -> Value {
@@ -217,7 +254,7 @@ mod tests {
     const REPORT: &str = "\"JobName\",\"VMName\",\"Status\",\"IsRetry\",\"ProcessingMode\",\"WorkDuration\",\"TaskAlgorithm\",\"CreationTime\",\"BackupSize\",\"DataSize\",\"DedupRatio\",\"CompressRatio\"\n";
 
     fn read(rows: &str, zone: &str) -> Result<Vec<Value>, VeeamError> {
-        events(format!("{REPORT}{rows}").as_bytes(), &TimeZone::get(zone).unwrap(), "import")
+        events(format!("{REPORT}{rows}").as_bytes(), &TimeZone::get(zone).unwrap(), "import", &KnownMachines::new())
     }
 
     #[test]
@@ -253,6 +290,32 @@ mod tests {
     fn a_bad_value_is_named_with_its_row() {
         let error = read("j,m,Success,False,nbd,1,Full,31/12/2019 01:30:00,7,9,1,1\n", "UTC").unwrap_err();
         assert_eq!(error.to_string(), "row 1: CreationTime '31/12/2019 01:30:00' is not a time such as 12/31/2019 23:59:59");
-        assert!(matches!(events("a,b\n1,2\n".as_bytes(), &TimeZone::UTC, "s"), Err(VeeamError::NotAReport(_))));
+    }
+
+    #[test]
+    fn what_is_not_a_report_is_known_by_its_header() {
+        let refusal = |text: &str| events(text.as_bytes(), &TimeZone::UTC, "s", &KnownMachines::new()).unwrap_err().to_string();
+        for text in ["", "x", "a,b\n1,2\n", &"a".repeat(1_000_000)] {
+            let said = refusal(text);
+            assert!(said.starts_with("the file is not a Veeam session report") && said.contains("JobName, VMName, Status"), "{said}");
+        }
+        assert!(refusal(&REPORT.replace("VMName", "Name")).ends_with("its header lacks VMName"));
+        assert!(read("", "UTC").unwrap().is_empty(), "a report without a session is one");
+        let marked = format!("\u{feff}{REPORT}");
+        assert!(events(marked.as_bytes(), &TimeZone::UTC, "s", &KnownMachines::new()).is_ok(), "a byte order mark");
+    }
+
+    #[test]
+    fn ids_do_not_depend_on_the_zone_and_a_known_machine_is_protected_again_only_from_an_earlier_day() {
+        let row = "j,m,Success,False,nbd,27.5,Increment,2/5/2020 23:59:50,7,9,1,1\n";
+        let ids = |zone| read(row, zone).unwrap().iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids("UTC"), ids("Asia/Tokyo"));
+        let report = format!("{REPORT}{row}");
+        let again = |since: Date| {
+            let known = KnownMachines::from([("m".to_owned(), since)]);
+            events(report.as_bytes(), &TimeZone::UTC, "import", &known).unwrap().len()
+        };
+        let day = Date::constant(2020, 2, 5);
+        assert_eq!((again(day), again(day.yesterday().unwrap()), again(day.tomorrow().unwrap())), (1, 1, 2));
     }
 }

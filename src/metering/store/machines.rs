@@ -1,5 +1,7 @@
 //! Machines, their tiers and their schedules.
 
+use std::collections::BTreeMap;
+
 use granary_tenants::TenantTx;
 use granary_types::Tier;
 use jiff::Timestamp;
@@ -26,6 +28,9 @@ const UPDATE: &str = "
     where machines.id = given.id
         and (machines.name, machines.os, machines.protected_on, machines.unprotected_on, machines.replaced_by)
             is distinct from (coalesce(given.name, machines.vendor_id), given.os, given.protected_on, given.unprotected_on, given.replaced_by)";
+
+const LIST_PROTECTED: &str = "
+    select vendor_id, protected_on from machines where source_system = $1 and protected_on is not null";
 
 const LIST_ASSIGNMENTS: &str = "
     select machine_id, tier, valid_from, valid_to, reason from tier_assignments where machine_id = any($1) order by machine_id, valid_from";
@@ -76,6 +81,12 @@ pub(crate) async fn update(tx: &TenantTx, machines: &[(Uuid, MachineState)]) -> 
     tx.execute(UPDATE, &[&ids, &names, &os, &protected_on, &unprotected_on, &replaced_by]).await?;
     update_assignments(tx, machines).await?;
     update_schedules(tx, machines).await
+}
+
+/// Returns the machines of a source system that are or were protected, and since when.
+pub(crate) async fn list_protected(tx: &TenantTx, source_system: &str) -> Result<BTreeMap<String, Date>, MeteringError> {
+    let rows = tx.query(LIST_PROTECTED, &[&source_system]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn update_assignments(tx: &TenantTx, machines: &[(Uuid, MachineState)]) -> Result<(), MeteringError> {
