@@ -106,18 +106,16 @@ pub(crate) async fn export(rooms: &Rooms, night: Option<Date>, publishing: Publi
             publish(rooms, &msp).await?;
         }
     }
-    let failures: Vec<String> = report.failures().map(describe).collect();
-    for failure in &failures {
-        tracing::error!(failure, "an export failed");
-    }
+    let failures = report.failures().map(describe).collect();
     Ok(NightOutcome { night_on, files_written: report.files_written(), rows_written: report.rows_written(), failures })
 }
 
+/// Whose export failed, and why; the lake has logged it.
 fn describe(owner: &OwnerNight) -> String {
     let customer = owner.customer.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
     match &owner.outcome {
         OwnerOutcome::Failed { error } => format!("{}{customer}: {error}", owner.msp),
-        OwnerOutcome::Done { .. } | OwnerOutcome::Unchanged => format!("{}{customer}", owner.msp),
+        OwnerOutcome::Done { .. } | OwnerOutcome::Unchanged | OwnerOutcome::Overtaken => format!("{}{customer}", owner.msp),
     }
 }
 

@@ -48,6 +48,8 @@ pub enum OwnerOutcome {
     Done { files_written: u64, files_removed: u64, rows_written: u64 },
     /// The lake held it all.
     Unchanged,
+    /// Another night exports it at the same time.
+    Overtaken,
     /// It goes on next time.
     Failed { error: String },
 }
@@ -71,7 +73,7 @@ impl NightReport {
     fn done(&self) -> impl Iterator<Item = (u64, u64)> {
         self.owners.iter().filter_map(|owner| match owner.outcome {
             OwnerOutcome::Done { files_written, rows_written, .. } => Some((files_written, rows_written)),
-            OwnerOutcome::Unchanged | OwnerOutcome::Failed { .. } => None,
+            OwnerOutcome::Unchanged | OwnerOutcome::Overtaken | OwnerOutcome::Failed { .. } => None,
         })
     }
 }
@@ -157,6 +159,10 @@ impl Lake {
         let mut outcome = match export.run(&due.known).await {
             Ok(None) => OwnerOutcome::Unchanged,
             Ok(Some(changes)) => OwnerOutcome::of(&changes),
+            Err(LakeError::Overtaken) => {
+                tracing::warn!(msp, customer = customer.as_ref().map(CustomerCode::as_str), "{}", LakeError::Overtaken);
+                return OwnerNight { msp, customer, outcome: OwnerOutcome::Overtaken };
+            }
             Err(error) => OwnerOutcome::Failed { error: error.to_string() },
         };
         if let Err(error) = self.record_night(night, &export.exported, &outcome, started_at).await {
@@ -179,7 +185,7 @@ impl Lake {
         let owner = exported.owner();
         let (word, files, rows, error) = match outcome {
             OwnerOutcome::Done { files_written, rows_written, .. } => ("done", *files_written, *rows_written, None),
-            OwnerOutcome::Unchanged => ("unchanged", 0, 0, None),
+            OwnerOutcome::Unchanged | OwnerOutcome::Overtaken => ("unchanged", 0, 0, None),
             OwnerOutcome::Failed { error } => ("failed", 0, 0, Some(error.as_str())),
         };
         let row = NightRow {

@@ -143,6 +143,39 @@ impl FromStr for CustomerCode {
     }
 }
 
+/// The short name of an MSP, unique in the installation and never changed: `NORTH`. It begins the numbers of its invoices.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct MspCode(String);
+
+/// A text that is not an MSP's code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an MSP code: 1 to 50 of A-Z, 0-9, '-' and '_', beginning with a letter or digit")]
+pub struct InvalidMspCode(String);
+
+impl MspCode {
+    /// Returns the code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MspCode {
+    type Err = InvalidMspCode;
+
+    /// Parses a code by the rules of a customer's; lower case is accepted and raised.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let code: CustomerCode = text.parse().map_err(|InvalidCode(text)| InvalidMspCode(text))?;
+        Ok(Self(code.0))
+    }
+}
+
+impl fmt::Display for MspCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl<'de> Deserialize<'de> for CustomerCode {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -152,5 +185,19 @@ impl<'de> Deserialize<'de> for CustomerCode {
 impl fmt::Display for CustomerCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_short_words_in_capitals() {
+        assert_eq!("north-1".parse::<MspCode>().unwrap().as_str(), "NORTH-1");
+        for text in ["", " ", "bad code;", "-A", "Ä", &"A".repeat(51)] {
+            assert!(text.parse::<MspCode>().is_err() && text.parse::<CustomerCode>().is_err(), "{text}");
+        }
+        assert!("bad code;".parse::<MspCode>().unwrap_err().to_string().starts_with("'bad code;' is not an MSP code"));
     }
 }

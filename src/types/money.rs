@@ -12,6 +12,22 @@ pub type UnitPrice = Decimal;
 /// A billed quantity: whole machines, or up to four decimals.
 pub type Quantity = Decimal;
 
+/// The currencies and funds of ISO 4217 that are in use, in order.
+#[rustfmt::skip]
+const KNOWN: &[&str] = &[
+    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD", "BIF",
+    "BMD", "BND", "BOB", "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CLF",
+    "CLP", "CNY", "COP", "COU", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR",
+    "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS",
+    "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD", "KZT",
+    "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR",
+    "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP",
+    "PKR", "PLN", "PYG", "QAR", "RON", "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE",
+    "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS",
+    "UAH", "UGX", "USD", "USN", "UYI", "UYU", "UYW", "UZS", "VED", "VES", "VND", "VUV", "WST", "XAF", "XCD", "XCG",
+    "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
+];
+
 /// An ISO 4217 currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
@@ -44,7 +60,7 @@ impl FromStr for Currency {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.as_bytes() {
-            [a, b, c] if text.bytes().all(|byte| byte.is_ascii_uppercase()) => Ok(Self([*a, *b, *c])),
+            [a, b, c] if KNOWN.binary_search(&text).is_ok() => Ok(Self([*a, *b, *c])),
             _ => Err(MoneyError::UnknownCurrency(text.chars().take(12).collect())),
         }
     }
@@ -170,6 +186,15 @@ mod tests {
         assert_eq!(minor("JPY").to_string(), "12 JPY");
         assert_eq!(minor("KWD").to_string(), "12.000 KWD");
         assert_eq!(Money::new(-5_875_000, Currency::USD).to_string(), "-58,750.00 USD");
+    }
+
+    #[test]
+    fn only_currencies_of_iso_4217_are_taken() {
+        assert!(KNOWN.is_sorted());
+        assert!(KNOWN.iter().all(|code| code.parse::<Currency>().is_ok_and(|currency| currency.code() == *code)));
+        for text in ["FOO", "usd", "US", "USDX", "", "XXX", "€€"] {
+            assert!(text.parse::<Currency>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -74,13 +74,20 @@ impl WarehouseError {
 
 /// The engine's words in one line; where they do not help, our own.
 fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
-    let is_refused = ["DDL not supported", "DML not supported", "Statement not supported"].iter().any(|refusal| line.contains(refusal));
+    let mut line = message.lines().next().unwrap_or_default();
+    let refusals =
+        ["DDL not supported", "DML not supported", "Statement not supported", "Unsupported SQL statement", "Unsupported logical plan"];
+    let is_refused = refusals.iter().any(|refusal| line.contains(refusal));
     if is_refused {
         "the warehouse is read-only: write a select".to_owned()
     } else if line.contains("only supports a single SQL statement") {
         "one statement at a time: write a single select".to_owned()
+    } else if line.contains("No SQL statements") {
+        "there is no query: write a select".to_owned()
     } else {
-        line.to_owned()
+        for prefix in ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "ParserError(\""] {
+            line = line.strip_prefix(prefix).unwrap_or(line);
+        }
+        line.strip_suffix("\")").unwrap_or(line).to_owned()
     }
 }

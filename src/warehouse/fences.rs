@@ -112,6 +112,11 @@ async fn nothing_but_a_query_is_accepted() {
         let error = session.query(sql).await.expect_err(sql);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{sql}: {error}");
     }
+    for sql in ["", " ; ", "-- only a remark", "begin", "commit", "drop table lake.heartbeats", "selekt 1", "select x from nosuch"] {
+        let said = session.query(sql).await.expect_err(sql).to_string();
+        let foreign = ["Error during", "not implemented", "SQL error", "SQL statements", "ParserError", "Unsupported"];
+        assert!(!foreign.iter().any(|words| said.contains(words)), "{sql}: {said}");
+    }
 }
 
 #[tokio::test]

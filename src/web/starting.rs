@@ -36,7 +36,7 @@ pub fn page(steps: &[Step]) -> Html<String> {
     let body = html! {
         div.panel.wide {
             div { a.brand href="/" { (layout::mark()) span { "Granary" } } }
-            div { h1 { "Getting ready" } p.soft { (done) " of " (steps.len()) " steps are done. This page reloads by itself." } }
+            div { h1 { "Getting ready" } p.soft { (done) @if done == 1 { " step is" } @else { " steps are" } " done. This page reloads by itself." } }
             ol.steps aria-label="Steps" { @for step in steps { (line(step)) } }
         }
     };
@@ -83,7 +83,7 @@ mod tests {
         let steps = [step("Start Postgres", StepState::Done), step("Ingest <events>", StepState::Running { done: 3, total: 10 })];
         let Html(text) = page(&steps);
         assert!(text.contains("http-equiv=\"refresh\""));
-        assert!(text.contains("1 of 2 steps") && text.contains("Ingest &lt;events&gt;") && text.contains("3 of 10"));
+        assert!(text.contains("1 step is done") && text.contains("Ingest &lt;events&gt;") && text.contains("3 of 10"));
         assert!(!text.contains(" style=") && !text.contains("<style"));
     }
 }

@@ -45,8 +45,9 @@ pub(crate) const BURY: &str = "
     update control.jobs set state = 'dead', finished_at = $3, last_error = $4, lease_token = null, lease_until = null
     where id = $1 and lease_token = $2 and state = 'running'";
 
+/// A job that was due at once is shown as due when it was queued.
 pub(crate) const LIST: &str = "
-    select id, kind, msp_id, customer_id, state, priority, run_at, attempt, max_attempts, last_error, created_at, finished_at
+    select id, kind, msp_id, customer_id, state, priority, greatest(run_at, created_at) as run_at, attempt, max_attempts, last_error, created_at, finished_at
     from control.jobs where $1::text is null or state = $1 order by created_at desc, id desc limit $2";
 /// A dead job, or one that waits, is due at once and has all its attempts again.
 pub(crate) const RETRY_NOW: &str = "

@@ -55,6 +55,7 @@ async fn states(db: &Database) -> Vec<(JobState, i32, Option<String>)> {
     let tx = begin(db).await;
     let jobs = list_jobs(&tx, None, 100).await.unwrap();
     tx.commit().await.unwrap();
+    assert!(jobs.iter().all(|job| job.run_at >= job.created_at), "a job is due when it was queued, or later: {jobs:?}");
     jobs.into_iter().map(|job| (job.state, job.attempt, job.last_error)).collect()
 }
 
