@@ -1,18 +1,25 @@
-//! The command line, described.
+//! The command line, described. Every command has examples and every option words; a test sees to it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use granary_types::{CustomerCode, CustomerStatus, PartnerTier, Period, Role, Tier};
+use clap::{Args, Parser, Subcommand};
+use granary_types::JobId;
 use jiff::civil::Date;
 
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod data;
 mod life;
+mod months;
+mod portfolio;
+mod text;
 
+pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
 pub(crate) use life::Life;
+pub(crate) use months::{Billing, Churn, Reconcile, Report};
+pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
 #[derive(Debug, Parser)]
@@ -63,45 +70,48 @@ pub(crate) enum Command {
     /// Bring the control schema and every tenant schema up to date
     Migrate(Migrate),
     /// Add and list MSPs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary msp add NORTH --name 'Northern Backup'\n  granary msp list")]
     Msp(Msp),
     /// Add customers, list them, and lead them through their life
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary customer add ACME --name 'Acme Ltd'\n  granary customer list")]
     Customer(Customer),
     /// Look at the Postgres servers that hold silos
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary cluster list")]
     Cluster(super::customer_placement::Cluster),
     /// Add and list users
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  echo 'correct horse battery' | granary user add finance@north.example --role msp_finance"
+    )]
     User(User),
     /// Make keys for programs
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME")]
     Key(Key),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
     /// Look at the usage events behind a number
     Events(Events),
     /// Write what changed to the lake
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary export run\n  granary export verify")]
     Export(Export),
     /// Ask the warehouse in SQL
     Query(Query),
     /// Build and test the SQL models
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary warehouse build\n  granary warehouse test")]
     Warehouse(WarehouseCommand),
     /// Train, score and explain departures
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary churn score\n  granary churn explain --customer ACME")]
     Churn(Churn),
     /// Draft and finalise invoices
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary billing draft --period 2025-10\n  granary billing finalise --period 2025-10")]
     Billing(Billing),
     /// Recompute a month from its runs and compare it with the invoices
     Reconcile(Reconcile),
     /// Write reports as PDF
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary report monthly --customer ACME --period 2025-10 --out acme.pdf")]
     Report(Report),
     /// Look at the job queue
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  granary jobs list\n  granary jobs run night.run")]
     Jobs(Jobs),
     /// Look for holes in the walls between tenants, and for what may lose data
     Doctor(Doctor),
@@ -118,6 +128,7 @@ pub(crate) struct Doctor {
     /// Only the walls between tenants: roles, rights, row security
     #[arg(long)]
     pub(crate) isolation: bool,
+    /// How the answer is written: a table, JSON or CSV
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -150,6 +161,10 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  granary serve --with-worker
+  granary serve --listen 127.0.0.1:9000 --config granary.toml")]
 pub(crate) struct Serve {
     /// Address and port to serve on [default: server.listen of the configuration, 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
@@ -160,6 +175,7 @@ pub(crate) struct Serve {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  granary worker\n  granary worker --until-idle")]
 pub(crate) struct Worker {
     /// Stop when nothing is left to do
     #[arg(long)]
@@ -167,349 +183,94 @@ pub(crate) struct Worker {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Msp {
-    /// Add an MSP; a second time changes nothing
-    Add {
-        code: String,
-        #[arg(long)]
-        name: String,
-        #[arg(long, default_value = "America/New_York")]
-        time_zone: String,
-        #[arg(long, default_value = "USD")]
-        currency: String,
-        #[arg(long, default_value = "premier")]
-        partner_tier: PartnerTier,
-    },
-    /// List all MSPs
-    List {
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Customer {
-    /// Add a customer with its schema, role and key; a second time changes nothing
-    Add(AddCustomer),
-    /// List an MSP's customers
-    List {
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    #[command(flatten)]
-    Life(Life),
-    #[command(flatten)]
-    Placement(super::customer_placement::Placement),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  granary customer add LAB --msp VEEAMLAB --name 'Veeam laboratory' --since 2019-04-01 --source veeam")]
-pub(crate) struct AddCustomer {
-    pub(crate) code: CustomerCode,
-    #[arg(long)]
-    pub(crate) name: String,
-    /// Needed when there are several MSPs
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    /// The customer's zone [default: the MSP's]
-    #[arg(long)]
-    pub(crate) time_zone: Option<String>,
-    /// First day of the contract
-    #[arg(long, value_name = "DATE")]
-    pub(crate) since: Option<Date>,
-    /// CloudEvents source of its control plane
-    #[arg(long, default_value = "default")]
-    pub(crate) source: String,
-    #[arg(long, default_value = "backup")]
-    pub(crate) tier: Tier,
-    /// trial or active
-    #[arg(long, default_value = "active")]
-    pub(crate) status: CustomerStatus,
-    #[arg(long, default_value_t = 1024)]
-    pub(crate) storage_limit_gib: i64,
-    /// Decides the cluster that holds its schema
-    #[arg(long, default_value = "local")]
-    pub(crate) region: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum User {
-    /// Add a user; the password is read from standard input
-    #[command(after_help = "Example:\n  echo 'correct horse battery' | granary user add finance@north.example --role msp_finance")]
-    Add {
-        email: String,
-        #[arg(long)]
-        role: Role,
-        #[arg(long, default_value = "")]
-        name: String,
-        #[arg(long)]
-        msp: Option<String>,
-        /// For a customer's role
-        #[arg(long)]
-        customer: Option<CustomerCode>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Key {
-    /// Make a key for a customer's control plane, or for a program of the MSP; it is shown once
-    #[command(after_help = "\
-Examples:
-  granary key add --customer ACME
-  granary key add --msp NORTH --scope customers.write --name 'ticket system'")]
-    Add {
-        /// The customer that the key acts for; none for a key of the MSP
-        #[arg(long)]
-        customer: Option<CustomerCode>,
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, default_value = "usage.write")]
-        scope: Vec<String>,
-        #[arg(long, default_value = "command line")]
-        name: String,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ImportFormat {
-    /// CloudEvents 1.0: a JSON array, or one event a line
-    Cloudevents,
-    /// The session report that Veeam's users export as CSV
-    VeeamSessions,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  granary import events.json --customer ACME
-  granary import VeeamSessionReport.csv --customer LAB --format veeam-sessions --time-zone America/New_York")]
-pub(crate) struct Import {
-    /// The file; - for standard input
-    pub(crate) file: PathBuf,
-    #[arg(long)]
-    pub(crate) customer: CustomerCode,
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    #[arg(long, value_enum, default_value_t = ImportFormat::Cloudevents)]
-    pub(crate) format: ImportFormat,
-    /// The zone of the report's times, which the report does not tell
-    #[arg(long, value_name = "ZONE", required_if_eq("format", "veeam-sessions"))]
-    pub(crate) time_zone: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  granary events --customer ACME --period 2025-10 --type backup.completed --machine vm-1001")]
-pub(crate) struct Events {
-    #[arg(long)]
-    pub(crate) customer: CustomerCode,
-    /// The month in which they occurred, in the MSP's zone
-    #[arg(long)]
-    pub(crate) period: Period,
-    /// Only events of this type
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) event_type: Option<String>,
-    /// Only events about the machine with this id in its source system
-    #[arg(long, value_name = "VENDOR_ID")]
-    pub(crate) machine: Option<String>,
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Export {
-    /// Export every tenant's changed months; a second run writes nothing
-    Run {
-        /// The night's name [default: today]
-        #[arg(long, value_name = "DATE")]
-        night: Option<Date>,
-    },
-    /// Compare Postgres and lake by counts and checksums
-    Verify {
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    /// List the files of the newest version
-    Files {
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    /// Hand out the key of one file for a foreign Parquet reader; audited
-    Open {
-        /// Path in the lake, as `export files` lists it
-        #[arg(long)]
-        path: String,
-        /// Why, for the audit log
-        #[arg(long)]
-        reason: String,
-    },
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  granary query 'select period, mrr from revenue_by_month order by period'
-  granary query --format csv 'select * from mrr_movements' > movements.csv
-  granary query --as analyst@north.example 'show tables'")]
-pub(crate) struct Query {
-    /// One SELECT; - reads it from standard input
-    pub(crate) sql: String,
-    /// See what this user sees
-    #[arg(long = "as", value_name = "EMAIL", conflicts_with = "msp")]
-    pub(crate) as_user: Option<String>,
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum WarehouseCommand {
-    /// Materialise every mart
-    Build {
-        #[arg(long)]
-        msp: Option<String>,
-    },
-    /// Run the tests that stand beside the models
-    Test {
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Churn {
-    /// Train on the past and say which model is in charge
-    Train {
-        #[arg(long)]
-        msp: Option<String>,
-    },
-    /// Score every active customer and publish the scores
-    Score {
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    /// Say in plain words why a customer scores as it does
-    Explain {
-        #[arg(long)]
-        customer: CustomerCode,
-        #[arg(long)]
-        msp: Option<String>,
-    },
-    /// Measure the model on a simulated portfolio, out of time
-    Evaluate {
-        /// The only source of evaluation data so far
-        #[arg(long, required = true)]
-        simulated: bool,
-        #[arg(long, default_value_t = 500)]
-        customers: u32,
-        #[arg(long, default_value_t = 36)]
-        months: u32,
-        #[arg(long, default_value_t = 7)]
-        seed: u64,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Billing {
-    /// Rate a closed month and draft its invoices and the MSP's statement
-    Draft {
-        #[arg(long)]
-        period: Period,
-        #[arg(long)]
-        msp: Option<String>,
-    },
-    /// Number the drafts of a month and fix them for good
-    Finalise {
-        #[arg(long)]
-        period: Period,
-        #[arg(long)]
-        msp: Option<String>,
-    },
-    /// List the invoices of a month
-    List {
-        #[arg(long)]
-        period: Period,
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    /// Show one customer's invoice with its lines
-    Show {
-        #[arg(long)]
-        customer: CustomerCode,
-        #[arg(long)]
-        period: Period,
-        #[arg(long)]
-        msp: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Reconcile {
-    #[arg(long)]
-    pub(crate) period: Period,
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Report {
-    /// The monthly report of one customer, or of all of them
-    #[command(after_help = "\
-Examples:
-  granary report monthly --customer ACME --period 2025-10 --out acme.pdf
-  granary report monthly --all --period 2025-10 --out reports/")]
-    Monthly {
-        #[arg(long, required_unless_present = "all")]
-        customer: Option<CustomerCode>,
-        /// Every customer with an invoice in the period, in parallel
-        #[arg(long, conflicts_with = "customer")]
-        all: bool,
-        #[arg(long)]
-        period: Period,
-        #[arg(long)]
-        msp: Option<String>,
-        /// A file, or with --all a folder
-        #[arg(long, value_name = "PATH")]
-        out: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Jobs {
     /// List jobs, newest first
+    #[command(after_help = "Examples:\n  granary jobs list\n  granary jobs list --state dead --format json")]
     List {
         /// ready, running, done or dead
         #[arg(long)]
         state: Option<String>,
+        /// How the answer is written: a table, JSON or CSV
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
     /// Give a dead job another life
-    Retry { id: granary_types::JobId },
+    #[command(after_help = "Examples:\n  granary jobs retry 019a5c1e-7f00-7000-8000-000000000001")]
+    Retry {
+        /// The job's id, as jobs list shows it
+        #[arg(value_parser = text::job)]
+        id: JobId,
+    },
     /// Enqueue a job by its kind, and run what is ready
+    #[command(after_help = "Examples:\n  granary jobs run night.run\n  granary jobs run night.run --payload '{\"night\": \"2025-11-01\"}'")]
     Run {
+        /// The job's kind; a wrong one is answered with the list of kinds
         kind: String,
-        #[arg(long, default_value = "{}")]
+        /// What the job is told, as JSON
+        #[arg(long, value_name = "JSON", default_value = "{}")]
         payload: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command as Clap, CommandFactory, Parser};
+
+    use super::Arguments;
+
+    /// Splits a line as a shell would, up to a pipe, a redirection, or the two spaces before a remark.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote, mut spaces) = (Vec::new(), None::<String>, None, 0);
+        for char in line.chars() {
+            spaces = if char == ' ' && quote.is_none() { spaces + 1 } else { 0 };
+            match (quote, char) {
+                (None, '|' | '>') => break,
+                (None, ' ') if spaces == 2 => break,
+                (None, ' ') => words.extend(word.take()),
+                (None, '\'' | '"') => (quote, word) = (Some(char), word.or_else(|| Some(String::new()))),
+                (Some(open), _) if open == char => quote = None,
+                _ => word.get_or_insert_default().push(char),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    fn check(command: &Clap, path: &str, faults: &mut Vec<String>) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set() && argument.get_help().is_none()) {
+            faults.push(format!("{path}: {} has no help", argument.get_id()));
+        }
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples: Vec<&str> = help.lines().filter_map(|line| line.find("granary ").map(|at| &line[at..])).collect();
+        if !examples.iter().any(|example| example.starts_with(path)) {
+            faults.push(format!("{path} has no example"));
+        }
+        for example in examples {
+            if let Err(error) = Arguments::try_parse_from(words(example)) {
+                faults.push(format!("{path}: {example}: {error}"));
+            }
+        }
+        for sub in command.get_subcommands() {
+            check(sub, &format!("{path} {}", sub.get_name()), faults);
+        }
+    }
+
+    #[test]
+    fn every_command_has_true_examples_and_every_option_has_words() {
+        let mut faults = Vec::new();
+        check(&Arguments::command(), "granary", &mut faults);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    #[test]
+    fn blank_reasons_and_names_and_foreign_codes_are_refused_in_clear_words() {
+        let said = |line: &str| Arguments::try_parse_from(words(line)).map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(said("granary export open --path x --reason ' '").contains("blank"));
+        assert!(said("granary customer suspend ACME --reason ''").contains("blank"));
+        assert!(said("granary customer add QQQ --name ''").contains("blank"));
+        assert!(said(&format!("granary customer add QQQ --name {}", "x".repeat(201))).contains("200"));
+        assert!(said("granary msp add 'bad code;' --name x").contains("is not an MSP code"));
+        assert!(said("granary msp add X --name x --currency FOO").contains("ISO 4217"));
+        assert!(said("granary jobs retry 999999").contains("granary jobs list"));
+    }
 }

@@ -17,11 +17,21 @@ pub(crate) async fn run(global: &Global, command: Billing) -> Result<ExitCode, F
         match command {
             Billing::Draft { period, msp } => {
                 let msp = house.msp(msp.as_deref()).await?;
-                print_json(&granary_billing::draft_period(&house.tenants, &msp, period, house.progress.clone()).await?)?;
+                let customers = house.tenants.list_customers(msp.id).await?;
+                if customers.iter().all(|customer| customer.created_at >= period.end_at(&msp.time_zone)) {
+                    return Err(Missing(format!("nobody was a customer of {} in {period}: there is nothing to draft", msp.code)).into());
+                }
+                let report = granary_billing::draft_period(&house.tenants, &msp, period, house.progress.clone()).await?;
+                print_json(&report)?;
+                return Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
             Billing::Finalise { period, msp } => {
                 let msp = house.msp(msp.as_deref()).await?;
-                print_json(&granary_billing::finalise_period(&house.tenants, &msp, period).await?)?;
+                let report = granary_billing::finalise_period(&house.tenants, &msp, period).await?;
+                if report.numbered.is_empty() && report.already_final == 0 {
+                    return Err(Missing(format!("{} has no invoices for {period}: there is nothing to finalise", msp.code)).into());
+                }
+                print_json(&report)?;
             }
             Billing::List { period, msp, format } => {
                 let msp = house.msp(msp.as_deref()).await?;

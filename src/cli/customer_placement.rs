@@ -20,10 +20,12 @@ Examples:
   granary customer move ACME --to eu1     a move that was interrupted is finished by the same call
   granary cluster list                    where one can move to")]
     Move {
+        /// The customer, by its code
         code: CustomerCode,
         /// A cluster of the configuration, or local for the home
         #[arg(long, value_name = "CLUSTER")]
         to: String,
+        /// The MSP, by its code; needed when there are several
         #[arg(long)]
         msp: Option<String>,
     },
@@ -33,11 +35,16 @@ Examples:
 pub(crate) enum Cluster {
     /// List the clusters, what they hold, and whether they answer
     #[command(after_help = "\
+Examples:
+  granary cluster list
+  granary cluster list --format json
+
 A cluster is a Postgres of the configuration:
   [clusters.eu1]
   url = 'postgres://…'     or GRANARY_CLUSTERS_EU1_URL
   region = 'eu'            new customers of this region are placed there")]
     List {
+        /// How the answer is written: a table, JSON or CSV
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::arguments::{AddCustomer, Customer, Global, Msp};
-use super::house::{ACTOR, House};
+use super::house::{ACTOR, House, Rooms};
 use super::output::{Format, Rows, print_json};
 use super::{Failure, Usage, customer_placement, life};
 
@@ -17,33 +17,49 @@ pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Usage> {
 }
 
 pub(crate) async fn msp(global: &Global, command: Msp) -> Result<ExitCode, Failure> {
-    House::with(global, async |house| {
-        match command {
-            Msp::Add { code, name, time_zone: zone, currency, partner_tier } => {
-                let new = NewMsp {
-                    currency: currency.parse().map_err(|error| Usage(format!("{error}")))?,
-                    partner_tier,
-                    ..NewMsp::new(code, name, time_zone(&zone)?)
-                };
-                let msp = house.tenants.create_msp(&new).await?;
-                let long_ago = jiff::civil::Date::constant(2000, 1, 1);
-                super::demo::seed_prices(house, &msp, long_ago).await?;
-                print_json(&json!({"id": msp.id, "code": msp.code, "name": msp.name}))?;
-            }
-            Msp::List { format } => {
-                let rows = house
-                    .tenants
-                    .list_msps()
-                    .await?
-                    .into_iter()
-                    .map(|msp| json!({"code": msp.code, "name": msp.name, "currency": msp.currency, "partner_tier": msp.partner_tier}))
-                    .collect::<Vec<_>>();
-                Rows::of(&["code", "name", "currency", "partner_tier"], &rows).print(format)?;
-            }
+    let format = match command {
+        Msp::Add { code, name, time_zone: zone, currency, partner_tier } => {
+            let new = NewMsp { currency, partner_tier, ..NewMsp::new(code.as_str(), name, time_zone(&zone)?) };
+            return House::with_new(global, async |house| add_msp(house, &new).await).await;
         }
+        Msp::List { format } => format,
+    };
+    House::with(global, async |house| {
+        let msps = house.tenants.list_msps().await?;
+        let rows: Vec<_> = msps
+            .into_iter()
+            .map(|msp| json!({"code": msp.code, "name": msp.name, "currency": msp.currency, "partner_tier": msp.partner_tier}))
+            .collect();
+        Rows::of(&["code", "name", "currency", "partner_tier"], &rows).print(format)?;
         Ok(ExitCode::SUCCESS)
     })
     .await
+}
+
+/// Adds an MSP; one that has the code already must be the same.
+async fn add_msp(house: &Rooms, new: &NewMsp) -> Result<ExitCode, Failure> {
+    let msp = house.tenants.create_msp(new).await?;
+    let differing: Vec<String> = [
+        ("name", msp.name.clone(), new.name.clone()),
+        ("time zone", zone_name(&msp.time_zone), zone_name(&new.time_zone)),
+        ("currency", msp.currency.to_string(), new.currency.to_string()),
+        ("partner tier", msp.partner_tier.to_string(), new.partner_tier.to_string()),
+    ]
+    .into_iter()
+    .filter(|(_, stands, given)| stands != given)
+    .map(|(what, stands, given)| format!("its {what} is '{stands}', not '{given}'"))
+    .collect();
+    if !differing.is_empty() {
+        return Err(Usage(format!("the MSP {} exists and differs: {}; nothing was changed", msp.code, differing.join(", "))).into());
+    }
+    let long_ago = jiff::civil::Date::constant(2000, 1, 1);
+    super::demo::seed_prices(house, &msp, long_ago).await?;
+    print_json(&json!({"id": msp.id, "code": msp.code, "name": msp.name}))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn zone_name(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
 }
 
 pub(crate) async fn customer(global: &Global, command: Customer) -> Result<ExitCode, Failure> {

@@ -17,6 +17,7 @@ use granary_warehouse::{Budget, Warehouse};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::Global;
+use super::files::{Named, shell_quoted};
 use super::{Failure, Usage, disk};
 
 /// Who acts when a command runs.
@@ -69,19 +70,24 @@ impl DemoFile {
 
     /// Reads the file; none when there is no demo in the data directory.
     pub(crate) fn read(data_dir: &Path) -> Result<Option<Self>, Failure> {
-        match std::fs::read(Self::path(data_dir)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        let path = Self::path(data_dir);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+                let path = path.display();
+                let remedy = "put the file back as it was, or make a demo in another --data-dir";
+                Usage(format!("{path} does not describe a demo: {error}; {remedy}")).into()
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Ok(Err(error).named("read", path)?),
         }
     }
 
     /// Writes the file, whole or not at all.
     pub(crate) fn write(&self, data_dir: &Path) -> Result<(), Failure> {
-        std::fs::create_dir_all(data_dir)?;
+        std::fs::create_dir_all(data_dir).named("make the data directory", data_dir)?;
         let draft = data_dir.join("demo.json.new");
-        std::fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
-        Ok(std::fs::rename(draft, Self::path(data_dir))?)
+        std::fs::write(&draft, serde_json::to_vec_pretty(self)?).named("write", &draft)?;
+        Ok(std::fs::rename(&draft, Self::path(data_dir)).named("rename", &draft)?)
     }
 }
 
@@ -97,16 +103,26 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
 
 /// Finds how the owner reaches Postgres: as configured, or over our own server, which is started when it does not run.
 pub(crate) async fn postgres(config: &Config, progress: &SharedProgress) -> Result<(Option<Server>, Secret), Failure> {
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|error| Usage(format!("cannot use the data directory {}: {error}", config.data_dir.display())))?;
+    std::fs::create_dir_all(&config.data_dir).named("make the data directory", &config.data_dir)?;
     match &config.database.url {
         Some(url) => Ok((None, url.clone())),
         None => {
-            let server = Server::start(&std::fs::canonicalize(&config.data_dir)?, Arc::clone(progress)).await?;
+            let data_dir = std::fs::canonicalize(&config.data_dir).named("find the data directory", &config.data_dir)?;
+            let server = Server::start(&data_dir, Arc::clone(progress)).await?;
+            tell_place(&data_dir, server.base())?;
             let url = server.url().clone();
             Ok((Some(server), url))
         }
     }
+}
+
+/// Refuses a data directory in which no house was built: a mistyped one would otherwise become a new and empty house.
+pub(crate) fn must_stand(config: &Config) -> Result<(), Missing> {
+    if config.database.url.is_some() || config.data_dir.join("keys").is_dir() {
+        return Ok(());
+    }
+    let remedy = "name one with --data-dir, or make one with granary demo or granary msp add";
+    Err(Missing(format!("{} is not a data directory of granary; {remedy}", config.data_dir.display())))
 }
 
 impl House {
@@ -119,7 +135,7 @@ impl House {
     pub(crate) async fn open_with(config: Config, progress: SharedProgress) -> Result<Self, Failure> {
         let clock = DemoFile::read(&config.data_dir)?.map_or(Clock::System, |demo| Clock::fixed(demo.clock_at));
         let (server, url) = postgres(&config, &progress).await?;
-        let data_dir = std::fs::canonicalize(&config.data_dir)?;
+        let data_dir = std::fs::canonicalize(&config.data_dir).named("find the data directory", &config.data_dir)?;
         match Rooms::over(config.clone(), clock, &data_dir, url, progress).await {
             Ok(rooms) => Ok(Self { rooms, server }),
             Err(failure) => {
@@ -146,9 +162,20 @@ impl House {
         explained(failure, &self.config, self.server.as_ref())
     }
 
-    /// Runs a command over the house and closes it whatever came of it.
+    /// Runs a command over a house that is there, and closes it whatever came of it.
     pub(crate) async fn with<T>(global: &Global, work: impl AsyncFnOnce(&Rooms) -> Result<T, Failure>) -> Result<T, Failure> {
-        let house = Self::open(global).await?;
+        let config = configuration(global)?;
+        must_stand(&config)?;
+        Self::open_with(config, Silent::shared()).await?.used(work).await
+    }
+
+    /// Runs a command over a house, which is built if there is none yet.
+    pub(crate) async fn with_new<T>(global: &Global, work: impl AsyncFnOnce(&Rooms) -> Result<T, Failure>) -> Result<T, Failure> {
+        Self::open(global).await?.used(work).await
+    }
+
+    async fn used<T>(self, work: impl AsyncFnOnce(&Rooms) -> Result<T, Failure>) -> Result<T, Failure> {
+        let house = self;
         let outcome = work(&house.rooms).await.map_err(|failure| house.explain(failure));
         let closed = house.close().await;
         let answer = outcome?;
@@ -160,7 +187,7 @@ impl House {
 impl Rooms {
     async fn over(config: Config, clock: Clock, data_dir: &Path, url: Secret, progress: SharedProgress) -> Result<Self, Failure> {
         let keys_dir = data_dir.join("keys");
-        std::fs::create_dir_all(&keys_dir)?;
+        std::fs::create_dir_all(&keys_dir).named("make", &keys_dir)?;
         let app_password = password(&keys_dir.join("app-password"))?;
         let master = MasterKey::load_or_create(&keys_dir.join("master"))?;
         let clusters = clusters(&config, &app_password)?;
@@ -186,7 +213,7 @@ impl Rooms {
         match code {
             Some(code) => self
                 .tenants
-                .find_msp_by_code(code)
+                .find_msp_by_code(&code.to_ascii_uppercase())
                 .await?
                 .ok_or_else(|| Missing(format!("there is no MSP '{code}'; see granary msp list")).into()),
             None => {
@@ -256,16 +283,31 @@ fn budget(config: &granary_foundation::config::QueryConfig) -> Budget {
     }
 }
 
+/// Says once where the cluster lies when it cannot lie in the data directory: whoever removes the one must know the other.
+fn tell_place(data_dir: &Path, base: &Path) -> Result<(), Failure> {
+    let note = data_dir.join("postgres.place");
+    if base.starts_with(data_dir) || note.exists() {
+        return Ok(());
+    }
+    let [shown, both] = [base, data_dir].map(|path| shell_quoted(&path.to_string_lossy()));
+    let text = format!(
+        "the account that Postgres runs as cannot enter {both}, so that its files lie in {shown}\nto remove everything: rm -r {both} {shown}\n"
+    );
+    eprint!("{text}");
+    Ok(std::fs::write(&note, text).named("write", &note)?)
+}
+
 /// Reads the password of the login without rights, or makes one.
 fn password(path: &Path) -> Result<Secret, Failure> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Secret::new(text.trim())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())?;
+            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            file.and_then(|mut file| file.write_all(text.as_bytes())).named("write", path)?;
             Ok(Secret::new(text))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Ok(Err(error).named("read", path)?),
     }
 }
 

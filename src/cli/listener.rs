@@ -2,17 +2,26 @@
 //! to the real pages.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use futures::StreamExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use granary_web::starting::{Step, StepState};
@@ -26,7 +35,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pages: Arc<RwLock<Router>>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Listener {
@@ -35,20 +44,18 @@ impl Listener {
     /// # Errors
     /// When the address is taken or not ours.
     pub(crate) async fn start(address: SocketAddr, reporter: Arc<Reporter>) -> Result<Self, Failure> {
+        Self::start_with(address, starting(reporter), PATIENCE).await
+    }
+
+    async fn start_with(address: SocketAddr, pages: Router, patience: Patience) -> Result<Self, Failure> {
         let socket = TcpListener::bind(address)
             .await
             .map_err(|error| Usage(format!("cannot listen on {address}: {error}; choose another address with --listen 127.0.0.1:PORT")))?;
         let address = socket.local_addr()?;
-        let pages = Arc::new(RwLock::new(starting(reporter)));
-        let (stop, mut stopped) = watch::channel(false);
-        let outer = Router::new().fallback(forward).with_state(Arc::clone(&pages));
-        let task = tokio::spawn(async move {
-            let gone = async move {
-                // An error means that the sender is gone, which is a stop as well.
-                let _ = stopped.wait_for(|&is_stopped| is_stopped).await;
-            };
-            axum::serve(socket, outer.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(gone).await
-        });
+        let pages = Arc::new(RwLock::new(pages));
+        let (stop, stopped) = watch::channel(false);
+        let outer = Router::new().fallback(forward).with_state((Arc::clone(&pages), patience));
+        let task = tokio::spawn(accept(socket, outer, stopped, patience));
         Ok(Self { address, pages, stop, task })
     }
 
@@ -67,12 +74,101 @@ impl Listener {
     }
 }
 
-async fn forward(State(pages): State<Arc<RwLock<Router>>>, request: Request<Body>) -> Response {
+/// Serves connections until it is told to stop, and then the requests that are open.
+async fn accept(socket: TcpListener, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stopped) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => _ = connections.spawn(serve(stream, peer, pages.clone(), stopped.clone(), patience)),
+                Err(error) => {
+                    // Too many open files, or a client that has gone: neither is cured by asking again at once.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            },
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopped.wait_for(|&is_stopped| is_stopped).await;
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience) {
+    let pages = pages.layer(axum::Extension(ConnectInfo(peer)));
+    let service = TowerToHyperService::new(pages);
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.headers);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_stop(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+/// How long a client may take; a slow one holds a connection and a buffer.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For the head of a request, and between two requests of a connection.
+    headers: Duration,
+    /// For a body, and longer by what came at this speed.
+    body: Duration,
+    body_bytes_per_second: u64,
+}
+
+const PATIENCE: Patience = Patience { headers: Duration::from_secs(20), body: Duration::from_secs(20), body_bytes_per_second: 4 << 10 };
+
+async fn forward(State((pages, patience)): State<(Arc<RwLock<Router>>, Patience)>, request: Request<Body>) -> Response {
     let router = pages.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let is_late = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| if body.is_end_stream() { body } else { paced(body, patience, Arc::clone(&is_late)) });
     match router.oneshot(request).await {
+        Ok(_) if is_late.load(Ordering::Relaxed) => too_slow(),
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// The same body, which ends with an error when it comes too slowly.
+fn paced(body: Body, patience: Patience, is_late: Arc<AtomicBool>) -> Body {
+    let begun = Instant::now();
+    let parts = futures::stream::unfold((body.into_data_stream(), 0_u64), move |(mut parts, received)| {
+        let is_late = Arc::clone(&is_late);
+        async move {
+            let deadline = begun + patience.body + Duration::from_secs(received / patience.body_bytes_per_second);
+            let part = match tokio::time::timeout_at(deadline, parts.next()).await {
+                Ok(part) => part?,
+                Err(elapsed) => {
+                    is_late.store(true, Ordering::Relaxed);
+                    Err(axum::Error::new(elapsed))
+                }
+            };
+            let received = received + part.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            Some((part, (parts, received)))
+        }
+    });
+    Body::from_stream(parts)
+}
+
+fn too_slow() -> Response {
+    let problem = serde_json::json!({
+        "type": "about:blank", "title": "Request Timeout", "status": 408, "code": "request_too_slow",
+        "detail": "the body of the request came too slowly",
+    });
+    let headers = [(CONTENT_TYPE, "application/problem+json"), (CONNECTION, "close")];
+    (StatusCode::REQUEST_TIMEOUT, headers, problem.to_string()).into_response()
 }
 
 fn starting(reporter: Arc<Reporter>) -> Router {
@@ -89,4 +185,46 @@ fn starting(reporter: Arc<Reporter>) -> Router {
 fn shown(step: super::progress::Step) -> Step {
     let state = if step.is_finished { StepState::Done } else { StepState::Running { done: step.done, total: step.total } };
     Step { name: step.name, state }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const IMPATIENT: Patience =
+        Patience { headers: Duration::from_millis(300), body: Duration::from_millis(300), body_bytes_per_second: 1_000 };
+
+    /// Sends what is given piece by piece, and returns what came back by the time the server closes the connection.
+    async fn exchange(listener: &Listener, pieces: impl Iterator<Item = &str>) -> String {
+        let mut stream = TcpStream::connect(listener.address).await.unwrap();
+        for piece in pieces {
+            // The server may have had enough.
+            if stream.write_all(piece.as_bytes()).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        // A reset after the answer is an end as well.
+        read.unwrap().unwrap_or_default();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_dawdles_is_let_go_and_a_steady_one_is_served() {
+        let pages = Router::new().fallback(|body: String| async move { body.len().to_string() });
+        let listener = Listener::start_with("127.0.0.1:0".parse().unwrap(), pages, IMPATIENT).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\n";
+        assert_eq!(exchange(&listener, [head].into_iter()).await, "", "a head without an end");
+        let long = format!("{head}content-length: 1000\r\n\r\n");
+        let late = exchange(&listener, std::iter::once(long.as_str()).chain(std::iter::repeat_n("x", 60))).await;
+        assert!(late.starts_with("HTTP/1.1 408") && late.contains("request_too_slow"), "{late}");
+        let body = "y".repeat(100);
+        let served = exchange(&listener, std::iter::once(long.as_str()).chain(std::iter::repeat_n(body.as_str(), 10))).await;
+        assert!(served.starts_with("HTTP/1.1 200") && served.ends_with("1000"), "{served}");
+        listener.stop().await;
+    }
 }

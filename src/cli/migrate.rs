@@ -38,11 +38,15 @@ pub(crate) struct Migrate {
     /// Tenants that go first; trials and the youngest have the least to lose
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) canary: usize,
+    /// How the answer is written: a table, JSON or CSV
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
 
 pub(crate) async fn run(global: &Global, command: Migrate) -> Result<ExitCode, Failure> {
+    if command.plan || command.status {
+        house::must_stand(&configuration(global)?)?;
+    }
     if command.plan {
         return plan(global, &command).await;
     }

@@ -52,7 +52,7 @@ impl Rows {
     }
 
     fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
-        let cells: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+        let cells: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(|value| visible(cell(value))).collect()).collect();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|index| cells.iter().map(|row| row[index].chars().count()).chain([self.columns[index].chars().count()]).max().unwrap_or(0))
             .collect();
@@ -104,6 +104,15 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// Writes control characters as `\n` or `\u{1b}`, so that a value neither breaks a table nor speaks to the terminal.
+fn visible(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// Quotes a CSV field where RFC 4180 asks for it.
 fn quoted(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
@@ -119,6 +128,17 @@ mod tests {
         let mut out = Vec::new();
         rows.write_csv(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "a,b\n\"x,\"\"y\"\"\",1\n");
+    }
+
+    #[test]
+    fn a_table_shows_control_characters_and_does_not_send_them() {
+        let rows = Rows { columns: vec!["t".into()], rows: vec![vec![Value::from("\u{1b}[31mred\nä\u{9b}")]] };
+        let mut out = Vec::new();
+        rows.write_table(&mut out).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains("\n\\u{1b}[31mred\\nä\\u{9b}\n(1 row)"));
+        let mut out = Vec::new();
+        rows.write_csv(&mut out).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains("\u{1b}[31mred\nä"));
     }
 
     #[test]

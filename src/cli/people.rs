@@ -9,6 +9,7 @@ use granary_types::Role;
 use serde_json::json;
 
 use super::arguments::{Global, Key, User};
+use super::files::Named;
 use super::house::House;
 use super::output::print_json;
 use super::{Failure, Usage};
@@ -16,7 +17,7 @@ use super::{Failure, Usage};
 pub(crate) async fn user(global: &Global, command: User) -> Result<ExitCode, Failure> {
     let User::Add { email, role, name, msp, customer } = command;
     let mut password = String::new();
-    std::io::stdin().read_to_string(&mut password)?;
+    std::io::stdin().read_to_string(&mut password).named("read", "standard input")?;
     House::with(global, async |house| {
         let (msp_id, customer_id) = match (role, customer) {
             (Role::OperatorAdmin, None) => (None, None),
@@ -29,7 +30,7 @@ pub(crate) async fn user(global: &Global, command: User) -> Result<ExitCode, Fai
         };
         let new = NewUser {
             email: email.clone(),
-            name: if name.is_empty() { email.clone() } else { name },
+            name: name.unwrap_or_else(|| email.clone()),
             role,
             msp_id,
             customer_id,

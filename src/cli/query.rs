@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::arguments::{Global, Query};
+use super::files::Named;
 use super::house::{House, Rooms};
 use super::output::Rows;
 
@@ -17,7 +18,7 @@ pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Fai
     House::with(global, async |house| {
         let sql = if command.sql == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
+            std::io::stdin().read_to_string(&mut text).named("read", "standard input")?;
             text
         } else {
             command.sql
@@ -40,10 +41,12 @@ fn rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Rows, Failure> {
     let options = FormatOptions::default();
     let mut rows = Vec::new();
     for batch in batches {
+        // Only these know that a column of the type null holds nothing else.
+        let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
         let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
         for index in 0..batch.num_rows() {
-            let row = batch.columns().iter().zip(&formatters).map(|(column, formatter)| {
-                if column.is_null(index) {
+            let row = batch.columns().iter().zip(&formatters).zip(&nulls).map(|((column, formatter), nulls)| {
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(index)) {
                     return Value::Null;
                 }
                 let text = formatter.value(index).to_string();

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::arguments::{Global, Report};
+use super::files::Named;
 use super::house::{House, Missing, Rooms};
 use super::output::print_json;
 
@@ -40,7 +41,7 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
 
 /// Writes the report of every customer that was billed in a period into a folder, and returns the files.
 pub(crate) async fn write_all(house: &Rooms, msp: &Msp, period: Period, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder).named("make the folder", folder)?;
     let tx = house.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
     let billed = granary_billing::list_invoices(&tx, &InvoiceFilter { period: Some(period), customer: None }).await?;
     tx.commit().await?;
@@ -86,5 +87,5 @@ fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
         }
         _ => std::fs::write(path, content),
     };
-    outcome.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    Ok(outcome.named("write", path)?)
 }

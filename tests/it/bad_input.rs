@@ -22,6 +22,12 @@ const WRONG: &[(&[&str], &[&str], i32)] = &[
     (&["query", "select 1", "--msp", "NOSUCH"], &["NOSUCH"], 3),
     (&["query", "select 1", "--as", "nobody@nowhere.example"], &["nobody@nowhere.example"], 3),
     (&["jobs", "retry", "018f0000-0000-7000-8000-000000000000"], &["018f0000"], 3),
+    (&["query", ""], &["write a select"], 2),
+    (&["jobs", "retry", "999999"], &["granary jobs list"], 2),
+    (&["billing", "draft", "--period", "2020-01"], &["2020-01", "nobody"], 3),
+    (&["billing", "finalise", "--period", "2020-01"], &["2020-01"], 4),
+    (&["export", "open", "--path", "x", "--reason", " "], &["--reason", "blank"], 2),
+    (&["msp", "add", "NORTHWIND", "--name", "other"], &["NORTHWIND", "differs", "other"], 2),
     (&["jobs", "run", "no.such.job"], &["no.such.job"], 2),
     (&["billing", "finalise", "--period", "2031-01"], &["2031-01"], 2),
     (&["demo", "--once", "--customers", "5"], &["another data directory"], 2),
@@ -74,6 +80,37 @@ fn a_database_that_is_not_there_is_unavailable() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_mistyped_data_directory_is_named_and_not_made() {
+    let house = House::empty();
+    for arguments in [&["query", "select 1"][..], &["customer", "list"], &["billing", "list", "--period", "2025-10"]] {
+        let output = house.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(house.data_dir().to_str().unwrap()) && said.contains("granary demo"), "{said}");
+        assert!(!house.data_dir().exists(), "{arguments:?} made a data directory");
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_events_is_refused() {
+    let house = House::empty();
+    house.ok(&["msp", "add", "SOLO", "--name", "Solo"]);
+    house.ok(&["msp", "add", "solo", "--name", " Solo "]);
+    house.ok(&["customer", "add", "ONE", "--name", "One", "--since", "2025-01-01"]);
+    let file = house.dir.path().join("file");
+    for (content, format, word) in [("", "cloudevents", "empty"), ("", "veeam-sessions", "VMName"), ("a", "veeam-sessions", "VMName")] {
+        std::fs::write(&file, content).unwrap();
+        let zone = ["--time-zone", "UTC"];
+        let import = [&["import", file.to_str().unwrap(), "--customer", "ONE", "--format", format][..], &zone].concat();
+        let output = house.run(&import);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(word)), (Some(2), true), "{said}");
+    }
+    std::fs::write(&file, "\u{feff}[]").unwrap();
+    house.ok(&["import", file.to_str().unwrap(), "--customer", "ONE"]);
 }
 
 #[test]

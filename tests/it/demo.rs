@@ -62,7 +62,8 @@ fn killed_at_ten_random_moments_it_ends_with_the_same_numbers() {
 
 #[test]
 fn interrupted_while_it_starts_it_takes_its_postgres_along() {
-    for arguments in [&["query", "select 1"][..], &["demo", "--customers", "1", "--listen", "127.0.0.1:0"], &["worker"]] {
+    for arguments in [&["msp", "add", "SOLO", "--name", "Solo"][..], &["demo", "--customers", "1", "--listen", "127.0.0.1:0"], &["worker"]]
+    {
         let house = House::empty();
         let child = command(&house.data_dir(), arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pid_file = house.data_dir().join("postgres/data/postmaster.pid");

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use crate::cli::Failure;
+use crate::cli::files::Named;
 use crate::cli::house::{ACTOR, DemoFile, Rooms};
 use crate::cli::{night, report};
 
@@ -266,7 +267,7 @@ impl Steps {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Ok(Err(error).named("read", path)?),
         };
         // A line without its end was cut off by a kill: the step is repeated.
         let done = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect();
@@ -280,9 +281,8 @@ impl Steps {
     fn finish(&self, step: &str) -> Result<(), Failure> {
         let mut done = self.done.lock().map_err(|_| "the list of finished steps is broken")?;
         if done.insert(step.to_owned()) {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-            file.write_all(format!("{step}\n").as_bytes())?;
-            file.sync_data()?;
+            let mut file = OpenOptions::new().create(true).append(true).open(&self.path).named("open", &self.path)?;
+            file.write_all(format!("{step}\n").as_bytes()).and_then(|()| file.sync_data()).named("write", &self.path)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::people;
 use crate::cli::Failure;
+use crate::cli::files::shell_quoted;
 use crate::cli::house::Rooms;
 
 /// The summary; the same after every start.
@@ -38,6 +39,7 @@ pub(super) async fn summarise(rooms: &Rooms, msp: &Msp, portfolio: &Portfolio) -
     tx.commit().await?;
     let found = granary_reconciliation::reconcile(&rooms.warehouse, &Rooms::grant(msp), &rooms.tenants, msp, period).await?;
     let customers = rooms.tenants.list_customers(msp.id).await?;
+    let data_dir = shell_quoted(&rooms.config.data_dir.to_string_lossy());
     let example = customers.first().map_or("ACME", |customer| customer.code.as_str());
     Ok(Summary {
         msp: msp.code.clone(),
@@ -55,12 +57,9 @@ pub(super) async fn summarise(rooms: &Rooms, msp: &Msp, portfolio: &Portfolio) -
             .map(|(email, _, role, _)| json!({"email": email, "role": role, "password": people::PASSWORD}))
             .collect(),
         look_at: vec![
-            format!("granary query \"select * from revenue_by_month order by period\" --data-dir {}", rooms.config.data_dir.display()),
-            format!("granary reconcile --period {period} --data-dir {}", rooms.config.data_dir.display()),
-            format!(
-                "granary report monthly --customer {example} --period {period} --out report.pdf --data-dir {}",
-                rooms.config.data_dir.display()
-            ),
+            format!("granary query \"select * from revenue_by_month order by period\" --data-dir {data_dir}"),
+            format!("granary reconcile --period {period} --data-dir {data_dir}"),
+            format!("granary report monthly --customer {example} --period {period} --out report.pdf --data-dir {data_dir}"),
         ],
         subtotals,
     })
