@@ -16,8 +16,16 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
         }
         let columns = ["customer_code", "recomputed_minor", "rated_minor", "invoiced_minor", "paid_minor", "difference_minor", "causes"];
         Rows::of(&columns, &found.rows).print(command.format)?;
-        let differing = found.rows.iter().filter(|row| row.difference_minor != 0 || !row.causes.is_empty()).count();
-        eprintln!("{} customers, {differing} differ", found.rows.len());
+        let (customers, differing) = (found.rows.len(), found.differing());
+        if found.is_billed {
+            eprintln!("{customers} customers, {differing} differ");
+        } else {
+            let next = format!("granary billing draft --period {}", command.period);
+            eprintln!(
+                "{} is open, not yet billed: {customers} customers recomputed so far, {differing} with faults; {next} bills it",
+                command.period
+            );
+        }
         Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
     .await

@@ -41,7 +41,6 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
 
 /// Writes the report of every customer that was billed in a period into a folder, and returns the files.
 pub(crate) async fn write_all(house: &Rooms, msp: &Msp, period: Period, folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    std::fs::create_dir_all(folder).named("make the folder", folder)?;
     let tx = house.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
     let billed = granary_billing::list_invoices(&tx, &InvoiceFilter { period: Some(period), customer: None }).await?;
     tx.commit().await?;
@@ -59,6 +58,7 @@ pub(crate) async fn write_all(house: &Rooms, msp: &Msp, period: Period, folder: 
     let reports = monthly::compose_all(&house.warehouse, &house.tenants, msp, &customers, period).await?;
     let files: Vec<PathBuf> = reports.iter().map(|report| folder.join(format!("{}-{period}.pdf", report.customer.code))).collect();
     let documents = render(reports).await?;
+    std::fs::create_dir_all(folder).named("make the folder", folder)?;
     for (file, pdf) in files.iter().zip(documents) {
         write(file, &pdf)?;
         house.progress.advance(1);

@@ -22,5 +22,5 @@ pub use calibration::Calibration;
 pub use evaluate::{Evaluation, ModelQuality, evaluate};
 pub use features::{Feature, Row, rows};
 pub use linear::{LinearModel, Scale};
-pub use model::{Calibrated, ChurnModel, Evidence, ModelKind, Reason, Score, train};
+pub use model::{Calibrated, ChurnModel, Evidence, ModelKind, NOTHING_STANDS_OUT, Reason, Score, TOLD_FROM_LOG_ODDS, train};
 pub use split::{LABEL_DAYS, Split, split};

@@ -144,7 +144,7 @@ pub fn score(values: &Values) -> HealthScore {
         values[index].map(|value| factor.share(value) * f64::from(factor.weight()) * 100.0 / f64::from(known))
     });
     let total = (exact.iter().flatten().sum::<f64>() + 1e-9).round() as u32;
-    let points = whole_points(&exact, total);
+    let points = whole_points(&exact, total, &most_points(&values.map(|value| value.is_some())));
     let has_zero = Factor::ALL.iter().zip(values).any(|(factor, value)| value.is_some_and(|value| factor.share(value) == 0.0));
     let capped = if has_zero { total.min(49) } else { total };
     HealthScore {
@@ -157,15 +157,29 @@ pub fn score(values: &Values) -> HealthScore {
     }
 }
 
-/// Rounds points so that they add up to the total: by largest remainder.
-fn whole_points(exact: &[Option<f64>; 5], total: u32) -> [Option<u32>; 5] {
+/// The most points that each factor can earn when only those told are known: whole, and 100 together.
+pub fn most_points(known: &[bool; 5]) -> [Option<u32>; 5] {
+    let weights: [Option<f64>; 5] = std::array::from_fn(|index| known[index].then(|| f64::from(Factor::ALL[index].weight())));
+    let all: f64 = weights.iter().flatten().sum();
+    let exact = weights.map(|weight| weight.map(|weight| weight * 100.0 / all));
+    whole_points(&exact, if all > 0.0 { 100 } else { 0 }, &[Some(100); 5])
+}
+
+/// Rounds points so that they add up to the total: by largest remainder, and none above its most.
+fn whole_points(exact: &[Option<f64>; 5], total: u32, most: &[Option<u32>; 5]) -> [Option<u32>; 5] {
     let mut points = exact.map(|points| points.map(|points| (points + 1e-9).floor() as u32));
     let mut order: Vec<usize> = (0..5).filter(|index| exact[*index].is_some()).collect();
     let rest = |index: usize| exact[index].map_or(0.0, |points| (points + 1e-9).fract());
     order.sort_by(|a, b| rest(*b).total_cmp(&rest(*a)).then(a.cmp(b)));
-    let missing = total.saturating_sub(points.iter().flatten().sum());
-    for index in order.into_iter().take(missing as usize) {
-        points[index] = points[index].map(|points| points + 1);
+    let mut missing = total.saturating_sub(points.iter().flatten().sum());
+    // The exact points lie below the most, so there is room for all that is missing.
+    while missing > 0 && order.iter().any(|index| points[*index] < most[*index]) {
+        for index in order.iter().copied() {
+            if missing > 0 && points[index] < most[index] {
+                points[index] = points[index].map(|points| points + 1);
+                missing -= 1;
+            }
+        }
     }
     points
 }
@@ -294,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn no_factor_earns_more_than_its_most() {
+        assert_eq!(most_points(&[true; 5]), [25, 20, 15, 20, 20].map(Some));
+        // 38.46, 30.77, 30.77: the points of a full score are the most that there is
+        let best = score(&[Some(0.99), Some(0.0), None, Some(0.8), None]);
+        assert_eq!(most_points(&[true, true, false, true, false]), [Some(38), Some(31), None, Some(31), None]);
+        assert_eq!((best.score, best.points), (Some(100), [Some(38), Some(31), None, Some(31), None]));
+    }
+
+    #[test]
     fn under_sixty_per_cent_of_the_weight_nothing_is_known() {
         let little = score(&[Some(0.99), None, Some(1.0), None, None]);
         assert_eq!((little.score, little.state, little.coverage_percent), (None, HealthState::Unknown, 40));
@@ -317,6 +340,9 @@ mod tests {
             let scored = score(&[value(1, 0.8, 1.0), value(2, 0.0, 35.0), value(3, 0.5, 3.5), value(4, 0.0, 1.0), value(5, 0.3, 1.1)]);
             if let Some(total) = scored.score {
                 assert_eq!(scored.points.iter().flatten().sum::<u32>() as i32 + scored.cap_points, total as i32, "{scored:?}");
+                let most = most_points(&scored.values.map(|value| value.is_some()));
+                assert_eq!(most.iter().flatten().sum::<u32>(), 100, "{most:?}");
+                assert!(scored.points.iter().zip(&most).all(|(points, most)| points <= most), "{scored:?} {most:?}");
             }
         }
     }

@@ -108,8 +108,16 @@ impl MonthlyView {
             usage: UsageView::of(report),
             charges: ChargesView::of(report, &pen),
             machines: machines(report, &pen),
-            machine_count: words::counted(report.machines.len() as u64, "machine", "machines"),
+            machine_count: machine_count(report),
         }
+    }
+}
+
+fn machine_count(report: &MonthlyReport) -> String {
+    let machines = words::counted(report.machines.len() as u64, "machine", "machines");
+    match report.machines.iter().filter(|machine| machine.is_discovered_only).count() {
+        0 => machines,
+        idle => format!("{machines}, {idle} of them known and not protected,"),
     }
 }
 
@@ -122,7 +130,11 @@ fn machines(report: &MonthlyReport, pen: &Pen<'_>) -> Vec<[String; 7]> {
         .map(|machine| {
             [
                 pen.text(&machine.name),
-                machine.tier.map_or_else(|| "not billed".to_owned(), |tier| words::tier(tier).to_owned()),
+                match machine.tier {
+                    Some(tier) => words::tier(tier).to_owned(),
+                    None if machine.is_discovered_only => "not protected".to_owned(),
+                    None => "not billed".to_owned(),
+                },
                 machine.first_on.map_or_else(dash, words::short_day),
                 machine.last_on.map_or_else(dash, words::short_day),
                 count(machine.runs.total()),

@@ -56,6 +56,8 @@ pub(crate) struct Case<'a> {
     pub(crate) recomputed: &'a [Line],
     pub(crate) rated: &'a [RatedLine],
     pub(crate) invoice: Option<InvoiceAmounts>,
+    /// An open month has no lines and no invoice, and misses none.
+    pub(crate) is_billed: bool,
     pub(crate) disagreements: &'a [Disagreement],
     /// The billed rank of each machine by the lake's runs, and by metering's machine-days.
     pub(crate) counted: &'a BTreeMap<String, i32>,
@@ -69,6 +71,9 @@ impl Case<'_> {
     /// Returns every cause, machines first, then lines, then the invoice.
     pub(crate) fn causes(&self) -> Vec<Cause> {
         let mut causes = self.machine_causes();
+        if !self.is_billed {
+            return causes;
+        }
         causes.extend(self.line_causes(false));
         if causes.is_empty() {
             causes.extend(self.line_causes(true));
@@ -129,7 +134,7 @@ impl Case<'_> {
         }
         for line in self.recomputed.iter().filter(|line| is_wanted(line.item)) {
             let is_rated = self.rated.iter().any(|other| other.item == line.item && other.is_recurring == line.is_recurring);
-            if !is_rated && self.expected_e4(line.item, Some(line), 0) != 0 {
+            if !is_rated && line.amount_minor != 0 && self.expected_e4(line.item, Some(line), 0) != 0 {
                 let text = format!("a line {} of {} is missing", line.item, self.money(line.amount_minor));
                 causes.push(Cause { item: Some(line.item.to_owned()), ..cause(CauseKind::MissingLine, -line.amount_minor, text) });
             }

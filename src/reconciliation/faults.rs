@@ -25,6 +25,7 @@ struct Month {
     days: Vec<(&'static str, i32, i32)>,
     lines: Vec<RatedLine>,
     invoice: Option<InvoiceAmounts>,
+    is_billed: bool,
 }
 
 fn line(position: i32, item: &str, machines: i128, price: i128) -> RatedLine {
@@ -62,6 +63,7 @@ impl Month {
             days: vec![("web", day(1), 0), ("web", day(2), 0), ("db", day(3), 0), ("mail", day(9), 0), ("mail", day(10), 1)],
             lines: vec![line(1, "machine_backup", 2, 10), line(2, "machine_enterprise", 1, 25)],
             invoice: Some(InvoiceAmounts { net_minor: 4_500, tax_minor: 450 }),
+            is_billed: true,
         }
     }
 
@@ -99,6 +101,7 @@ impl Month {
             lines: BTreeMap::from([(key.clone(), self.lines.clone())]),
             invoices: self.invoice.map(|invoice| (key.clone(), invoice)).into_iter().collect(),
             paid: HashMap::from([(key, 4_950)]),
+            is_billed: self.is_billed,
         }
     }
 
@@ -196,6 +199,29 @@ fn a_missing_line_and_a_missing_invoice_are_found() {
     let row = month.reconciled();
     assert_eq!(row.difference_minor, -2_500);
     assert_eq!(found(&row), [(CauseKind::MissingLine, Some("machine_enterprise"), -2_500), (CauseKind::MissingInvoice, None, -2_000)]);
+}
+
+#[test]
+fn an_open_month_misses_nothing_but_runs() {
+    let mut month = Month::clean();
+    (month.is_billed, month.invoice) = (false, None);
+    month.lines.clear();
+    month.runs.retain(|run| run.0 != "db");
+    let row = month.reconciled();
+    assert_eq!((row.recomputed_minor, row.rated_minor, row.difference_minor), (3_500, 0, 0));
+    assert_eq!(found(&row), [(CauseKind::MissingRun, Some("db"), 1_000)], "counted and not in the lake is a fault in any month");
+}
+
+#[test]
+fn a_line_of_nothing_is_not_missed() {
+    let mut month = Month::clean();
+    if let Some(agreed) = &mut month.party.agreed {
+        (agreed.terms.billable_days, agreed.terms.trial_days) = (0, 31);
+    }
+    month.lines.clear();
+    month.invoice = Some(InvoiceAmounts { net_minor: 0, tax_minor: 0 });
+    let row = month.reconciled();
+    assert_eq!((row.recomputed_minor, row.difference_minor, found(&row)), (0, 0, vec![]));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct Row {
     pub invoiced_minor: i64,
     /// What came in for the invoice, tax included.
     pub paid_minor: i64,
-    /// Invoiced less recomputed; rated less recomputed while there is no invoice.
+    /// Invoiced less recomputed; rated less recomputed while there is no invoice; zero while the period is open.
     pub difference_minor: i64,
     /// Every fault that was found, also one that changes no amount.
     pub causes: Vec<Cause>,
@@ -61,13 +61,20 @@ pub struct Reconciliation {
     pub period: Period,
     /// The version of the lake that was read.
     pub lake_version: i64,
+    /// Whether the period was billed; an open one is recomputed only, and has no amounts to differ from.
+    pub is_billed: bool,
     pub rows: Vec<Row>,
 }
 
 impl Reconciliation {
     /// Tells whether every amount agrees and no fault was found.
     pub fn is_clean(&self) -> bool {
-        self.rows.iter().all(|row| row.difference_minor == 0 && row.causes.is_empty())
+        self.differing() == 0
+    }
+
+    /// Counts the customers with a difference or a fault.
+    pub fn differing(&self) -> usize {
+        self.rows.iter().filter(|row| row.difference_minor != 0 || !row.causes.is_empty()).count()
     }
 }
 
@@ -101,11 +108,11 @@ pub fn reconcile<'a>(
             .iter()
             .map(|customer| Party { id: customer.id, code: customer.code.to_string(), agreed: terms_of(customer.id) })
             .collect();
-        let (rule, currency) = (rule_of(msp.counting_rule), msp.currency);
+        let (rule, currency, is_billed) = (rule_of(msp.counting_rule), msp.currency, loaded.is_billed);
         // Arithmetic does not belong on a thread that answers requests, and polars refuses one.
         let compared = tokio::task::spawn_blocking(move || compare(&loaded, &parties, span, rule, currency)).await;
         let rows = compared.map_err(|_| ReconciliationError::Stopped)??;
-        Ok(Reconciliation { period, lake_version: session.version(), rows })
+        Ok(Reconciliation { period, lake_version: session.version(), is_billed, rows })
     })
 }
 
@@ -173,6 +180,7 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
         recomputed: &recomputed,
         rated,
         invoice,
+        is_billed: loaded.is_billed,
         disagreements: recounted.disagreements,
         counted: &recounted.counted.machines,
         metered: recounted.metered,
@@ -189,7 +197,7 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
         rated_minor,
         invoiced_minor,
         paid_minor: loaded.paid.get(key).copied().unwrap_or(0),
-        difference_minor: invoice.map_or(rated_minor, |invoice| invoice.net_minor) - recomputed_minor,
+        difference_minor: if loaded.is_billed { invoice.map_or(rated_minor, |invoice| invoice.net_minor) - recomputed_minor } else { 0 },
         causes: case.causes(),
     })
 }

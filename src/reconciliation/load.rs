@@ -41,6 +41,8 @@ pub(crate) struct Loaded {
     pub(crate) lines: BTreeMap<String, Vec<RatedLine>>,
     pub(crate) invoices: HashMap<String, InvoiceAmounts>,
     pub(crate) paid: HashMap<String, i64>,
+    /// Whether the period was drafted or closed: before that nothing can be compared.
+    pub(crate) is_billed: bool,
 }
 
 /// Reads a period from the lake, and the prices of the whole MSP.
@@ -55,14 +57,10 @@ pub(crate) async fn load(session: &Session, whole: &Session, period: Period, spa
         machine_days: load_machine_days(session, &queries, &roots).await?,
         samples: load_samples(session, &queries).await?,
     };
-    Ok(Loaded {
-        facts,
-        names,
-        prices: load_prices(whole).await?,
-        lines: load_lines(session, &queries).await?,
-        invoices: load_invoices(session, &queries).await?,
-        paid: load_paid(session, &queries).await?,
-    })
+    let (lines, invoices) = (load_lines(session, &queries).await?, load_invoices(session, &queries).await?);
+    let states = texts(&whole.query(&queries.state).await?, "state")?;
+    let is_billed = !lines.is_empty() || !invoices.is_empty() || states.iter().any(|state| matches!(state.as_str(), "drafted" | "closed"));
+    Ok(Loaded { facts, names, prices: load_prices(whole).await?, lines, invoices, paid: load_paid(session, &queries).await?, is_billed })
 }
 
 /// For every replaced machine the one that goes on.

@@ -18,6 +18,7 @@ pub(crate) struct Queries {
     pub(crate) lines: String,
     pub(crate) invoices: String,
     pub(crate) payments: String,
+    pub(crate) state: String,
 }
 
 pub(crate) const MACHINES: &str = "
@@ -89,6 +90,7 @@ impl Queries {
                  from lake.payments p join lake.invoices i on i.id = p.invoice_id
                  where i.period = '{period}' and i.kind = 'invoice' group by i.customer_id"
             ),
+            state: format!("select arrow_cast(state, 'Utf8') as state from lake.periods where period = '{period}'"),
         }
     }
 }

@@ -9,8 +9,10 @@ pub mod charts;
 mod error;
 pub mod monthly;
 mod renderer;
+mod share;
 mod store;
 
 pub use error::ReportError;
 pub use monthly::MonthlyReport;
 pub use renderer::{RenderError, Renderer};
+pub use share::{level, share};

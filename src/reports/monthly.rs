@@ -14,6 +14,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::charts::Color;
+use crate::share::{level, share};
 
 pub(crate) use assemble::MONTHS_BACK;
 pub use assemble::assemble;
@@ -37,7 +38,7 @@ pub struct MonthlyReport {
     pub usage: Usage,
     pub tickets: Tickets,
     pub charges: Charges,
-    /// Every machine of the period, by name.
+    /// Every machine of the period, by name, and those that are known and not protected.
     pub machines: Vec<MachineMonth>,
 }
 
@@ -212,7 +213,7 @@ pub struct Charges {
     pub net: Money,
     pub tax: Money,
     pub total: Money,
-    /// The net amount of the month before; none when there was no invoice.
+    /// The net amount of the month before; none when there was no invoice, or this month has none to compare with it.
     pub previous_net: Option<Money>,
     /// What makes up the difference, largest first; adds up to `net − previous_net`.
     pub changes: Vec<Change>,
@@ -235,6 +236,8 @@ pub struct MachineMonth {
     pub name: String,
     /// The billed tier; none when nothing was billed.
     pub tier: Option<Tier>,
+    /// Whether nobody ever asked to protect it.
+    pub is_discovered_only: bool,
     pub first_on: Option<Date>,
     pub last_on: Option<Date>,
     pub runs: RunCounts,
@@ -257,8 +260,7 @@ impl BackupLevel {
 
     /// The level reached, in hundredths of a percent; a missed target is never rounded up to it. None without a schedule.
     pub fn percent(&self) -> Option<i64> {
-        let percent = share(self.machine_days_met, self.machine_days_scheduled)?;
-        Some(if self.is_met() == Some(false) { percent.min(self.target_percent - 1) } else { percent })
+        level(self.machine_days_met, self.machine_days_scheduled)
     }
 }
 
@@ -277,7 +279,7 @@ impl RunCounts {
 impl SupportLevel {
     /// Tickets answered in time ÷ tickets whose time is up, in hundredths of a percent.
     pub fn percent(&self) -> Option<i64> {
-        share(self.answered_in_time, self.answered_in_time + self.missed)
+        level(self.answered_in_time, self.answered_in_time + self.missed)
     }
 }
 
@@ -286,13 +288,6 @@ impl MonthUsage {
     pub const fn machines(&self) -> i64 {
         self.machines_backup + self.machines_enterprise + self.machines_replication
     }
-}
-
-/// `part ÷ whole` in hundredths of a percent, half up; less than the whole is never 100 %.
-fn share(part: u64, whole: u64) -> Option<i64> {
-    let doubled = u128::from(part) * 20_000 + u128::from(whole);
-    let rounded = doubled.checked_div(u128::from(whole) * 2).and_then(|share| i64::try_from(share).ok())?;
-    Some(if part < whole { rounded.min(9_999) } else { rounded })
 }
 
 #[cfg(test)]

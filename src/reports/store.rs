@@ -80,7 +80,8 @@ select
     coalesce(used.runs_failed, 0) as runs_failed,
     good.last_good_at,
     held.tier as tier_at_end,
-    coalesce(failed.runs_failed, 0) as runs_failed_since
+    coalesce(failed.runs_failed, 0) as runs_failed_since,
+    machines.protected_on is null as is_discovered_only
 from stg_metering__machines as machines
 left join used on used.customer_id = machines.customer_id and used.machine_id = machines.machine_id
 left join good on good.customer_id = machines.customer_id and good.machine_id = machines.machine_id
@@ -90,14 +91,11 @@ left join held
     and (machines.unprotected_on is null or machines.unprotected_on > date '{as_of_day}')
 where
     machines.machine_id = machines.surviving_machine_id
-    and (used.machine_id is not null or held.machine_id is not null)
+    and (
+        used.machine_id is not null or held.machine_id is not null
+        or (machines.protected_on is null and machines.discovered_at < timestamp '{as_of}')
+    )
 order by machines.customer_id, machines.machine_name";
-
-const DISCOVERED: &str = "
-select customer_id, count(*) as machines
-from stg_metering__machines
-where protected_on is null and machine_id = surviving_machine_id and discovered_at < timestamp '{as_of}'
-group by customer_id";
 
 const RESTORES: &str = "
 select
@@ -154,12 +152,6 @@ impl Window {
 }
 
 #[derive(Debug, Deserialize)]
-struct DiscoveredRow {
-    customer_id: CustomerId,
-    machines: u64,
-}
-
-#[derive(Debug, Deserialize)]
 struct TicketRow {
     customer_id: CustomerId,
     #[serde(flatten)]
@@ -181,9 +173,6 @@ pub(crate) async fn list_facts(session: &Session, window: Window) -> Result<Fact
     }
     for row in session.rows::<MachineFact>(&window.fill(MACHINES)).await? {
         facts.entry(row.customer_id).machines.push(row);
-    }
-    for row in session.rows::<DiscoveredRow>(&window.fill(DISCOVERED)).await? {
-        facts.entry(row.customer_id).machines_discovered_only = row.machines;
     }
     for row in session.rows::<RestoreFact>(&window.fill(RESTORES)).await? {
         facts.entry(row.customer_id).restores.push(row);

@@ -58,6 +58,13 @@ const fn sum(key: &'static str, title: &'static str, kind: Kind) -> Column {
 const CUSTOMER: Column = col("customer_code", "Customer", Kind::Customer);
 const NAME: Column = col("customer_name", "Name", Kind::Text);
 
+impl View {
+    /// Tells whether it shows amounts, which need a currency beside them.
+    pub(crate) fn has_amounts(&self) -> bool {
+        self.columns.iter().any(|column| column.kind == Kind::Money || column.key == "unit_price")
+    }
+}
+
 /// Returns a view by its name.
 pub(crate) fn find(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|view| view.name == name)
@@ -113,7 +120,7 @@ pub(crate) const VIEWS: &[View] = &[
     View {
         name: "machines",
         title: "Machines protected",
-        about: "One row per machine that completed at least one run or replication cycle in the month, at its highest tier.",
+        about: "One row per machine that completed at least one run or replication cycle in the month, at its highest tier. Runs are all that ended, the failed ones included.",
         permission: Permission::UsageRead,
         sql: sql::MACHINES,
         columns: &[
@@ -122,7 +129,7 @@ pub(crate) const VIEWS: &[View] = &[
             col("tier", "Tier", Kind::Word),
             col("first_on", "First day", Kind::Date),
             col("last_on", "Last day", Kind::Date),
-            sum("runs_succeeded", "Runs", Kind::Count),
+            sum("runs_total", "Runs", Kind::Count),
             sum("runs_failed", "Failed", Kind::Count),
             sum("cycles_completed", "Cycles", Kind::Count),
             col("last_good_at", "Last restore point", Kind::Instant),

@@ -1,16 +1,21 @@
 //! How numbers are written for people. Amounts stay integers up to here.
 
 use granary_reports::charts::Unit;
-use granary_types::{Currency, Money, Period};
+use granary_types::{Currency, Period};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-/// `58,750.00 USD`
+/// `58,750.00 USD`, `−15.00 USD`
 pub(crate) fn money(amount_minor: i64, currency: Currency) -> String {
-    Money::new(amount_minor, currency).to_string()
+    Unit::Money(currency).format(amount_minor)
+}
+
+/// Words that name numbers, with the minus sign that numbers have on a page: `payment −8`.
+pub(crate) fn with_minus(words: &str) -> String {
+    words.replace(" -", " −")
 }
 
 /// `58,750.00`, where the currency stands beside it.
@@ -70,9 +75,14 @@ fn tenths_of_percent(tenths: i64, plus: &str) -> String {
     format!("{sign}{}.{} %", count((tenths / 10).abs()), (tenths % 10).abs())
 }
 
-/// The share of two integers in hundredths of a per cent, cut off: 99.499 % has not met 99.5 %.
-pub(crate) fn basis_points(part: i64, whole: i64) -> Option<i64> {
-    (whole > 0).then(|| i64::try_from(i128::from(part) * 10_000 / i128::from(whole)).unwrap_or_default())
+/// A service level, never rounded up: `99.49 %`, in words where there is nothing to divide by.
+pub(crate) fn level(part: i64, whole: i64) -> String {
+    granary_reports::level(part.unsigned_abs(), whole.unsigned_abs()).map_or_else(|| "no data".to_owned(), percent_of_basis)
+}
+
+/// Another share of two counts: `99.25 %`.
+pub(crate) fn share(part: i64, whole: i64) -> String {
+    granary_reports::share(part.unsigned_abs(), whole.unsigned_abs()).map_or_else(|| "no data".to_owned(), percent_of_basis)
 }
 
 /// `99.50 %`
@@ -129,9 +139,14 @@ mod tests {
 
     #[test]
     fn a_target_is_met_or_missed_and_never_rounded_up_to() {
-        assert_eq!(basis_points(99_499, 100_000), Some(9_949));
-        assert_eq!(basis_points(0, 0), None);
-        assert_eq!(percent_of_basis(9_949), "99.49 %");
+        assert_eq!((level(99_499, 100_000), level(791, 866), level(0, 0)), ("99.49 %".into(), "91.33 %".into(), "no data".into()));
+        assert_eq!(share(13_043 - 98, 13_043), "99.25 %");
+    }
+
+    #[test]
+    fn what_is_below_zero_has_one_sign() {
+        assert_eq!((money(-1_500, Currency::USD), count(-1_500)), ("−15.00 USD".to_owned(), "−1,500".to_owned()));
+        assert_eq!(with_minus("payment -8, feature adoption +3, since 2025-10-01"), "payment −8, feature adoption +3, since 2025-10-01");
     }
 
     #[test]

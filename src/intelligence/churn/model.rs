@@ -12,6 +12,12 @@ use crate::churn::split::split;
 use crate::churn::{Calibration, Feature, LinearModel, Row, held, learned};
 use crate::metrics::{Interval, roc_auc_interval};
 
+/// The log-odds from which a reason is told: it raises the odds by a tenth. What weighs less does not stand out.
+pub const TOLD_FROM_LOG_ODDS: f64 = 0.1;
+
+/// What is said where no reason is told.
+pub const NOTHING_STANDS_OUT: &str = "nothing stands out";
+
 /// The share of the labelled periods that calibrates, and tells how good the model is.
 const HELD_OUT: f64 = 0.35;
 
@@ -195,7 +201,7 @@ impl ChurnModel {
 impl Score {
     /// Returns the heaviest reason to expect notice, if any raises the odds by a tenth.
     pub fn top_reason(&self) -> &str {
-        let heaviest = self.reasons.iter().find(|reason| reason.log_odds > 0.1);
-        heaviest.map_or("nothing stands out", |reason| &reason.words)
+        let heaviest = self.reasons.iter().find(|reason| reason.log_odds > TOLD_FROM_LOG_ODDS);
+        heaviest.map_or(NOTHING_STANDS_OUT, |reason| &reason.words)
     }
 }

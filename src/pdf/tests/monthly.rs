@@ -90,6 +90,7 @@ fn machines(count: usize) -> Vec<MachineMonth> {
         .map(|index| MachineMonth {
             name: format!("acme-{}-{:02}", names[index % names.len()], index / names.len() + 1),
             tier: Some([Tier::Backup, Tier::Backup, Tier::Enterprise, Tier::Backup, Tier::Replication][index % 5]),
+            is_discovered_only: false,
             first_on: Some("2025-10-01".parse().unwrap()),
             last_on: Some("2025-10-31".parse().unwrap()),
             runs: RunCounts { completed: 30, with_warning: (index % 3) as u64, failed: (index % 7 == 3).into() },
@@ -242,6 +243,17 @@ fn the_same_report_gives_the_same_bytes_on_any_thread() {
 fn an_empty_customer_gets_a_report_that_says_so() {
     let pdf = render(&empty(), "empty");
     assert_eq!(page_count(&pdf), 4);
+}
+
+#[test]
+fn an_open_month_with_idle_machines_renders() {
+    let mut report = sample();
+    report.charges = Charges { previous_net: None, ..empty().charges };
+    report.usage.months.last_mut().unwrap().net_minor = None;
+    for machine in &mut report.machines[..2] {
+        (machine.tier, machine.is_discovered_only, machine.first_on) = (None, true, None);
+    }
+    assert_eq!(page_count(&render(&report, "open")), 5);
 }
 
 #[test]

@@ -145,9 +145,13 @@ async fn both_roads_end_at_the_same_cent_by_every_counting_rule() {
 async fn planted_faults_are_found_with_their_cause() {
     let world = World::new().await;
     let (tenants, north) = (world.db.tenants(), world.fixture.north.clone());
+    let open = world.reconciled(&north).await;
+    assert!(!open.is_billed && open.is_clean(), "an open month is no difference: {open:?}");
+    assert_eq!(amounts(&open), [("ACME", 5_500, 0, 0, 0), ("GLOBEX", 10_000, 0, 0, 0)]);
     draft_period(tenants, &north, october(), Silent::shared()).await.unwrap();
     finalise_period(tenants, &north, october()).await.unwrap();
-    assert!(world.reconciled(&north).await.is_clean());
+    let billed = world.reconciled(&north).await;
+    assert!(billed.is_billed && billed.is_clean());
 
     world.tamper("delete from backup_runs where machine_id = (select id from machines where vendor_id = 'db')").await;
     let tier = "update tier_assignments set valid_to = '2025-11-01' where tier = 'backup' and valid_to = '2025-10-10'";

@@ -26,7 +26,7 @@ impl Unit {
     pub fn format(self, value: i64) -> String {
         match self {
             Self::Count => grouped(value),
-            Self::Money(currency) => Money::new(value, currency).to_string(),
+            Self::Money(currency) => money(Money::new(value, currency)),
             Self::Bytes => format!("{} GiB", gib(value)),
             Self::Percent => format!("{} %", fraction(value, 100, 2)),
             Self::Minutes => minutes(value),
@@ -77,12 +77,20 @@ impl Unit {
     }
 }
 
+/// What people read has the minus sign that is as wide as the plus; programs get a hyphen, from `Money` itself.
+const MINUS: &str = "−";
+
+/// Writes an amount for people: `−58,750.00 USD`.
+fn money(amount: Money) -> String {
+    amount.to_string().replacen('-', MINUS, 1)
+}
+
 /// Writes a whole number with thousands separated: `1,234,567`.
 pub(crate) fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
     if value < 0 {
-        text.push('-');
+        text.push_str(MINUS);
     }
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -99,7 +107,7 @@ fn fraction(value: i64, step: i64, places: u32) -> String {
     let scaled = i128::from(value.unsigned_abs()) * shift;
     let rounded = (scaled + i128::from(step) / 2) / i128::from(step);
     let whole = grouped(i64::try_from(rounded / shift).unwrap_or(i64::MAX));
-    let sign = if value < 0 && rounded > 0 { "-" } else { "" };
+    let sign = if value < 0 && rounded > 0 { MINUS } else { "" };
     if places == 0 {
         return format!("{sign}{whole}");
     }
@@ -142,17 +150,18 @@ mod tests {
     #[test]
     fn values_read_as_people_write_them() {
         assert_eq!(Unit::Money(Currency::USD).format(5_875_000), "58,750.00 USD");
+        assert_eq!(Unit::Money(Currency::USD).format(-1_500), "−15.00 USD");
         assert_eq!(Unit::Bytes.format(1_325_000_000_000), "1,234.0 GiB");
         assert_eq!(Unit::Percent.format(9_950), "99.50 %");
         assert_eq!(Unit::Minutes.format(125), "2 h 05 min");
-        assert_eq!(Unit::Count.format(-1_234_567), "-1,234,567");
+        assert_eq!(Unit::Count.format(-1_234_567), "−1,234,567");
         assert_eq!(Unit::Minutes.format(0), "0 min");
     }
 
     #[test]
     fn ticks_are_short() {
         let money = Unit::Money(Currency::USD);
-        assert_eq!((money.tick(5_875_000), money.tick(0), money.tick(-250_000_000)), ("58.8k".into(), "0".into(), "-2.5M".into()));
+        assert_eq!((money.tick(5_875_000), money.tick(0), money.tick(-250_000_000)), ("58.8k".into(), "0".into(), "−2.5M".into()));
         assert_eq!(Unit::Percent.tick(9_950), "99.5 %");
         assert_eq!(Unit::Percent.tick(10_000), "100 %");
         assert_eq!(Unit::Count.tick(1_500), "1,500");

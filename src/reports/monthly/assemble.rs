@@ -9,9 +9,10 @@ use rust_decimal::prelude::ToPrimitive;
 use super::facts::{Facts, InvoiceFact, LevelFact, LineFact, MachineFact, MonthFact, RestoreFact};
 use super::{
     BackupLevel, Brand, ChargeLine, Charges, MachineAtRisk, MachineMonth, MonthUsage, MonthlyReport, Protection, Recipient, Restore,
-    RestoreLevel, RiskReason, RunCounts, ServiceLevels, SupportLevel, Tickets, Usage, changes, share,
+    RestoreLevel, RiskReason, RunCounts, ServiceLevels, SupportLevel, Tickets, Usage, changes,
 };
 use crate::charts::Color;
+use crate::share::{level, share};
 
 /// How many months before the period the charts go back.
 pub(crate) const MONTHS_BACK: i32 = 12;
@@ -62,7 +63,7 @@ fn protection(contract: &Contract, as_of: Timestamp, facts: &Facts) -> Protectio
     at_risk.sort_by(|a, b| b.tier.cmp(&a.tier).then_with(|| a.last_good_at.cmp(&b.last_good_at)).then_with(|| a.name.cmp(&b.name)));
     Protection {
         machines_protected: held().count() as u64,
-        machines_discovered_only: facts.machines_discovered_only,
+        machines_discovered_only: facts.machines.iter().filter(|machine| machine.is_discovered_only).count() as u64,
         at_risk,
         rpo_hours: u32::try_from(contract.rpo_hours).unwrap_or(0),
     }
@@ -77,10 +78,10 @@ fn risk(machine: &MachineFact) -> RiskReason {
 }
 
 fn service_levels(contract: &Contract, period: Period, facts: &Facts) -> ServiceLevels {
-    let level = facts.level.as_ref();
-    let number = |value: fn(&LevelFact) -> u64| level.map_or(0, value);
+    let fact = facts.level.as_ref();
+    let number = |value: fn(&LevelFact) -> u64| fact.map_or(0, value);
     let now = facts.months.iter().find(|month| month.period == period);
-    let uptime = level.and_then(|level| share(level.heartbeats_received, level.heartbeats_expected));
+    let uptime = fact.and_then(|level| share(level.heartbeats_received, level.heartbeats_expected));
     ServiceLevels {
         backup: BackupLevel {
             target_percent: hundredths(contract.backup_sla_percent),
@@ -93,15 +94,15 @@ fn service_levels(contract: &Contract, period: Period, facts: &Facts) -> Service
             target_minutes: contract.restore_target_minutes.into(),
             completed: number(|level| level.restores_completed),
             failed: number(|level| level.restores_failed),
-            is_met: level.and_then(|level| level.is_restore_met),
-            median_minutes: level.and_then(|level| level.restore_median_minutes),
-            p95_minutes: level.and_then(|level| level.restore_p95_minutes),
+            is_met: fact.and_then(|level| level.is_restore_met),
+            median_minutes: fact.and_then(|level| level.restore_median_minutes),
+            p95_minutes: fact.and_then(|level| level.restore_p95_minutes),
         },
         support: SupportLevel {
             target_minutes: contract.support_target_minutes.into(),
             answered_in_time: number(|level| level.tickets_in_target),
             missed: number(|level| level.tickets_missed),
-            median_minutes: level.and_then(|level| level.answer_median_minutes),
+            median_minutes: fact.and_then(|level| level.answer_median_minutes),
         },
         uptime_percent: uptime,
     }
@@ -109,7 +110,7 @@ fn service_levels(contract: &Contract, period: Period, facts: &Facts) -> Service
 
 fn nights(period: Period, facts: &Facts) -> Vec<(jiff::civil::Date, Option<i64>)> {
     let night = |day| facts.nights.iter().find(|night| night.service_on == day);
-    period.each_day().map(|day| (day, night(day).and_then(|night| share(night.machine_days_met, night.machine_days_scheduled)))).collect()
+    period.each_day().map(|day| (day, night(day).and_then(|night| level(night.machine_days_met, night.machine_days_scheduled)))).collect()
 }
 
 fn hundredths(percent: Decimal) -> i64 {
@@ -198,7 +199,7 @@ fn charges(contract: &Contract, period: Period, facts: &Facts) -> Charges {
         net: money(now.map_or(0, |invoice| invoice.net_minor)),
         tax: money(now.map_or(0, |invoice| invoice.tax_minor)),
         total: money(now.map_or(0, |invoice| invoice.total_minor)),
-        previous_net: before.map(|invoice| money(invoice.net_minor)),
+        previous_net: now.and(before).map(|invoice| money(invoice.net_minor)),
         changes: explained,
     }
 }
@@ -207,6 +208,7 @@ fn machine(machine: MachineFact) -> MachineMonth {
     MachineMonth {
         name: machine.name,
         tier: machine.tier,
+        is_discovered_only: machine.is_discovered_only,
         first_on: machine.first_on,
         last_on: machine.last_on,
         runs: RunCounts { completed: machine.runs_completed, with_warning: machine.runs_with_warning, failed: machine.runs_failed },
@@ -313,6 +315,7 @@ mod tests {
             last_good_at: last_good_at.map(at),
             tier_at_end: tier,
             runs_failed_since,
+            is_discovered_only: false,
         }
     }
 
@@ -406,5 +409,11 @@ mod tests {
         assert!(first.charges.changes.is_empty() && first.charges.lines.len() == 1);
         let none = report("2025-12-01T00:00:00Z", |customer| Facts { lines: vec![line(customer, "2025-10", 3)], ..Facts::default() });
         assert_eq!((none.charges.is_draft, none.charges.lines.len(), none.charges.net.amount_minor), (None, 0, 0));
+        let open = report("2025-10-20T00:00:00Z", |customer| Facts {
+            invoices: vec![invoice(customer, "2025-09", 2_000)],
+            lines: vec![line(customer, "2025-09", 2)],
+            ..Facts::default()
+        });
+        assert_eq!((open.charges.is_draft, open.charges.previous_net), (None, None), "what is not billed yet has not fallen");
     }
 }

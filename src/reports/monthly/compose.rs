@@ -3,12 +3,12 @@
 use granary_foundation::Boxed;
 use std::collections::BTreeSet;
 
-use granary_tenants::{Customer, Granted, Msp, ReadGrant, Tenants};
+use granary_tenants::{Contract, Customer, Granted, Msp, ReadGrant, Tenants};
 use granary_types::{CustomerId, Period, Role, day_of};
 use granary_warehouse::Warehouse;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{MonthlyReport, assemble};
+use super::{Facts, MonthlyReport, assemble};
 use crate::ReportError;
 use crate::store::{Window, list_facts};
 
@@ -17,7 +17,7 @@ use crate::store::{Window, list_facts};
 /// The warehouse is read with a customer's grant, so that a report can say no more than the customer may see.
 ///
 /// # Errors
-/// When the period has not begun, the customer has no contract in it, or catalog or warehouse do not answer.
+/// When the period has not begun, the customer was not one yet, or catalog or warehouse do not answer.
 pub fn compose<'a>(
     warehouse: &'a Warehouse,
     tenants: &'a Tenants,
@@ -31,12 +31,16 @@ pub fn compose<'a>(
         let contract = tenants.contract_of(customer.id, window.as_of_day).await?;
         let session = warehouse.session(&grant(&msp, [customer.id])).await?;
         let facts = list_facts(&session, window).await?.take(customer.id);
+        if is_before(&contract, window, &facts) {
+            let (code, starts_on) = (customer.code.clone(), contract.starts_on);
+            return Err(ReportError::NotACustomerYet { code, period, starts_on, first: Period::of(starts_on) });
+        }
         Ok(assemble(&msp, customer, &contract, period, now, facts))
     })
 }
 
-/// Composes the reports of several customers of an MSP with one pass over the warehouse; who has no contract in the
-/// period gets none.
+/// Composes the reports of several customers of an MSP with one pass over the warehouse; who was not a customer yet gets
+/// none.
 ///
 /// # Errors
 /// As [`compose`].
@@ -54,15 +58,22 @@ pub fn compose_all<'a>(
         let session = warehouse.session(&grant(msp, customers.iter().map(|customer| customer.id))).await?;
         let mut facts = list_facts(&session, window).await?;
         let contract_of = |customer: CustomerId| {
-            let begun = contracts.iter().filter(|contract| contract.customer_id == customer && contract.starts_on <= window.as_of_day);
-            begun.max_by_key(|contract| contract.starts_on)
+            let own = || contracts.iter().filter(|contract| contract.customer_id == customer);
+            let begun = own().filter(|contract| contract.starts_on <= window.as_of_day).max_by_key(|contract| contract.starts_on);
+            begun.or_else(|| own().min_by_key(|contract| contract.starts_on))
         };
         let reports = customers.iter().filter_map(|customer| {
-            let contract = contract_of(customer.id)?;
-            Some(assemble(msp, customer, contract, period, now, facts.take(customer.id)))
+            let (contract, facts) = (contract_of(customer.id)?, facts.take(customer.id));
+            (!is_before(contract, window, &facts)).then(|| assemble(msp, customer, contract, period, now, facts))
         });
         Ok(reports.collect())
     })
+}
+
+/// Tells whether a period lies before a customer's time. An imported past may be older than the first contract, whose terms
+/// then hold for it; where nothing happened either, a report would raise alarm about nothing.
+fn is_before(contract: &Contract, window: Window, facts: &Facts) -> bool {
+    contract.starts_on > window.as_of_day && !facts.tell_of(window.period)
 }
 
 fn grant(msp: &Msp, customers: impl IntoIterator<Item = CustomerId>) -> ReadGrant {

@@ -16,7 +16,6 @@ pub struct Facts {
     pub level: Option<LevelFact>,
     pub nights: Vec<NightFact>,
     pub machines: Vec<MachineFact>,
-    pub machines_discovered_only: u64,
     /// Restores of the period, latest last.
     pub restores: Vec<RestoreFact>,
     pub tickets: TicketFact,
@@ -24,6 +23,19 @@ pub struct Facts {
     pub invoices: Vec<InvoiceFact>,
     /// Lines of the period and of the one before, in their order.
     pub lines: Vec<LineFact>,
+}
+
+impl Facts {
+    /// Tells whether anything happened in a period: something ran, was held, stored or billed.
+    pub fn tell_of(&self, period: Period) -> bool {
+        let used = |month: &MonthFact| {
+            let runs = month.runs_completed + month.runs_with_warning + month.runs_failed;
+            month.period == period && (runs > 0 || month.stored_bytes_average > 0)
+        };
+        self.machines.iter().any(|machine| !machine.is_discovered_only)
+            || self.months.iter().any(used)
+            || self.invoices.iter().any(|invoice| invoice.period == period)
+    }
 }
 
 /// Facts by customer.
@@ -103,6 +115,8 @@ pub struct MachineFact {
     pub tier_at_end: Option<Tier>,
     /// Failed runs after the last good one.
     pub runs_failed_since: u64,
+    /// Known, and nobody ever asked to protect it.
+    pub is_discovered_only: bool,
 }
 
 /// A restore.

@@ -151,7 +151,12 @@ fn assert_october(report: &MonthlyReport) {
     assert_eq!(reasons, [(&ChangeReason::Quantity { before: 1.into(), after: 2.into() }, 1_000)]);
 
     let tiers: Vec<_> = report.machines.iter().map(|machine| (machine.name.as_str(), machine.tier)).collect();
-    assert_eq!(tiers, [("file", Some(Tier::Backup)), ("new", None), ("sql", Some(Tier::Enterprise)), ("web", Some(Tier::Backup))]);
+    assert_eq!(
+        tiers,
+        [("file", Some(Tier::Backup)), ("idle", None), ("new", None), ("sql", Some(Tier::Enterprise)), ("web", Some(Tier::Backup))]
+    );
+    let idle: Vec<_> = report.machines.iter().filter(|machine| machine.is_discovered_only).map(|machine| machine.name.as_str()).collect();
+    assert_eq!(idle, ["idle"], "known and not protected");
     let months: Vec<_> = report.usage.months.iter().map(|month| (month.period.to_string(), month.machines(), month.net_minor)).collect();
     assert_eq!(months[months.len() - 2..], [("2025-09".to_owned(), 2, Some(3_500)), ("2025-10".to_owned(), 3, Some(4_500))]);
 }
@@ -174,4 +179,10 @@ async fn a_report_says_what_the_events_said() {
 
     let future = compose(&warehouse, tenants, &two.acme, period("2025-12")).await.unwrap_err();
     assert_eq!(future.to_string(), "2025-12 has not begun yet");
+    let open = compose(&warehouse, tenants, &two.acme, period("2025-11")).await.unwrap();
+    assert_eq!((open.charges.is_draft, open.charges.previous_net, open.charges.changes.len()), (None, None, 0));
+
+    let past = compose(&warehouse, tenants, &two.acme, period("2019-01")).await.unwrap_err();
+    assert!(past.to_string().starts_with("ACME was not a customer in 2019-01: its contract starts on "), "{past}");
+    assert!(compose_all(&warehouse, tenants, &two.north, &customers, period("2019-01")).await.unwrap().is_empty());
 }

@@ -47,11 +47,6 @@ impl Problem {
         Self::new(ErrorKind::Internal, error.code(), detail)
     }
 
-    /// Tells whether it says that something is not there.
-    pub(crate) const fn is_not_found(&self) -> bool {
-        matches!(self.kind, ErrorKind::NotFound)
-    }
-
     const fn status(&self) -> StatusCode {
         match self.kind {
             ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -167,11 +162,37 @@ fn refusal(status: StatusCode, text: &[u8]) -> Problem {
         _ => (ErrorKind::Invalid, "invalid", "the request is not valid"),
     };
     let said = std::str::from_utf8(text).ok().map(str::trim).filter(|said| !said.is_empty() && !status.is_server_error());
-    Problem::new(kind, code, said.unwrap_or(words))
+    Problem::new(kind, code, said.and_then(reworded).unwrap_or_else(|| words.to_owned()))
+}
+
+/// Says in our words what a parser of the framework missed; none when all that it said is about its own insides.
+fn reworded(said: &str) -> Option<String> {
+    if !said.starts_with("Failed to ") && !said.starts_with("Invalid URL") {
+        return (!said.contains('`')).then(|| said.to_owned());
+    }
+    let (_, found) = said.split_once(": ")?;
+    if let Some(name) = found.split_once("missing field `").and_then(|(_, rest)| rest.split('`').next()) {
+        return Some(format!("'{name}' is missing"));
+    }
+    (!found.contains('`')).then(|| format!("a part of the request cannot be read: {found}"))
 }
 
 /// Programs get JSON; browsers ask for HTML by name.
 fn wants_page(path: &str, headers: &HeaderMap) -> bool {
     !path.starts_with("/api/")
         && headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_parser_missed_is_said_in_our_words() {
+        assert_eq!(reworded("Failed to deserialize query string: missing field `view`").unwrap(), "'view' is missing");
+        let wrong = "Failed to deserialize query string: period: '2025-13' is not a month such as 2025-10";
+        assert_eq!(reworded(wrong).unwrap(), "a part of the request cannot be read: period: '2025-13' is not a month such as 2025-10");
+        assert_eq!(reworded("Failed to deserialize query string: unknown variant `x`, expected one of `a`"), None);
+        assert_eq!(reworded("Failed to buffer the request body"), None);
+    }
 }

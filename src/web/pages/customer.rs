@@ -14,7 +14,7 @@ use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
 use crate::pages::customers::status_chip;
 use crate::pages::invoices::{FirstColumn, InvoiceRow, invoice_table};
-use crate::pages::overview::{PeriodQuery, chosen_period};
+use crate::pages::overview::PeriodQuery;
 use crate::pages::{customer_parts as parts, standing};
 use crate::queries::{Holes, customer_queries as sql, rows};
 use crate::{AppState, format, link};
@@ -29,6 +29,28 @@ struct StatusRow {
     status: granary_types::CustomerStatus,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct MonthRow {
+    period: Period,
+    is_closed: bool,
+    has_data: bool,
+}
+
+/// Returns the customer's months, the latest first, and the one to show: the one asked for, else its last closed one in which
+/// something happened, else its latest one so far. A trial has no closed month, and nothing before its first day.
+fn chosen_month(months: Vec<MonthRow>, asked: Option<Period>, open: Period) -> (Vec<Period>, Period) {
+    let told = || months.iter().filter(|month| month.has_data);
+    let latest = told().find(|month| month.is_closed).or_else(|| told().next()).map_or(open, |month| month.period);
+    let chosen = asked.unwrap_or(latest);
+    let first = told().last().map_or(chosen, |month| month.period);
+    let mut periods: Vec<_> = months.iter().map(|month| month.period).filter(|period| *period >= first).collect();
+    if !periods.contains(&chosen) {
+        periods.push(chosen);
+        periods.sort_unstable_by(|one, other| other.cmp(one));
+    }
+    (periods, chosen)
+}
+
 /// The page.
 pub(crate) async fn show(
     State(app): State<AppState>,
@@ -39,7 +61,9 @@ pub(crate) async fn show(
     let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
     let customer = &scope.customer;
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    let (periods, period) = chosen_period(&session, &query).await?;
+    let open = Period::containing(app.clock.now(), &visitor.msp()?.time_zone);
+    let months = rows::<MonthRow>(&session, &Holes::of_customer(open, &customer.code).fill(sql::PERIODS)).await?;
+    let (periods, period) = chosen_month(months, query.period, open);
     let holes = Holes::of_customer(period, &customer.code);
     let (invoices_sql, status_sql) = (holes.fill(sql::INVOICES), holes.fill(sql::STATUS));
     let (report, invoices, status, standing) = futures::try_join!(
@@ -65,7 +89,7 @@ pub(crate) async fn show(
             (tiles(report, &customer.code, period, visitor.may(Permission::InvoiceRead)))
             (grid(report, &customer.code, period))
         } @else {
-            div.grid { (layout::empty("Not a customer in this month", "There was no contract yet; choose a later month.")) }
+            div.grid { (layout::empty("Not a customer in this month", "Nothing was protected or billed yet; choose a later month.")) }
         }
         @if let Some(standing) = &standing { (standing.cards()) }
         div.grid {
@@ -117,9 +141,14 @@ fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoi
                 (layout::tile(
                     "Charges, net",
                     &rows("charges"),
-                    &html! { (format::amount(report.charges.net.amount_minor, report.currency)) span.unit { (report.currency) } },
                     &html! {
-                        @if let Some(before) = report.charges.previous_net {
+                        @if report.charges.is_draft.is_some() {
+                            (format::amount(report.charges.net.amount_minor, report.currency)) span.unit { (report.currency) }
+                        } @else { "–" }
+                    },
+                    &html! {
+                        @if report.charges.is_draft.is_none() { "not billed" }
+                        @else if let Some(before) = report.charges.previous_net {
                             (layout::delta(format::growth(report.charges.net.amount_minor, before.amount_minor), "to the month before"))
                         } @else { "the first month" }
                     },
@@ -133,17 +162,35 @@ fn grid(report: &MonthlyReport, code: &CustomerCode, period: Period) -> Markup {
     let storage_rows = link::customer_rows("storage", period, code.as_str());
     html! {
         div.grid {
-            div.w-8.stack {
-                (layout::card("", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))
-                (layout::card("", "Machines by month", &html! { "at the highest tier in force" }, &parts::machine_trend(report)))
-            }
-            div.w-4.stack {
-                (layout::card("", "Storage", &html! { a href=(storage_rows) { "Open as rows" } }, &parts::storage(report)))
-                (layout::card("", "Service", &html! { (format::month(period)) }, &parts::service(report)))
-            }
+            (layout::card("", "Protection, day by day", &html! { "share of machines with a restore point young enough" }, &parts::service_strip(report)))
+            (layout::card("w-4", "Machines by month", &html! { "at the highest tier in force" }, &parts::machine_trend(report)))
+            (layout::card("w-4", "Storage", &html! { a href=(storage_rows) { "Open as rows" } }, &parts::storage(report)))
+            (layout::card("w-4", "Service", &html! { (format::month(period)) }, &parts::service(report)))
             @if !report.protection.at_risk.is_empty() {
                 (layout::card("", "Machines without a good restore point", &html! { "and why" }, &parts::at_risk(report)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customers_page_opens_on_a_month_of_its_own() {
+        let month = |text: &str| -> Period { text.parse().unwrap() };
+        let row = |text, is_closed, has_data| MonthRow { period: month(text), is_closed, has_data };
+        let open = month("2025-12");
+        let old = vec![row("2025-11", false, true), row("2025-10", true, true), row("2025-09", true, true)];
+        assert_eq!(chosen_month(old.clone(), None, open).1, month("2025-10"));
+        assert_eq!(chosen_month(old, Some(month("2025-09")), open).1, month("2025-09"));
+        let trial = vec![row("2025-11", false, true), row("2025-10", true, false)];
+        assert_eq!(
+            chosen_month(trial, None, open),
+            (vec![month("2025-11")], month("2025-11")),
+            "not the closed month before its first day"
+        );
+        assert_eq!(chosen_month(Vec::new(), None, open), (vec![open], open));
     }
 }

@@ -32,7 +32,10 @@ pub(crate) fn service_strip(report: &MonthlyReport) -> Markup {
 
 /// What is stored, against the limit, and how it grew.
 pub(crate) fn storage(report: &MonthlyReport) -> Markup {
-    let now = report.usage.months.last().map_or(0, |month| month.stored_bytes_average);
+    let now = report.usage.months.iter().find(|month| month.period == report.period).map_or(0, |month| month.stored_bytes_average);
+    if report.usage.months.iter().all(|month| month.stored_bytes_average == 0) {
+        return layout::empty("Nothing stored yet", "The figure appears with the first sample of a repository.");
+    }
     let points = report.usage.months.iter().map(|month| (format::short_month(month.period), Some(month.stored_bytes_average)));
     let mut spec = ChartSpec::new("storage", "Average stored", Unit::Bytes, Form::Area, points);
     if let Some(limit) = report.usage.storage_limit_bytes {
@@ -113,7 +116,7 @@ pub(crate) fn at_risk(report: &MonthlyReport) -> Markup {
                         tr {
                             th scope="row" { (machine.name) }
                             td { (tier(Some(machine.tier))) }
-                            td { (machine.last_good_at.map_or_else(|| "never".to_owned(), |at| format::instant(at, &zone))) }
+                            td.whole { (machine.last_good_at.map_or_else(|| "never".to_owned(), |at| format::instant(at, &zone))) }
                             td { (reason(machine.reason)) }
                         }
                     }
@@ -143,7 +146,8 @@ fn tier(tier: Option<Tier>) -> Markup {
 pub(crate) fn machines(report: &MonthlyReport) -> Markup {
     let zone = TimeZone::get(&report.customer.time_zone).unwrap_or(TimeZone::UTC);
     if report.machines.is_empty() {
-        return layout::empty("No machines", "They appear with the first event of a control plane.");
+        let what = format!("No machines in {}", format::month(report.period));
+        return layout::empty(&what, "A machine is listed from the first event on that names it.");
     }
     let table = html! {
         div.scroll tabindex="0" role="region" aria-label="Machines" {
@@ -158,12 +162,12 @@ pub(crate) fn machines(report: &MonthlyReport) -> Markup {
                     @for machine in &report.machines {
                         tr {
                             th scope="row" { (machine.name) }
-                            td { (tier(machine.tier)) }
-                            td { (machine.first_on.map_or_else(String::new, |day| day.to_string())) }
-                            td { (machine.last_on.map_or_else(String::new, |day| day.to_string())) }
-                            td.n { (machine.runs.completed + machine.runs.with_warning) }
+                            td { @if machine.is_discovered_only { span.soft { "not protected" } } @else { (tier(machine.tier)) } }
+                            td.whole { (machine.first_on.map_or_else(String::new, |day| day.to_string())) }
+                            td.whole { (machine.last_on.map_or_else(String::new, |day| day.to_string())) }
+                            td.n { (machine.runs.total()) }
                             td.n { (machine.runs.failed) }
-                            td { (machine.last_good_at.map_or_else(|| "never".to_owned(), |at| format::instant(at, &zone))) }
+                            td.whole { (machine.last_good_at.map_or_else(|| "never".to_owned(), |at| format::instant(at, &zone))) }
                         }
                     }
                 }

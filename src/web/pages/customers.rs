@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
-use crate::pages::overview::{PeriodQuery, band_tone, chosen_period, share};
+use crate::pages::overview::{PeriodQuery, band_tone, chosen_period};
 use crate::queries::{Holes, portfolio_queries as sql, rows};
 use crate::{AppState, format, link};
 
@@ -58,7 +58,9 @@ pub(crate) async fn list(
     Query(query): Query<CustomersQuery>,
 ) -> Result<Html<String>, Problem> {
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    let (periods, period) = chosen_period(&session, &PeriodQuery { period: query.period }).await?;
+    let Some((periods, period)) = chosen_period(&session, &PeriodQuery { period: query.period }).await? else {
+        return Ok(layout::page(&visitor, Place::Customers, "Customers", &known_only(&app, &visitor).await?));
+    };
     let holes = Holes::of_period(period);
     let sees_scores = visitor.may(Permission::IntelligenceRead);
     let (rows_sql, scores_sql) = (holes.fill(sql::CUSTOMERS), holes.fill(sql::CUSTOMER_SCORES));
@@ -80,6 +82,36 @@ pub(crate) async fn list(
         }
     };
     Ok(layout::page(&visitor, Place::Customers, "Customers", &body))
+}
+
+/// The customers before the first billed month: who they are is known, what they cost is not.
+async fn known_only(app: &AppState, visitor: &Visitor) -> Result<Markup, Problem> {
+    let granted = visitor.principal.read_grant()?.customers;
+    let mut customers = app.tenants.list_customers(visitor.msp()?.id).await?;
+    customers.retain(|customer| granted.includes(customer.id));
+    let head = layout::head(&[], "Customers", &html! { "no month was billed yet" }, &html! {});
+    if customers.is_empty() {
+        let next = "Add the first one with granary customer add; its control plane then delivers events with an API key.";
+        return Ok(html! { (head) (layout::empty("No customers yet", next)) });
+    }
+    let table = html! {
+        div.scroll tabindex="0" role="region" aria-label="Customers" {
+            table {
+                thead { tr { th scope="col" { "Customer" } th scope="col" { "Code" } th scope="col" { "Status" } } }
+                tbody {
+                    @for customer in &customers {
+                        tr {
+                            th scope="row" { a href={ "/customers/" (customer.code) } { (customer.name) } }
+                            td { (customer.code) }
+                            td { (status_chip(customer.status)) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let note = html! { "machines, service levels and charges stand here once the first month is billed" };
+    Ok(html! { (head) (layout::card("", "Known so far", &note, &table)) })
 }
 
 fn fits(row: &CustomerRow, query: &CustomersQuery) -> bool {
@@ -128,7 +160,7 @@ fn table(rows: &[&CustomerRow], scores: &HashMap<CustomerCode, ScoreRow>, sees_s
                                 small { (row.machines_backup) " · " (row.machines_enterprise) " · " (row.machines_replication) }
                             }
                             td.n { (format::bytes(row.stored_bytes_average)) }
-                            td.n { (share(row.machine_days_met, row.machine_days_scheduled)) }
+                            td.n { (format::level(row.machine_days_met, row.machine_days_scheduled)) }
                             @if sees_scores { (score_cells(scores.get(&row.customer_code))) }
                             td.n { (format::money(row.mrr_minor, currency)) }
                         }
@@ -139,7 +171,7 @@ fn table(rows: &[&CustomerRow], scores: &HashMap<CustomerCode, ScoreRow>, sees_s
                         th scope="row" { "Sum" } td {}
                         td.n { (format::count(rows.iter().map(|row| row.machines).sum())) }
                         td.n { (format::bytes(rows.iter().map(|row| row.stored_bytes_average).sum())) }
-                        td.n { (share(rows.iter().map(|row| row.machine_days_met).sum(), rows.iter().map(|row| row.machine_days_scheduled).sum())) }
+                        td.n { (format::level(rows.iter().map(|row| row.machine_days_met).sum(), rows.iter().map(|row| row.machine_days_scheduled).sum())) }
                         @if sees_scores { td {} td {} }
                         td.n { (format::money(rows.iter().map(|row| row.mrr_minor).sum(), currency)) }
                     }

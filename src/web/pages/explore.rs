@@ -56,14 +56,13 @@ pub(crate) async fn csv(
     let (view, rows) = rows_of(&app, &visitor, &query).await?;
     let currency = visitor.msp()?.currency;
     let mut out = String::new();
-    let names: Vec<_> = view.columns.iter().map(|column| csv_field(column.key.trim_end_matches("_minor"))).collect();
-    out.push_str(&names.join(","));
-    out.push_str(",currency\r\n");
+    let mut names: Vec<_> = view.columns.iter().map(|column| csv_field(column.key.trim_end_matches("_minor"))).collect();
+    names.extend(view.has_amounts().then(|| "currency".to_owned()));
+    let _ = write!(out, "{}\r\n", names.join(","));
     for row in &rows {
-        for column in view.columns {
-            let _ = write!(out, "{},", csv_field(&plain(row, *column, currency)));
-        }
-        let _ = write!(out, "{}\r\n", currency_of(row, currency));
+        let mut fields: Vec<_> = view.columns.iter().map(|column| csv_field(&plain(row, *column, currency))).collect();
+        fields.extend(view.has_amounts().then(|| currency_of(row, currency).to_string()));
+        let _ = write!(out, "{}\r\n", fields.join(","));
     }
     let name = format!("attachment; filename=\"{}-{}.csv\"", view.name, query.period);
     Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)], out).into_response())
@@ -119,7 +118,7 @@ fn rows_table(table: &Table<'_>, shown: usize) -> Markup {
             thead { tr { @for column in table.view.columns { th scope="col" class=[is_number(column.kind).then_some("n")] { (column.title) } } } }
             tbody {
                 @for row in table.rows.iter().take(shown) {
-                    tr { @for column in table.view.columns { td class=[is_number(column.kind).then_some("n")] { (cell(table, row, *column)) } } }
+                    tr { @for column in table.view.columns { td class=[class_of(column.kind)] { (cell(table, row, *column)) } } }
                 }
             }
             tfoot {
@@ -137,6 +136,15 @@ fn rows_table(table: &Table<'_>, shown: usize) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Numbers stand to the right, and neither they nor days are broken.
+const fn class_of(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Date | Kind::Instant => Some("whole"),
+        kind if is_number(kind) => Some("n"),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
-use crate::pages::overview::{PeriodQuery, chosen_period};
+use crate::pages::overview::{PeriodQuery, chosen_period, nothing_yet};
 use crate::queries::{Holes, portfolio_queries as sql, rows};
 use crate::{AppState, format, link};
 
@@ -44,7 +44,10 @@ pub(crate) async fn list(
     Query(query): Query<PeriodQuery>,
 ) -> Result<Html<String>, Problem> {
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    let (periods, period) = chosen_period(&session, &query).await?;
+    let Some((periods, period)) = chosen_period(&session, &query).await? else {
+        let next = "Drafts are made 72 hours after a month's end; approved and closed, they become invoices and stand here.";
+        return Ok(layout::page(&visitor, Place::Invoices, "Invoices", &nothing_yet("Invoices", "no month yet", next)));
+    };
     let holes = Holes::of_period(period);
     let sees_wholesale = visitor.may(Permission::MarginRead) && visitor.principal.sees_all();
     let invoices_sql = holes.fill(sql::INVOICES);
@@ -117,7 +120,7 @@ pub(crate) fn invoice_table(invoices: &[InvoiceRow], first: FirstColumn) -> Mark
                             td.n { (format::money(invoice.tax_minor, invoice.currency)) }
                             td.n { (format::money(invoice.total_minor, invoice.currency)) }
                             td.n { (format::money(invoice.paid_minor, invoice.currency)) }
-                            td { (invoice.due_on.map_or_else(|| "–".to_owned(), |due| due.to_string())) }
+                            td.whole { (invoice.due_on.map_or_else(|| "–".to_owned(), |due| due.to_string())) }
                         }
                     }
                 }

@@ -28,29 +28,26 @@ struct PeriodRow {
 }
 
 /// Returns the months that were billed, the latest first, and the one that the address names, else the last
-/// closed one: only a closed month has recurring revenue.
-pub(crate) async fn chosen_period(session: &Session, query: &PeriodQuery) -> Result<(Vec<Period>, Period), Problem> {
+/// closed one: only a closed month has recurring revenue. None while no month was billed or named.
+pub(crate) async fn chosen_period(session: &Session, query: &PeriodQuery) -> Result<Option<(Vec<Period>, Period)>, Problem> {
     let rows: Vec<PeriodRow> = rows(session, sql::BILLED_PERIODS).await?;
     let latest_closed = rows.iter().find(|row| row.state == "closed").map(|row| row.period);
     let mut periods: Vec<_> = rows.into_iter().map(|row| row.period).collect();
-    let latest =
-        latest_closed.or(periods.first().copied()).or(query.period).ok_or_else(|| Problem::not_found("month that was billed yet"))?;
-    let chosen = query.period.unwrap_or(latest);
+    let Some(chosen) = query.period.or(latest_closed).or(periods.first().copied()) else { return Ok(None) };
     if !periods.contains(&chosen) {
         periods.push(chosen);
         periods.sort_unstable_by(|one, other| other.cmp(one));
     }
-    Ok((periods, chosen))
+    Ok(Some((periods, chosen)))
 }
 
 /// The page.
 pub(crate) async fn show(app: &AppState, visitor: &Visitor, query: &PeriodQuery) -> Result<Html<String>, Problem> {
     let msp = visitor.msp()?;
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
-    let (periods, period) = match chosen_period(&session, query).await {
-        Ok(found) => found,
-        Err(problem) if problem.is_not_found() => return Ok(layout::page(visitor, Place::Overview, "Overview", &nothing_yet(&msp.name))),
-        Err(problem) => return Err(problem),
+    let Some((periods, period)) = chosen_period(&session, query).await? else {
+        let body = nothing_yet("Overview", &msp.name, "Figures appear after the first month was closed and exported to the lake.");
+        return Ok(layout::page(visitor, Place::Overview, "Overview", &body));
     };
     let portfolio = Portfolio::load(&session, visitor, period).await?;
     let note = html! {
@@ -60,7 +57,7 @@ pub(crate) async fn show(app: &AppState, visitor: &Visitor, query: &PeriodQuery)
         (layout::head(&[], "Overview", &note, &layout::period_choice(&periods, period, &[])))
         (tiles(&portfolio))
         div.grid {
-            (layout::card("w-8", "Revenue", &html! { "18 months, excluding tax" }, &trend(&portfolio)))
+            (layout::card("w-8", "Revenue", &html! { (format::counted(portfolio.trend.len() as i64, "month", "months")) ", excluding tax" }, &trend(&portfolio)))
             (charges(&portfolio, visitor))
             (layout::card("w-7", "Top customers", &html! { "by MRR" }, &top(&portfolio)))
             (layout::card("w-5", "Plan mix", &html! { "machines and their charges by tier" }, &mix(&portfolio)))
@@ -79,10 +76,11 @@ pub(crate) async fn show(app: &AppState, visitor: &Visitor, query: &PeriodQuery)
     Ok(layout::page(visitor, Place::Overview, "Overview", &body))
 }
 
-fn nothing_yet(name: &str) -> Markup {
+/// What a page says before the first month was billed, and what happens next.
+pub(crate) fn nothing_yet(title: &str, note: &str, next: &str) -> Markup {
     html! {
-        (layout::head(&[], "Overview", &html! { (name) }, &html! {}))
-        (layout::empty("Nothing has been billed yet", "Figures appear after the first month was closed and exported to the lake."))
+        (layout::head(&[], title, &html! { (note) }, &html! {}))
+        (layout::empty("Nothing has been billed yet", next))
     }
 }
 
@@ -288,11 +286,11 @@ fn levels(portfolio: &Portfolio) -> Markup {
         dl.sum {
             div {
                 dt { "Backup SLA" br; small { "machine-days with a restore point young enough" } }
-                dd { a.num-link href=(href) { (share(levels.machine_days_met, levels.machine_days_scheduled)) } br; (met(levels.customers_met, levels.customers)) }
+                dd { a.num-link href=(href) { (format::level(levels.machine_days_met, levels.machine_days_scheduled)) } br; (met(levels.customers_met, levels.customers)) }
             }
-            div { dt { "Run success" br; small { "after retries; a warning is a success" } } dd { a.num-link href=(href) { (share(levels.runs_succeeded, levels.runs_total)) } } }
+            div { dt { "Run success" br; small { "after retries; a warning is a success" } } dd { a.num-link href=(href) { (format::share(levels.runs_succeeded, levels.runs_total)) } } }
             div { dt { "Restores" } dd { @if levels.restores == 0 { "none this month" } @else { a.num-link href=(href) { (format::count(levels.restores)) } } } }
-            div { dt { "Support answered in time" } dd { @if levels.tickets == 0 { "no tickets" } @else { a.num-link href=(href) { (share(levels.tickets_in_target, levels.tickets)) } } } }
+            div { dt { "Support answered in time" } dd { @if levels.tickets == 0 { "no tickets" } @else { a.num-link href=(href) { (format::level(levels.tickets_in_target, levels.tickets)) } } } }
         }
     }
 }
@@ -300,11 +298,6 @@ fn levels(portfolio: &Portfolio) -> Markup {
 fn met(customers_met: i64, customers: i64) -> Markup {
     let words = format!("{} of {} customers at target", format::count(customers_met), format::count(customers));
     layout::chip(if customers_met == customers { "good" } else { "warn" }, &words)
-}
-
-/// A share in hundredths of a per cent, in words where there is nothing to divide by.
-pub(crate) fn share(part: i64, whole: i64) -> String {
-    format::basis_points(part, whole).map_or_else(|| "no data".to_owned(), format::percent_of_basis)
 }
 
 fn expansion(portfolio: &Portfolio) -> Markup {

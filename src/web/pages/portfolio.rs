@@ -1,6 +1,7 @@
 //! The numbers of the overview, gathered side by side from the warehouse.
 
 use granary_access::Permission;
+use granary_intelligence::churn::{NOTHING_STANDS_OUT, TOLD_FROM_LOG_ODDS};
 use granary_types::{Currency, CustomerCode, Period, Tier};
 use granary_warehouse::Session;
 use rust_decimal::Decimal;
@@ -97,10 +98,12 @@ struct ReasonIn {
 }
 
 impl ChurnScore {
-    /// The weightiest reasons that speak for a departure, in words.
+    /// The weightiest reasons that speak for a departure, in words; the first is the one that the command line names.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let reasons: Vec<ReasonIn> = serde_json::from_str(&self.reasons).unwrap_or_default();
-        reasons.into_iter().filter(|reason| reason.log_odds > 0.0).take(3).map(|reason| reason.words).collect()
+        let told = reasons.into_iter().filter(|reason| reason.log_odds > TOLD_FROM_LOG_ODDS).take(3).map(|reason| reason.words);
+        let told: Vec<_> = told.collect();
+        if told.is_empty() { vec![NOTHING_STANDS_OUT.to_owned()] } else { told }
     }
 
     /// The risk as a word and a number.
@@ -317,5 +320,29 @@ impl Portfolio {
             expansion,
             expansion_minor: amount(&expansion_total),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_from_a_tenth_on_here_as_everywhere() {
+        let score = |reasons: &str| ChurnScore {
+            risk_percent: 500,
+            risk: "low".to_owned(),
+            reasons: reasons.to_owned(),
+            model: "rule".to_owned(),
+            state: String::new(),
+            challenger_model: None,
+            challenger_auc: None,
+            challenger_auc_low: None,
+            challenger_auc_high: None,
+        };
+        let weak = score(r#"[{"words": "a", "log_odds": -0.9}, {"words": "b", "log_odds": 0.08}]"#);
+        assert_eq!(weak.reasons(), ["nothing stands out"]);
+        let strong = score(r#"[{"words": "a", "log_odds": 0.4}, {"words": "b", "log_odds": 0.08}, {"words": "c", "log_odds": -0.01}]"#);
+        assert_eq!(strong.reasons(), ["a"]);
     }
 }

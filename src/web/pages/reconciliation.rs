@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
-use crate::pages::overview::{PeriodQuery, chosen_period};
+use crate::pages::overview::{PeriodQuery, chosen_period, nothing_yet};
 use crate::{AppState, format, link};
 
 /// The page.
@@ -21,7 +21,11 @@ pub(crate) async fn show(
     let msp = visitor.msp()?;
     let grant = visitor.principal.read_grant()?;
     let session = app.warehouse.session(&grant).await?;
-    let (periods, period) = chosen_period(&session, &query).await?;
+    let Some((periods, period)) = chosen_period(&session, &query).await? else {
+        let next = "Once a month is drafted, it is recomputed here from the runs in the lake and compared to the cent.";
+        let body = nothing_yet("Reconciliation", "no month yet", next);
+        return Ok(layout::page(&visitor, Place::Reconciliation, "Reconciliation", &body));
+    };
     let found = granary_reconciliation::reconcile(&app.warehouse, &grant, &app.tenants, msp, period).await?;
     let note = html! { (format::month(period)) " · recomputed from runs and tier assignments in the lake, never from the bills" };
     let body = html! {
@@ -40,19 +44,24 @@ fn verdict(found: &Reconciliation) -> Markup {
             div.tile { span.label { (label) } span.value { (format::amount(minor, currency)) span.unit { (currency) } } span.note { (note) } }
         }
     };
-    let differing = found.rows.iter().filter(|row| row.difference_minor != 0 || !row.causes.is_empty()).count();
+    let differing = found.differing() as i64;
     html! {
         div.tiles {
-            (tile("Recomputed", sum(|row| row.recomputed_minor), "from runs and assignments"))
+            (tile("Recomputed", sum(|row| row.recomputed_minor), if found.is_billed { "from runs and assignments" } else { "so far, from runs and assignments" }))
             (tile("Rated", sum(|row| row.rated_minor), "lines of the month"))
             (tile("Invoiced, net", sum(|row| row.invoiced_minor), "documents of the month"))
             (tile("Paid", sum(|row| row.paid_minor), "with tax"))
             div.tile {
                 span.label { "Difference" }
-                span.value { (format::amount(sum(|row| row.difference_minor), currency)) span.unit { (currency) } }
+                @if found.is_billed {
+                    span.value { (format::amount(sum(|row| row.difference_minor), currency)) span.unit { (currency) } }
+                } @else {
+                    span.value { "–" }
+                }
                 span.note {
-                    @if found.is_clean() { (layout::chip("good", "agrees to the cent")) }
-                    @else { (layout::chip("bad", &format::counted(differing as i64, "customer differs", "customers differ"))) }
+                    @if !found.is_billed { (layout::chip("", "open, not yet billed")) " " }
+                    @if !found.is_clean() { (layout::chip("bad", &format::counted(differing, "customer differs", "customers differ"))) }
+                    @else if found.is_billed { (layout::chip("good", "agrees to the cent")) }
                 }
             }
         }
@@ -82,8 +91,8 @@ fn table(found: &Reconciliation) -> Markup {
                             td.n { (format::money(row.rated_minor, row.currency)) }
                             td.n { (format::money(row.invoiced_minor, row.currency)) }
                             td.n { (format::money(row.paid_minor, row.currency)) }
-                            td.n { @if row.difference_minor == 0 { (layout::chip("good", "0")) } @else { (layout::chip("bad", &format::money(row.difference_minor, row.currency))) } }
-                            td { @if row.causes.is_empty() { span.soft { "–" } } @else { ul.reasons { @for cause in &row.causes { li { (cause.text) } } } } }
+                            td.n { @if !found.is_billed { span.soft { "open" } } @else if row.difference_minor == 0 { (layout::chip("good", "0")) } @else { (layout::chip("bad", &format::money(row.difference_minor, row.currency))) } }
+                            td { @if row.causes.is_empty() { span.soft { "–" } } @else { ul.reasons { @for cause in &row.causes { li { (format::with_minus(&cause.text)) } } } } }
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! What an MSP knows about a customer and the customer does not meet: health, churn, revenue over time.
 
+use granary_intelligence::health::most_points;
 use granary_reports::charts::{ChartSpec, Form, SeriesRole, Unit};
 use granary_types::{Currency, Period};
 use granary_warehouse::Session;
@@ -92,17 +93,17 @@ impl Standing {
 
     fn health_factors(&self) -> Markup {
         let Some(health) = &self.health else {
-            return layout::empty("No score for this month", "Scores are made for closed months.");
+            return layout::empty("No score for this month", "A customer is scored after each closed month that it was active in.");
         };
         let factors = [
-            ("Backup success", health.backup_points, 25),
-            ("Payment", health.payment_points, 20),
-            ("Support tickets", health.tickets_points, 15),
-            ("Feature adoption", health.adoption_points, 20),
-            ("Licence utilisation", health.utilisation_points, 20),
+            ("Backup success", health.backup_points),
+            ("Payment", health.payment_points),
+            ("Support tickets", health.tickets_points),
+            ("Feature adoption", health.adoption_points),
+            ("Licence utilisation", health.utilisation_points),
         ];
         // A factor without data drops out, and the others count for more.
-        let weights: i64 = factors.iter().filter(|factor| factor.1.is_some()).map(|factor| factor.2).sum();
+        let most = most_points(&factors.map(|(_, points)| points.is_some()));
         let trend = self.scores.iter().map(|row| (format::short_month(row.period), row.score));
         html! {
             div.pair {
@@ -114,15 +115,15 @@ impl Standing {
                 }
             }
             dl.sum {
-                @for (words, points, most) in factors {
-                    div { dt { (words) } dd { @match points { Some(points) => { (points) small { " of " (most * 100 / weights.max(1)) } } None => { span.soft { "no data" } } } } }
+                @for ((words, points), most) in factors.into_iter().zip(most) {
+                    div { dt { (words) } dd { @match (points, most) { (Some(points), Some(most)) => { (points) small { " of " (most) } } _ => { span.soft { "no data" } } } } }
                 }
-                @if health.cap_points != 0 { div { dt { "Cap: one factor is at zero" } dd { (health.cap_points) } } }
+                @if health.cap_points != 0 { div { dt { "Cap: one factor is at zero" } dd { (format::count(health.cap_points)) } } }
                 @if health.overdue_minor > 0 {
                     div { dt { "Overdue" } dd { (format::money(health.overdue_minor, self.currency)) small { " for " (health.overdue_days) " days" } } }
                 }
             }
-            @if !health.explanation.is_empty() { p.soft { (health.explanation) } }
+            @if !health.explanation.is_empty() { p.soft { (format::with_minus(&health.explanation)) } }
             (layout::chart(&ChartSpec::new("health", "Score by month", Unit::Count, Form::Line, trend)))
         }
     }

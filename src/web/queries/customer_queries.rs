@@ -11,6 +11,14 @@ pub(crate) const INVOICES: &str = "
     order by i.period desc, i.number
     limit 12";
 
+/// The months since the customer is known, the latest first, and whether anything happened in them.
+pub(crate) const PERIODS: &str = "
+    select period, is_closed,
+        machines > 0 or runs_completed + runs_with_warning + runs_failed > 0 or stored_bytes_average > 0 or net_minor <> 0 as has_data
+    from customer_months
+    where customer_code = {customer}
+    order by period desc";
+
 /// Where the customer stood at the month's end.
 pub(crate) const STATUS: &str = "
     select status from customer_months where customer_code = {customer} and period = {period}";

@@ -28,7 +28,7 @@ pub(crate) const RUN_RATE: &str = "
     order by r.amount_minor desc, c.customer_code";
 
 pub(crate) const MACHINES: &str = "
-    select customer_code, machine_name, tier, first_on, last_on, runs_completed + runs_with_warning as runs_succeeded, runs_failed,
+    select customer_code, machine_name, tier, first_on, last_on, runs_completed + runs_with_warning + runs_failed as runs_total, runs_failed,
         cycles_completed, last_good_at
     from machine_months
     where period = {period} and is_billed
