@@ -30,6 +30,11 @@ struct StatusRow {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
+struct RunRateRow {
+    amount_minor: i64,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
 struct MonthRow {
     period: Period,
     is_closed: bool,
@@ -65,11 +70,12 @@ pub(crate) async fn show(
     let months = rows::<MonthRow>(&session, &Holes::of_customer(open, &customer.code).fill(sql::PERIODS)).await?;
     let (periods, period) = chosen_month(months, query.period, open);
     let holes = Holes::of_customer(period, &customer.code);
-    let (invoices_sql, status_sql) = (holes.fill(sql::INVOICES), holes.fill(sql::STATUS));
-    let (report, invoices, status, standing) = futures::try_join!(
+    let [invoices_sql, status_sql, rate_sql] = [sql::INVOICES, sql::STATUS, sql::RUN_RATE].map(|sql| holes.fill(sql));
+    let (report, invoices, status, run_rate, standing) = futures::try_join!(
         async { report_of(&app, customer, period).await },
         async { if visitor.may(Permission::InvoiceRead) { rows::<InvoiceRow>(&session, &invoices_sql).await } else { Ok(Vec::new()) } },
         rows::<StatusRow>(&session, &status_sql),
+        async { if visitor.may(Permission::PortfolioRead) { rows::<RunRateRow>(&session, &rate_sql).await } else { Ok(Vec::new()) } },
         async {
             if visitor.may(Permission::IntelligenceRead) { standing::Standing::load(&session, &holes).await.map(Some) } else { Ok(None) }
         },
@@ -86,7 +92,7 @@ pub(crate) async fn show(
     let body = html! {
         (layout::head(crumbs, &customer.name, &note, &actions))
         @if let Some(report) = &report {
-            (tiles(report, &customer.code, period, visitor.may(Permission::InvoiceRead)))
+            (tiles(report, &customer.code, period, visitor.may(Permission::InvoiceRead), run_rate.first()))
             (grid(report, &customer.code, period))
         } @else {
             div.grid { (layout::empty("Not a customer in this month", "Nothing was protected or billed yet; choose a later month.")) }
@@ -113,7 +119,7 @@ async fn report_of(app: &AppState, customer: &Customer, period: Period) -> Resul
     }
 }
 
-fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoices: bool) -> Markup {
+fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoices: bool, run_rate: Option<&RunRateRow>) -> Markup {
     let Some(now) = report.usage.months.last() else { return html! {} };
     let rows = |view| link::customer_rows(view, period, code.as_str());
     let safe = report.protection.machines_safe();
@@ -138,23 +144,30 @@ fn tiles(report: &MonthlyReport, code: &CustomerCode, period: Period, sees_invoi
                 &parts::target(&report.service_levels.backup),
             ))
             @if sees_invoices {
-                (layout::tile(
-                    "Charges, net",
-                    &rows("charges"),
-                    &html! {
-                        @if report.charges.is_draft.is_some() {
-                            (format::amount(report.charges.net.amount_minor, report.currency)) span.unit { (report.currency) }
-                        } @else { "–" }
-                    },
-                    &html! {
-                        @if report.charges.is_draft.is_none() { "not billed" }
-                        @else if let Some(before) = report.charges.previous_net {
-                            (layout::delta(format::growth(report.charges.net.amount_minor, before.amount_minor), "to the month before"))
-                        } @else { "the first month" }
-                    },
-                ))
+                (charges_tile(report, code, run_rate))
             }
         }
+    }
+}
+
+/// What the month is charged; of an open one, what it would bill if it ended now.
+fn charges_tile(report: &MonthlyReport, code: &CustomerCode, run_rate: Option<&RunRateRow>) -> Markup {
+    let (charges, currency) = (&report.charges, report.currency);
+    let rows = |view| link::customer_rows(view, report.period, code.as_str());
+    let amount = |minor: i64| html! { (format::amount(minor, currency)) span.unit { (currency) } };
+    match (charges.is_draft, run_rate) {
+        (None, Some(rate)) => layout::tile("Run rate", &rows("run_rate"), &amount(rate.amount_minor), &html! { "so far, not billed yet" }),
+        (None, None) => layout::tile("Charges, net", &rows("charges"), &html! { "–" }, &html! { "not billed" }),
+        (Some(_), _) => layout::tile(
+            "Charges, net",
+            &rows("charges"),
+            &amount(charges.net.amount_minor),
+            &html! {
+                @if let Some(before) = charges.previous_net {
+                    (layout::delta(format::growth(charges.net.amount_minor, before.amount_minor), "to the month before"))
+                } @else { "the first month" }
+            },
+        ),
     }
 }
 

@@ -19,6 +19,13 @@ pub(crate) const PERIODS: &str = "
     where customer_code = {customer}
     order by period desc";
 
+/// What the open month would bill if it ended now.
+pub(crate) const RUN_RATE: &str = "
+    select r.amount_minor
+    from stg_billing__run_rates r
+    join stg_tenants__customers c on c.customer_id = r.customer_id
+    where c.customer_code = {customer} and r.period = {period}";
+
 /// Where the customer stood at the month's end.
 pub(crate) const STATUS: &str = "
     select status from customer_months where customer_code = {customer} and period = {period}";

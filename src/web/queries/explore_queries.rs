@@ -24,7 +24,7 @@ pub(crate) const RUN_RATE: &str = "
     select c.customer_code, c.customer_name, r.period, r.amount_minor, r.currency
     from stg_billing__run_rates r
     join stg_tenants__customers c on c.customer_id = r.customer_id
-    where r.period = {period}
+    where r.period = {period} and ({customer} = '' or c.customer_code = {customer})
     order by r.amount_minor desc, c.customer_code";
 
 pub(crate) const MACHINES: &str = "
