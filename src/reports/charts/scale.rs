@@ -98,7 +98,7 @@ mod tests {
     fn ticks_are_round_numbers() {
         assert_eq!(ticks(0, 5_875_000, Unit::Money(Currency::USD)), ["0", "20k", "40k", "60k"]);
         assert_eq!(ticks(0, 7, Unit::Count), ["0", "2", "4", "6", "8"]);
-        assert_eq!(ticks(-300, 700, Unit::Count), ["-400", "-200", "0", "200", "400", "600", "800"]);
+        assert_eq!(ticks(-300, 700, Unit::Count), ["−400", "−200", "0", "200", "400", "600", "800"]);
         assert_eq!(ticks(0, 1_325_000_000_000, Unit::Bytes), ["0", "250", "500", "750", "1,000", "1,250"]);
     }
 
