@@ -47,7 +47,7 @@ fn chosen_month(months: Vec<MonthRow>, asked: Option<Period>, open: Period) -> (
     let told = || months.iter().filter(|month| month.has_data);
     let latest = told().find(|month| month.is_closed).or_else(|| told().next()).map_or(open, |month| month.period);
     let chosen = asked.unwrap_or(latest);
-    let first = told().last().map_or(chosen, |month| month.period);
+    let first = told().next_back().map_or(chosen, |month| month.period);
     let mut periods: Vec<_> = months.iter().map(|month| month.period).filter(|period| *period >= first).collect();
     if !periods.contains(&chosen) {
         periods.push(chosen);
