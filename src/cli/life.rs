@@ -19,7 +19,7 @@ pub(crate) fn lifecycle(tenants: &Tenants) -> Lifecycle {
     Lifecycle::new(tenants.clone())
 }
 
-/// Goes on with operations that were interrupted, and ends trials whose days are over.
+/// Goes on with operations that were interrupted, ends trials whose days are over, and forgets old idempotency keys.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LifecycleJob {}
 
@@ -30,6 +30,7 @@ impl Job for LifecycleJob {
 /// Runs the job; what fails again stays open and is logged.
 pub(crate) async fn run_job(rooms: &Rooms) -> Result<(), JobError> {
     rooms.lifecycle.end_trials().await?;
+    rooms.tenants.forget_requests().await?;
     for (run, error) in rooms.lifecycle.take_up().await? {
         tracing::error!(tenant.id = %run.customer_id, operation = %run.operation, code = error.code(), %error, "an operation stands still");
     }

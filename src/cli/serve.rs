@@ -99,6 +99,7 @@ pub(crate) async fn interrupted() -> Result<(), Failure> {
 fn state(rooms: &Rooms) -> AppState {
     AppState {
         tenants: rooms.tenants.clone(),
+        lifecycle: rooms.lifecycle.clone(),
         access: rooms.access.clone(),
         lake: rooms.lake.clone(),
         warehouse: rooms.warehouse.clone(),

@@ -1,6 +1,6 @@
 //! Customers: the tenants.
 
-use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, Deployment, MspId};
+use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, Deployment, MspId, SiteId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -97,6 +97,27 @@ impl NewCustomer {
         if !is_name(&self.name) {
             return Err(TenantsError::Invalid("the name of a customer has 1 to 200 characters, none of them a control character"));
         }
+        let is_color = |color: &String| {
+            color.len() == 7
+                && color.starts_with('#')
+                && color.bytes().skip(1).all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        };
+        if !self.brand_color.as_ref().is_none_or(is_color) {
+            return Err(TenantsError::Invalid("a colour is written like #1e40af"));
+        }
+        let is_picture =
+            |url: &String| url.starts_with("https://") && url.len() <= 2_000 && url.bytes().all(|byte| byte.is_ascii_graphic());
+        if !self.logo_url.as_ref().is_none_or(is_picture) {
+            return Err(TenantsError::Invalid("the address of a logo begins with https:// and has at most 2000 characters"));
+        }
+        if self.country.len() != 2 || !self.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(TenantsError::Invalid("a country is two capital letters, such as US"));
+        }
+        let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=40).contains(&self.region.len()) || !self.region.bytes().all(is_region) {
+            return Err(TenantsError::Invalid("a region is 1 to 40 of a-z, 0-9 and '-', such as eu-west-1"));
+        }
+        self.contract.check()?;
         if !self.control_planes.iter().all(|(name, source)| is_name(name) && is_name(source)) {
             return Err(TenantsError::Invalid("a control plane has a name and a source of 1 to 200 characters"));
         }
@@ -116,8 +137,10 @@ pub struct ControlPlane {
     /// What its events carry as `source`.
     pub source: String,
     pub version: Option<String>,
+    pub site_id: Option<SiteId>,
     pub enrolled_at: Timestamp,
     pub last_seen_at: Option<Timestamp>,
+    pub retired_at: Option<Timestamp>,
 }
 
 /// A change of a customer's status.

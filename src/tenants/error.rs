@@ -44,6 +44,16 @@ pub enum TenantsError {
         Extent::Whole => "the whole",
     })]
     StepIncomplete { operation: Operation, step: &'static str, extent: Extent },
+    #[error("there is no such {0}")]
+    UnknownThing(&'static str),
+    #[error("there is a {0} already")]
+    Taken(&'static str),
+    #[error("terms that begin on {0} or later are agreed already")]
+    ContractOverlaps(Date),
+    #[error("the customer is {0}: its terms are not changed any more")]
+    Left(CustomerStatus),
+    #[error("the idempotency key was used for another request; take a new one")]
+    KeyReused,
     #[error("a customer that is {from} cannot be changed by '{}'", .transition.as_str())]
     NoTransition { transition: Transition, from: CustomerStatus },
     #[error("no change leads from {from} to {to}")]
@@ -69,15 +79,21 @@ impl Classify for TenantsError {
             | Self::UnknownMsp(_)
             | Self::UnknownCustomerCode(_)
             | Self::UnknownCustomer(_)
+            | Self::UnknownThing(_)
             | Self::UnknownCluster(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::OnItsWay(_) => ErrorKind::Unavailable,
             Self::OtherMove { .. } | Self::Occupied { .. } => ErrorKind::Conflict,
             Self::CopyDiffers { .. } => ErrorKind::Internal,
-            Self::UnknownTimeZone(_) | Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Withdrawn(_) | Self::NothingToWithdraw(_) | Self::NoTransition { .. } | Self::NoArrow { .. } | Self::DoorShut { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::UnknownTimeZone(_) | Self::Invalid(_) | Self::KeyReused => ErrorKind::Invalid,
+            Self::Taken(_)
+            | Self::ContractOverlaps(_)
+            | Self::Left(_)
+            | Self::Withdrawn(_)
+            | Self::NothingToWithdraw(_)
+            | Self::NoTransition { .. }
+            | Self::NoArrow { .. }
+            | Self::DoorShut { .. } => ErrorKind::Conflict,
             Self::ScopeMismatch | Self::Stored(_) | Self::StepIncomplete { .. } => ErrorKind::Internal,
             Self::Step { cause, .. } => cause.kind(),
             Self::Vault(error) => error.kind(),
@@ -101,6 +117,11 @@ impl Classify for TenantsError {
             Self::Stored(_) => "stored_row_unreadable",
             Self::Step { cause, .. } => cause.code(),
             Self::StepIncomplete { .. } => "lifecycle_step_incomplete",
+            Self::UnknownThing(_) => "not_found",
+            Self::Taken(_) => "already_there",
+            Self::ContractOverlaps(_) => "contract_overlaps",
+            Self::Left(_) => "customer_has_left",
+            Self::KeyReused => "idempotency_key_reused",
             Self::NoTransition { .. } | Self::NoArrow { .. } => "status_transition_refused",
             Self::DoorShut { .. } => "customer_door_shut",
             Self::Withdrawn(_) => "operation_withdrawn",

@@ -14,10 +14,13 @@ mod datasets;
 mod error;
 mod fleet;
 mod grant;
+mod hierarchy;
 mod inspection;
 mod lifecycle;
+mod listing;
 mod msp;
 mod placement;
+mod request;
 mod scope;
 mod silo;
 mod store;
@@ -30,12 +33,18 @@ pub use datasets::DATASETS;
 pub use error::TenantsError;
 pub use fleet::{DriftReport, Drifted, FailedTenant, Fleet, FleetOptions, FleetReport, PlannedMigration, SchemaState, plan};
 pub use grant::{Granted, ReadGrant};
+pub use hierarchy::{
+    Contact, ContactKind, Enforcement, Limits, NewContact, NewControlPlane, NewSite, Site, add_control_plane, add_site, agree_contract,
+    get_limits, list_contracts_of, list_control_planes, list_sites, put_limits, retire_control_plane, retire_site,
+};
 pub use inspection::{Finding, Inspected, Inspection, Severity};
 pub use lifecycle::{
     Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
     Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,
 };
+pub use listing::{CustomerFilter, list_customers};
 pub use msp::{Msp, NewMsp};
 pub use placement::{Cluster, ClusterStanding, Clusters, HOME, MoveReport};
+pub use request::{KeptAnswer, KeyedRequest};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -4,10 +4,12 @@ mod contracts;
 mod customers;
 mod drift;
 mod fleet;
+mod hierarchy;
 mod inspection;
 mod lifecycle;
 mod msps;
 mod placement;
+mod requests;
 mod silo;
 
 use granary_db::Tx;
@@ -18,10 +20,12 @@ pub(crate) use contracts::*;
 pub(crate) use customers::*;
 pub(crate) use drift::*;
 pub(crate) use fleet::*;
+pub(crate) use hierarchy::*;
 pub(crate) use inspection::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
 pub(crate) use placement::*;
+pub(crate) use requests::*;
 pub(crate) use silo::*;
 
 use crate::error::TenantsError;
@@ -67,7 +71,9 @@ mod tests {
             super::drift::STATEMENTS,
             super::fleet::STATEMENTS,
             super::inspection::STATEMENTS,
+            super::hierarchy::STATEMENTS,
             super::lifecycle::STATEMENTS,
+            super::requests::STATEMENTS,
             super::msps::STATEMENTS,
             super::placement::STATEMENTS,
         ]

@@ -85,6 +85,10 @@ ids! {
     ContractId;
     /// A backup system at a customer.
     ControlPlaneId;
+    /// A place where a customer's machines stand.
+    SiteId;
+    /// Somebody at a customer.
+    ContactId;
     /// A protected or discovered machine.
     MachineId;
     /// A place where backups are stored.

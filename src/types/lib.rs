@@ -16,8 +16,8 @@ pub use clock::Clock;
 pub use dataset::{Column, ColumnKind, Dataset, Source};
 pub use error::{Classify, ErrorKind};
 pub use id::{
-    ApiKeyId, BatchId, ContractId, ControlPlaneId, CustomerCode, CustomerId, FileId, InvoiceId, JobId, LineId, MachineId, MspCode, MspId,
-    PaymentId, RepositoryId, RunId, SessionId, StatementId, UserId,
+    ApiKeyId, BatchId, ContactId, ContractId, ControlPlaneId, CustomerCode, CustomerId, FileId, InvoiceId, JobId, LineId, MachineId,
+    MspCode, MspId, PaymentId, RepositoryId, RunId, SessionId, SiteId, StatementId, UserId,
 };
 pub use money::{Currency, Money, MoneyError, Quantity, UnitPrice, line_amount};
 pub use period::{Period, PeriodError, day_of};

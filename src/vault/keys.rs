@@ -19,7 +19,7 @@ use crate::{MasterKey, VaultError, seal};
 /// How long an opened key is kept; a key that another process destroyed serves this long at most.
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// What wraps file keys.
-const WRAP: &str = "wrap";
+pub(crate) const WRAP: &str = "wrap";
 /// What makes look-ups on sealed columns possible.
 const BLIND_INDEX: &str = "blind_index";
 
@@ -98,9 +98,9 @@ impl fmt::Debug for FileKey {
 }
 
 /// An owner's opened keys, by purpose and version.
-struct Opened {
+pub(crate) struct Opened {
     keys: HashMap<(String, i32), Zeroizing<[u8; 32]>>,
-    newest: i32,
+    pub(crate) newest: i32,
     at: Instant,
 }
 
@@ -221,7 +221,7 @@ impl Keys {
         })
     }
 
-    async fn open(&self, owner: Owner) -> Result<Arc<Opened>, VaultError> {
+    pub(crate) async fn open(&self, owner: Owner) -> Result<Arc<Opened>, VaultError> {
         let kept = self.lock().get(&owner).filter(|opened| opened.at.elapsed() < KEPT_FOR).cloned();
         if let Some(opened) = kept {
             return Ok(opened);
@@ -260,7 +260,7 @@ impl Keys {
 }
 
 impl Opened {
-    fn get(&self, owner: Owner, purpose: &str, version: i32) -> Result<&[u8; 32], VaultError> {
+    pub(crate) fn get(&self, owner: Owner, purpose: &str, version: i32) -> Result<&[u8; 32], VaultError> {
         self.keys.get(&(purpose.to_owned(), version)).map(|key| &**key).ok_or(VaultError::KeyDestroyed(owner))
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Not done here: what the files say (`lake`), who may read them (`access`).
 
+mod column;
 mod error;
 mod keys;
 mod master;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use granary_access::Access;
 use granary_lake::Lake;
 use granary_reports::Renderer;
-use granary_tenants::Tenants;
+use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
 use granary_warehouse::Warehouse;
 
@@ -38,6 +38,8 @@ pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
 #[derive(Clone)]
 pub struct AppState {
     pub tenants: Tenants,
+    /// What is done to a whole customer, with the steps of every room.
+    pub lifecycle: Lifecycle,
     pub access: Access,
     pub lake: Lake,
     pub warehouse: Warehouse,

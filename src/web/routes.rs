@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use granary_access::Permission;
 
 use crate::http::{guard, headers, problem};
@@ -14,6 +14,7 @@ use crate::{AppState, api, assets, pages};
 pub enum Method {
     Get,
     Post,
+    Put,
 }
 
 /// Who is let in.
@@ -69,7 +70,19 @@ const fn act(path: &'static str, gate: Gate, body: &'static str, handler: fn() -
     Route { method: Method::Post, path, gate, fixture: Fixture { own: path, foreign: None, body }, handler }
 }
 
-/// Every page and every API route.
+/// A row of something that is done to one customer; its examples name NORTH's ACME and GLOBEX.
+const fn change(
+    method: Method,
+    path: &'static str,
+    gate: Gate,
+    [own, foreign]: [&'static str; 2],
+    body: &'static str,
+    handler: fn() -> MethodRouter<AppState>,
+) -> Route {
+    Route { method, path, gate, fixture: Fixture { own, foreign: Some(foreign), body }, handler }
+}
+
+/// Every page and every API route. Examples of what cannot be undone (closing, retiring) lack the reason that is asked for.
 pub const ROUTES: &[Route] = &[
     read("/healthz", Gate::Open, "/healthz", None, || get(pages::probe::alive)),
     read("/readyz", Gate::Open, "/readyz", None, || get(pages::probe::ready)),
@@ -112,7 +125,167 @@ pub const ROUTES: &[Route] = &[
         Gate::Api(Permission::UsageRead),
         "/api/v1/msp/customers/ACME/usage?period=2025-10",
         Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
-        || get(api::customers::usage),
+        || get(api::usage::show),
+    ),
+    Route {
+        method: Method::Post,
+        path: "/api/v1/msp/customers",
+        gate: Gate::Api(Permission::CustomerWrite),
+        fixture: Fixture {
+            own: "/api/v1/msp/customers",
+            foreign: None,
+            body: "{\"company_name\": \"Acme Corporation\", \"customer_code\": \"ACME\", \"plan_tier\": \"enterprise\", \
+                   \"limits\": {\"max_vms\": 100, \"storage_gb\": 2000}, \
+                   \"branding\": {\"primary_color\": \"#1E40AF\", \"logo_url\": \"https://acme.com/logo.png\"}}",
+        },
+        handler: || post(api::customers::create),
+    },
+    read(
+        "/api/v1/msp/customers/{code}",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME",
+        Some("/api/v1/msp/customers/GLOBEX"),
+        || get(api::customers::show),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/limits",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/limits",
+        Some("/api/v1/msp/customers/GLOBEX/limits"),
+        || get(api::limits::show),
+    ),
+    change(
+        Method::Put,
+        "/api/v1/msp/customers/{code}/limits",
+        Gate::Api(Permission::CustomerWrite),
+        ["/api/v1/msp/customers/ACME/limits", "/api/v1/msp/customers/GLOBEX/limits"],
+        "{\"max_vms\": 150, \"storage_gb\": 3000}",
+        || put(api::limits::put),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/suspend",
+        Gate::Api(Permission::CustomerSuspend),
+        ["/api/v1/msp/customers/ACME/suspend", "/api/v1/msp/customers/GLOBEX/suspend"],
+        "{\"reason\": \"unpaid since August\"}",
+        || post(api::life::suspend),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/resume",
+        Gate::Api(Permission::CustomerSuspend),
+        ["/api/v1/msp/customers/ACME/resume", "/api/v1/msp/customers/GLOBEX/resume"],
+        "{\"reason\": \"paid\"}",
+        || post(api::life::resume),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/activate",
+        Gate::Api(Permission::CustomerSuspend),
+        ["/api/v1/msp/customers/ACME/activate", "/api/v1/msp/customers/GLOBEX/activate"],
+        "{}",
+        || post(api::life::activate),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/close",
+        Gate::Api(Permission::CustomerClose),
+        ["/api/v1/msp/customers/ACME/close", "/api/v1/msp/customers/GLOBEX/close"],
+        "{}",
+        || post(api::life::close),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/contracts",
+        Gate::Api(Permission::InvoiceRead),
+        "/api/v1/msp/customers/ACME/contracts",
+        Some("/api/v1/msp/customers/GLOBEX/contracts"),
+        || get(api::contracts::list),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contracts",
+        Gate::Api(Permission::ContractWrite),
+        ["/api/v1/msp/customers/ACME/contracts", "/api/v1/msp/customers/GLOBEX/contracts"],
+        "{\"starts_on\": \"2026-01-01\", \"months\": 24, \"storage_gb\": 4000, \"plan_tier\": \"enterprise\"}",
+        || post(api::contracts::agree),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/control-planes",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/control-planes",
+        Some("/api/v1/msp/customers/GLOBEX/control-planes"),
+        || get(api::planes::list),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes",
+        Gate::Api(Permission::CustomerWrite),
+        ["/api/v1/msp/customers/ACME/control-planes", "/api/v1/msp/customers/GLOBEX/control-planes"],
+        "{\"name\": \"second site\", \"source\": \"https://vbr2.example\", \"version\": \"12.3.1\"}",
+        || post(api::planes::add),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes/{id}/retire",
+        Gate::Api(Permission::CustomerWrite),
+        [
+            "/api/v1/msp/customers/ACME/control-planes/00000000-0000-0000-0000-000000000000/retire",
+            "/api/v1/msp/customers/GLOBEX/control-planes/00000000-0000-0000-0000-000000000000/retire",
+        ],
+        "{}",
+        || post(api::planes::retire),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/sites",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/sites",
+        Some("/api/v1/msp/customers/GLOBEX/sites"),
+        || get(api::sites::list),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/sites",
+        Gate::Api(Permission::CustomerWrite),
+        ["/api/v1/msp/customers/ACME/sites", "/api/v1/msp/customers/GLOBEX/sites"],
+        "{\"name\": \"Headquarters\", \"country\": \"US\", \"city\": \"Chicago\"}",
+        || post(api::sites::add),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/sites/{id}/retire",
+        Gate::Api(Permission::CustomerWrite),
+        [
+            "/api/v1/msp/customers/ACME/sites/00000000-0000-0000-0000-000000000000/retire",
+            "/api/v1/msp/customers/GLOBEX/sites/00000000-0000-0000-0000-000000000000/retire",
+        ],
+        "{}",
+        || post(api::sites::retire),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/contacts",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/contacts",
+        Some("/api/v1/msp/customers/GLOBEX/contacts"),
+        || get(api::contacts::list),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contacts",
+        Gate::Api(Permission::CustomerWrite),
+        ["/api/v1/msp/customers/ACME/contacts", "/api/v1/msp/customers/GLOBEX/contacts"],
+        "{\"kind\": \"billing\", \"name\": \"Ada Lovelace\", \"email\": \"ada@acme.example\"}",
+        || post(api::contacts::add),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contacts/{id}/remove",
+        Gate::Api(Permission::CustomerWrite),
+        [
+            "/api/v1/msp/customers/ACME/contacts/00000000-0000-0000-0000-000000000000/remove",
+            "/api/v1/msp/customers/GLOBEX/contacts/00000000-0000-0000-0000-000000000000/remove",
+        ],
+        "{}",
+        || post(api::contacts::remove),
     ),
 ];
 

@@ -28,6 +28,17 @@ const LIST: &str = "
         billing_channel, has_premium_support, has_white_label, rpo_hours, backup_sla_percent, restore_target_minutes,
         support_target_minutes, created_at
     from contracts where msp_id = $1 order by customer_id, starts_on";
+const LIST_OF: &str = "
+    select id, msp_id, customer_id, starts_on, months, renews, notice_days, notice_given_on, ends_on, end_reason, currency, default_tier,
+        contracted_machines, machine_limit, storage_limit_gib, minimum_minor, discount_percent, tax_percent, payment_terms_days,
+        billing_channel, has_premium_support, has_white_label, rpo_hours, backup_sla_percent, restore_target_minutes,
+        support_target_minutes, created_at
+    from contracts where customer_id = $1 order by starts_on";
+pub(super) const UPDATE_LIMITS: &str = "
+    update contracts set machine_limit = $3, storage_limit_gib = $4
+    where id = (
+        select id from contracts where customer_id = $1
+        order by starts_on <= $2 desc, case when starts_on <= $2 then starts_on end desc, starts_on limit 1)";
 const GIVE_NOTICE: &str = "
     update contracts set notice_given_on = $2, ends_on = $3, end_reason = $4
     where id = (select id from contracts where customer_id = $1 and starts_on <= $3 order by starts_on desc limit 1)";
@@ -38,7 +49,7 @@ const UPDATE_END: &str = "
         and (ends_on is null or ends_on > $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, GIVE_NOTICE, UPDATE_END];
+pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, LIST_OF, UPDATE_LIMITS, GIVE_NOTICE, UPDATE_END];
 
 /// Inserts a contract.
 pub(crate) async fn insert_contract(
@@ -90,6 +101,11 @@ pub(crate) async fn find_contract_on(tx: &Tx, customer: CustomerId, on: Date) ->
 /// Lists the contracts of an MSP by customer and start.
 pub(crate) async fn list_contracts(tx: &Tx, msp: MspId) -> Result<Vec<Contract>, TenantsError> {
     tx.query(LIST, &[&msp]).await?.iter().map(contract).collect()
+}
+
+/// Lists a customer's contracts by start.
+pub(crate) async fn list_contracts_of(tx: &Tx, customer: CustomerId) -> Result<Vec<Contract>, TenantsError> {
+    tx.query(LIST_OF, &[&customer]).await?.iter().map(contract).collect()
 }
 
 /// Notes a notice; false when the customer has no contract.

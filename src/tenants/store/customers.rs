@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use crate::customer::{ControlPlane, Customer, NewCustomer, StatusChange};
+use crate::customer::{Customer, NewCustomer, StatusChange};
 use crate::error::TenantsError;
+use crate::listing::CustomerFilter;
 use crate::store::{zone, zone_name};
 
 /// Everything that makes a [`Customer`].
@@ -32,7 +33,15 @@ const INSERT: &str = "
 const FIND: &str = customer_where!("id = $1 and (schema_version > 0 or $2)");
 const FIND_BY_CODE: &str = customer_where!("msp_id = $1 and code = $2 and (schema_version > 0 or $3)");
 const LIST: &str = customer_where!("msp_id = $1 and schema_version > 0 order by code");
-const LOCK: &str = customer_where!("id = $1 and schema_version > 0 for update");
+/// Case is folded on both sides; what people search for is no pattern.
+const LIST_PAGE: &str = customer_where!(
+    "schema_version > 0 and ($1::uuid[] is null or id = any($1)) and ($2::text is null or status = $2)
+        and ($3::text is null or region = $3) and ($4::text is null or deployment = $4)
+        and ($5::text is null or strpos(lower(code), lower($5)) > 0 or strpos(lower(name), lower($5)) > 0)
+        and ($6::text is null or code > $6)
+    order by code limit $7"
+);
+const LOCK: &str = customer_where!("id = $1 for update");
 const FIND_CLUSTER: &str = "select cluster from customers where id = $1";
 const UPDATE_SCHEMA_VERSION: &str = "update customers set schema_version = $2 where id = $1";
 const UPDATE_STATUS: &str = "
@@ -46,8 +55,6 @@ const LIST_STATUS_CHANGES: &str = "
 const INSERT_CONTROL_PLANE: &str = "
     insert into control_planes (id, msp_id, customer_id, name, source, enrolled_at) values ($1, $2, $3, $4, $5, $6)
     on conflict (customer_id, source) do nothing";
-const LIST_CONTROL_PLANES: &str = "
-    select id, customer_id, name, source, version, enrolled_at, last_seen_at from control_planes where customer_id = $1 order by name";
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[&str] = &[
@@ -55,6 +62,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_CODE,
     LIST,
+    LIST_PAGE,
     LOCK,
     FIND_CLUSTER,
     UPDATE_SCHEMA_VERSION,
@@ -62,7 +70,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     INSERT_STATUS_CHANGE,
     LIST_STATUS_CHANGES,
     INSERT_CONTROL_PLANE,
-    LIST_CONTROL_PLANES,
 ];
 
 /// What provisioning has worked out about a new customer.
@@ -140,6 +147,18 @@ pub(crate) async fn find_cluster(tx: &Tx, id: CustomerId) -> Result<Option<Strin
     tx.query_opt(FIND_CLUSTER, &[&id]).await?.map(|row| row.try_get(0).map_err(TenantsError::column)).transpose()
 }
 
+/// Lists some of an MSP's customers by code; the transaction sees one MSP's.
+pub(crate) async fn list_customers_page(
+    tx: &Tx,
+    ids: Option<&[CustomerId]>,
+    filter: &CustomerFilter,
+    limit: i64,
+) -> Result<Vec<Customer>, TenantsError> {
+    let CustomerFilter { status, region, deployment, search, after } = filter;
+    let after = after.as_ref().map(CustomerCode::as_str);
+    tx.query(LIST_PAGE, &[&ids, status, region, deployment, search, &after, &limit]).await?.iter().map(customer).collect()
+}
+
 /// Notes the version of a customer's schema; from the first on the customer can be seen.
 pub(crate) async fn update_schema_version(tx: &Tx, id: CustomerId, version: i32) -> Result<(), TenantsError> {
     tx.execute(UPDATE_SCHEMA_VERSION, &[&id, &version]).await?;
@@ -151,7 +170,7 @@ pub(crate) async fn update_status(tx: &Tx, id: CustomerId, status: CustomerStatu
     Ok(tx.execute(UPDATE_STATUS, &[&id, &status, &on, &at]).await? == 1)
 }
 
-/// Finds a customer and keeps its row from others until the transaction ends.
+/// Finds a customer, provisioned or on its way, and keeps its row from others until the transaction ends.
 pub(crate) async fn lock_customer(tx: &Tx, id: CustomerId) -> Result<Option<Customer>, TenantsError> {
     tx.query_opt(LOCK, &[&id]).await?.as_ref().map(customer).transpose()
 }
@@ -194,25 +213,6 @@ pub(crate) async fn insert_control_plane(
 ) -> Result<(), TenantsError> {
     tx.execute(INSERT_CONTROL_PLANE, &[&ControlPlaneId::new(), &msp, &id, &name, &source, &at]).await?;
     Ok(())
-}
-
-/// Lists a customer's control planes by name.
-pub(crate) async fn list_control_planes(tx: &Tx, customer: CustomerId) -> Result<Vec<ControlPlane>, TenantsError> {
-    let get = TenantsError::column;
-    let rows = tx.query(LIST_CONTROL_PLANES, &[&customer]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ControlPlane {
-                id: ControlPlaneId(row.try_get("id").map_err(get)?),
-                customer_id: row.try_get("customer_id").map_err(get)?,
-                name: row.try_get("name").map_err(get)?,
-                source: row.try_get("source").map_err(get)?,
-                version: row.try_get("version").map_err(get)?,
-                enrolled_at: row.try_get("enrolled_at").map_err(get)?,
-                last_seen_at: row.try_get("last_seen_at").map_err(get)?,
-            })
-        })
-        .collect()
 }
 
 fn customer(row: &Row) -> Result<Customer, TenantsError> {

@@ -1,4 +1,12 @@
-//! The API, one file per resource.
+//! The API, one file per resource. What a route is called, who may use it and its example stand in the one table of routes.
 
+pub(crate) mod contacts;
+pub(crate) mod contracts;
 pub(crate) mod customers;
 pub(crate) mod events;
+mod exchange;
+pub(crate) mod life;
+pub(crate) mod limits;
+pub(crate) mod planes;
+pub(crate) mod sites;
+pub(crate) mod usage;

@@ -62,10 +62,6 @@ pub(crate) const REVENUE: &str = "
     where customer_code = {customer} and period between {since} and {period}
     order by period";
 
-/// The customers that a program sees.
-pub(crate) const API_CUSTOMERS: &str = "
-    select customer_code, customer_name, status from stg_tenants__customers order by customer_code";
-
 /// The usage of a customer in a month.
 pub(crate) const API_USAGE: &str = "
     select

@@ -56,6 +56,23 @@ pub(super) struct Answer {
 impl House {
     /// Sets the house up through the front door: events come in by API key, then the month is billed and exported.
     pub(super) async fn open() -> Self {
+        let (house, lake, warehouse) = Self::build().await;
+        house.deliver().await;
+        house.bill(&house.made.north.clone()).await;
+        house.bill(&house.made.south.clone()).await;
+        lake.export_night("2025-11-10".parse().unwrap(), Silent::shared()).await.unwrap();
+        for msp in [&house.made.north, &house.made.south] {
+            warehouse.build(msp.id).await.unwrap();
+        }
+        house
+    }
+
+    /// Sets the house up without a single event, for what does not ask the warehouse.
+    pub(super) async fn bare() -> Self {
+        Self::build().await.0
+    }
+
+    async fn build() -> (Self, Lake, Warehouse) {
         let test = TestDatabase::new().await;
         let made = test.two_customers().await;
         let tenants = test.tenants().clone();
@@ -66,6 +83,7 @@ impl House {
         let warehouse = Warehouse::new(lake.clone(), Budget::default()).unwrap();
         let app = AppState {
             tenants: tenants.clone(),
+            lifecycle: granary_tenants::Lifecycle::new(tenants.clone()),
             access: access.clone(),
             lake: lake.clone(),
             warehouse: warehouse.clone(),
@@ -74,15 +92,7 @@ impl House {
             max_body_bytes: 1 << 20,
             is_https: false,
         };
-        let house = Self { router: router(app), test, made, access };
-        house.deliver().await;
-        house.bill(&house.made.north.clone()).await;
-        house.bill(&house.made.south.clone()).await;
-        lake.export_night("2025-11-10".parse().unwrap(), Silent::shared()).await.unwrap();
-        for msp in [&house.made.north, &house.made.south] {
-            warehouse.build(msp.id).await.unwrap();
-        }
-        house
+        (Self { router: router(app), test, made, access }, lake, warehouse)
     }
 
     /// Machines of each customer, with a run every day of October.
@@ -155,6 +165,15 @@ impl House {
     }
 
     pub(super) async fn send(&self, method: &str, path: &str, caller: &Caller, body: &str) -> Answer {
+        self.send_with(method, path, caller, body, None).await
+    }
+
+    /// Sends a request with an idempotency key.
+    pub(super) async fn send_keyed(&self, method: &str, path: &str, caller: &Caller, body: &str, key: &str) -> Answer {
+        self.send_with(method, path, caller, body, Some(key)).await
+    }
+
+    async fn send_with(&self, method: &str, path: &str, caller: &Caller, body: &str, key: Option<&str>) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header(ACCEPT, "text/html");
         request = match caller {
             Caller::Nobody => request,
@@ -163,6 +182,9 @@ impl House {
         };
         if !path.starts_with("/api/") && method == "POST" {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -1,6 +1,7 @@
 //! The front door, tried on a real database with a small lake behind it.
 
 mod beginning;
+mod customers;
 mod house;
 mod isolation;
 mod promises;
