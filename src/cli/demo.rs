@@ -9,8 +9,10 @@ mod summary;
 
 pub(crate) use past::seed_prices;
 
+use std::fs::{File, TryLockError};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_foundation::SharedProgress;
 use granary_simulator::{Portfolio, PortfolioSpec};
@@ -19,6 +21,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::arguments::{Demo, Global};
+use super::files::Named;
 use super::house::{DemoFile, House, configuration};
 use super::listener::Listener;
 use super::output::print_json;
@@ -100,8 +103,22 @@ fn decide(data_dir: &std::path::Path, command: &Demo) -> Result<DemoFile, Failur
     .into())
 }
 
+/// Waits until no other process prepares the same demo; the next one finds its steps finished. A process that ends lets go.
+async fn turn(data_dir: &std::path::Path) -> Result<File, Failure> {
+    let path = data_dir.join("demo.lock");
+    let file = File::create(&path).named("make", &path)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(TryLockError::Error(error)) => return Ok(Err(error).named("lock", &path)?),
+        }
+    }
+}
+
 /// Brings the house to the demo's today, whatever was done before.
 async fn prepare(house: &House, demo: &DemoFile) -> Result<summary::Summary, Failure> {
+    let _turn = turn(&house.config.data_dir).await?;
     let zone = TimeZone::get(ZONE)?;
     let spec = PortfolioSpec { customers: demo.customers, months: demo.months, until: demo.until, seed: demo.seed, zone };
     let portfolio = Arc::new(Portfolio::generate(&spec));
