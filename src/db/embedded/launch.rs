@@ -117,7 +117,12 @@ fn pid_file(place: &Place) -> PathBuf {
 /// Tells whether the server was killed and nobody has taken note: in a container whose first process waits for no orphan, its
 /// entry stays in the process table for ever.
 fn is_zombie(place: &Place) -> bool {
-    let pid = fs::read_to_string(pid_file(place)).unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+    is_zombie_in(&pid_file(place))
+}
+
+/// Tells whether a lock file, which begins with the number of its process, belongs to a zombie.
+fn is_zombie_in(lock_file: &Path) -> bool {
+    let pid = fs::read_to_string(lock_file).unwrap_or_default().lines().next().unwrap_or_default().to_owned();
     let state = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
     state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
@@ -125,6 +130,11 @@ fn is_zombie(place: &Place) -> bool {
 /// Lets a server that is a zombie count as dead: its pid file gets the number of a process that has ended. The rest of the
 /// file stays, by which Postgres makes sure that no process of the old server still uses its memory.
 fn bury(place: &Place) -> Result<(), EmbeddedError> {
+    // The lock beside the socket may be an older server's than the pid file, and nothing is kept in it.
+    let socket_lock = place.socket_dir.join(".s.PGSQL.5432.lock");
+    if is_zombie_in(&socket_lock) {
+        fs::remove_file(&socket_lock).map_err(EmbeddedError::file("remove", &socket_lock))?;
+    }
     if !is_zombie(place) {
         return Ok(());
     }
