@@ -1,7 +1,7 @@
 //! Pages, API and jobs.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use granary_pdf::TypstRenderer;
 use granary_web::AppState;
@@ -87,13 +87,29 @@ pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T, F
     }
 }
 
-/// Waits for Ctrl-C or a polite end from outside.
+/// Waits for Ctrl-C or a polite end from outside. One that came between two waits counts too.
 pub(crate) async fn interrupted() -> Result<(), Failure> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        outcome = tokio::signal::ctrl_c() => Ok(outcome?),
-        _ = terminated.recv() => Ok(()),
-    }
+    static SEEN: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+    let mut seen = match SEEN.get() {
+        Some(seen) => seen.clone(),
+        None => SEEN.get_or_init(listen()?).clone(),
+    };
+    Ok(seen.wait_for(|is_seen| *is_seen).await.map(drop)?)
+}
+
+fn listen() -> Result<impl FnOnce() -> watch::Receiver<bool>, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(move || {
+        let (tell, seen) = watch::channel(false);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tell.send_replace(true);
+        });
+        seen
+    })
 }
 
 fn state(rooms: &Rooms) -> AppState {
