@@ -148,7 +148,8 @@ async fn sessions_that_the_server_ended_are_replaced_unseen() {
 
 #[tokio::test]
 async fn a_login_whose_password_is_another_is_mended() {
-    let test = TestDatabase::new().await;
+    // Alone: the other tests log in with the same role.
+    let test = TestDatabase::alone(2).await;
     let them = two_buckets(&test).await;
     let login = format!("{}_b2", test.database().installation().prefix);
     test.superuser().await.batch_execute(&format!("alter role {login} password 'lost'")).await.unwrap();
