@@ -115,14 +115,14 @@ impl Database {
     pub fn begin<'a>(&'a self, settings: &'a TxSettings) -> Boxed<'a, Result<Tx, DbError>> {
         Box::pin(async move {
             match self.try_begin(settings, Wish::Idle).await {
+                Err(error) if error.is_login_refused() => {
+                    installation::mend_login(&self.owner().await?, &self.login(settings)?, &self.inner.app_password).await?;
+                }
                 // A server that was started anew has ended what lay idle, and we hear of it only now.
                 Err(error) if error.is_connection_lost() => self.inner.pool.forget_idle(),
                 // A session that worked out its memberships at the very moment of another's `grant` may have missed one, and
                 // believes so until the next (Postgres 15); a new session does not.
                 Err(error) if error.is_permission_denied() => {}
-                Err(error) if error.is_login_refused() => {
-                    installation::mend_login(&self.owner().await?, &self.login(settings)?, &self.inner.app_password).await?;
-                }
                 outcome => return outcome,
             }
             self.try_begin(settings, Wish::New).await
