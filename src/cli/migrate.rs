@@ -180,6 +180,9 @@ async fn status(fleet: &Fleet, command: &Migrate) -> Result<ExitCode, Failure> {
     };
     Rows::of(columns, &rows).print(command.format)?;
     eprintln!("{} schemas compared with version {target}, {} drifted", drift.checked, drift.drifted.len());
-    let is_well = states.iter().all(|state| matches!(word(state), "current" | "ahead"));
+    for (cluster, why) in &drift.unseen {
+        eprintln!("cluster {cluster} could not be looked at: {why}");
+    }
+    let is_well = drift.unseen.is_empty() && states.iter().all(|state| matches!(word(state), "current" | "ahead"));
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -146,7 +146,8 @@ impl Fleet {
     /// stopped anywhere and run again.
     ///
     /// # Errors
-    /// When the control schema cannot be read or written; a tenant that fails is in the report instead.
+    /// When the control schema cannot be read or written, or nobody has the code asked for; a tenant that fails is in the report
+    /// instead.
     pub fn migrate<'a>(&'a self, options: &'a FleetOptions, progress: &'a dyn Progress) -> Boxed<'a, Result<FleetReport, TenantsError>> {
         Box::pin(async move {
             let only = options.only.as_ref().map(CustomerCode::as_str);

@@ -35,6 +35,8 @@ pub struct Drifted {
 pub struct DriftReport {
     pub checked: u64,
     pub drifted: Vec<Drifted>,
+    /// Clusters that could not be looked at, and why.
+    pub unseen: Vec<(String, String)>,
 }
 
 /// What was seen of one schema.
@@ -54,19 +56,40 @@ impl Fleet {
             let tx = self.tenants().begin_catalog().await?;
             let silos = store::list_versions(&tx, self.version(), only.map(CustomerCode::as_str)).await?;
             tx.commit().await?;
+            let mut report = DriftReport::default();
             let mut seen = Vec::with_capacity(silos.len());
             for of_one_cluster in silos.chunk_by(|one, other| one.cluster == other.cluster) {
-                seen.extend(self.look_at_cluster(of_one_cluster).await?);
+                match self.look_at_cluster(of_one_cluster).await {
+                    Ok(found) => seen.extend(found),
+                    Err(error) => report.unseen.push((of_one_cluster[0].cluster.clone(), error.to_string())),
+                }
             }
+            self.leave_out_migrated(&mut seen).await?;
             self.record_seen(&seen).await?;
-            let checked = seen.len() as u64;
-            let drifted = seen
+            report.checked = seen.len() as u64;
+            report.drifted = seen
                 .into_iter()
                 .filter(|seen| !seen.differences.is_empty())
                 .map(|Seen { silo, differences, .. }| Drifted { msp: silo.msp, code: silo.code, version: silo.version, differences })
                 .collect();
-            Ok(DriftReport { checked, drifted })
+            Ok(report)
         })
+    }
+
+    /// Leaves out who differs because somebody migrated it meanwhile.
+    async fn leave_out_migrated(&self, seen: &mut Vec<Seen>) -> Result<(), TenantsError> {
+        if seen.iter().all(|seen| seen.differences.is_empty()) {
+            return Ok(());
+        }
+        let tx = self.tenants().begin_catalog().await?;
+        let now: HashMap<_, _> =
+            store::list_versions(&tx, i32::MAX, None).await?.into_iter().map(|silo| (silo.id, (silo.version, silo.cluster))).collect();
+        tx.commit().await?;
+        seen.retain(|seen| {
+            seen.differences.is_empty()
+                || now.get(&seen.silo.id).is_some_and(|(version, cluster)| (*version, cluster) == (seen.silo.version, &seen.silo.cluster))
+        });
+        Ok(())
     }
 
     /// Looks at the silos of one cluster, ordered by version: the reference grows from one to the next.

@@ -12,6 +12,8 @@ pub(super) struct Waiting {
     pub(super) tenant: Behind,
     /// How often it was tried already.
     pub(super) attempts: u32,
+    /// How often somebody else was at work on it.
+    pub(super) encounters: u32,
     not_before: Instant,
 }
 
@@ -31,7 +33,7 @@ pub(super) struct Queue(Mutex<VecDeque<Waiting>>);
 impl Queue {
     pub(super) fn new(tenants: Vec<Behind>) -> Self {
         let now = Instant::now();
-        Self(Mutex::new(tenants.into_iter().map(|tenant| Waiting { tenant, attempts: 0, not_before: now }).collect()))
+        Self(Mutex::new(tenants.into_iter().map(|tenant| Waiting { tenant, attempts: 0, encounters: 0, not_before: now }).collect()))
     }
 
     /// Takes the first tenant whose time has come.
@@ -47,7 +49,6 @@ impl Queue {
 
     /// Puts a tenant back to the end; it rests first.
     pub(super) fn put_back(&self, mut entry: Waiting, rest: Duration) {
-        entry.attempts += 1;
         entry.not_before = Instant::now() + rest;
         self.lock().push_back(entry);
     }

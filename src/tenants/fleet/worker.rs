@@ -30,7 +30,8 @@ pub(super) async fn work(fleet: Fleet, queue: Arc<Queue>, options: FleetOptions,
                 let since = Instant::now();
                 let result = match hand.migrate(&mut entry.tenant).await {
                     Ok(Reached::Migrated(migrations)) => Ok(migrations),
-                    Ok(Reached::Busy) if entry.attempts < BUSY_PATIENCE => {
+                    Ok(Reached::Busy) if entry.encounters < BUSY_PATIENCE => {
+                        entry.encounters += 1;
                         queue.put_back(entry, BUSY_REST);
                         continue;
                     }
@@ -38,6 +39,7 @@ pub(super) async fn work(fleet: Fleet, queue: Arc<Queue>, options: FleetOptions,
                     Err(error) if entry.attempts + 1 < hand.options.attempts && may_pass(&error) => {
                         let rest = rest(&entry);
                         tracing::debug!(customer = %entry.tenant.code, %error, "tried again later");
+                        entry.attempts += 1;
                         queue.put_back(entry, rest);
                         continue;
                     }

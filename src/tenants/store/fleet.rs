@@ -9,20 +9,33 @@ const COUNT: &str = "
     select count(*) filter (where schema_version = $1) as current, count(*) filter (where schema_version > $1) as ahead
     from customers
     where schema_version > 0 and status <> 'erased' and ($2::text is null or code = $2)";
-/// Trials first and then the youngest: the canaries are those who have the least to lose.
+/// Copies that were made for support and staging are migrated like their parents. They come first, then trials, then the
+/// youngest: the canaries are those who have the least to lose.
 const LIST_BEHIND: &str = "
-    select c.id, m.code as msp, c.code, c.schema_name, c.role_name, c.cluster
-    from customers c join msps m on m.id = c.msp_id
-    where c.schema_version > 0 and c.schema_version < $1 and c.status <> 'erased' and ($2::text is null or c.code = $2)
-    order by (c.status = 'trial') desc, c.created_at desc, c.id desc";
+    with behind as (
+        select id, msp_id, code, schema_name, role_name, cluster, created_at, false as is_clone, status = 'trial' as is_trial
+        from customers
+        where schema_version > 0 and schema_version < $1 and status <> 'erased'
+        union all
+        select id, msp_id, code, schema_name, role_name, cluster, created_at, true, false
+        from clones
+        where schema_version > 0 and schema_version < $1
+    )
+    select b.id, m.code as msp, b.code, b.schema_name, b.role_name, b.cluster
+    from behind b join msps m on m.id = b.msp_id
+    where $2::text is null or b.code = $2
+    order by b.is_clone desc, b.is_trial desc, b.created_at desc, b.id desc";
 /// A version only ever grows, whoever writes it.
 const UPDATE_VERSIONS: &str = "
     update customers set schema_version = $1
     where id = any ($2::uuid[]) and schema_version < $1";
+const UPDATE_CLONES: &str = "
+    update clones set schema_version = $1
+    where id = any ($2::uuid[]) and schema_version < $1";
 const RECORD: &str = "
     insert into schema_states (customer_id, error, failed_attempts, attempted_at, duration_ms)
-    select id, error, case when error is null then 0 else 1 end, $4, duration_ms
-    from unnest($1::uuid[], $2::text[], $3::bigint[]) as outcome (id, error, duration_ms)
+    select c.id, o.error, case when o.error is null then 0 else 1 end, $4, o.duration_ms
+    from unnest($1::uuid[], $2::text[], $3::bigint[]) as o (id, error, duration_ms) join customers c on c.id = o.id
     on conflict (customer_id) do update
     set error = excluded.error,
         failed_attempts = case when excluded.error is null then 0 else schema_states.failed_attempts + 1 end,
@@ -44,7 +57,8 @@ const COUNT_VERSIONS: &str = "
     group by schema_version";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[COUNT, LIST_BEHIND, UPDATE_VERSIONS, RECORD, LIST_STATES, HAS_CUSTOMERS, COUNT_VERSIONS];
+pub(super) const STATEMENTS: &[&str] =
+    &[COUNT, LIST_BEHIND, UPDATE_VERSIONS, UPDATE_CLONES, RECORD, LIST_STATES, HAS_CUSTOMERS, COUNT_VERSIONS];
 
 /// How many schemas need nothing.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +86,7 @@ pub(crate) async fn record_outcomes(tx: &Tx, version: i32, outcomes: &[Outcome])
     let errors: Vec<_> = outcomes.iter().map(|outcome| outcome.result.as_ref().err().map(ToString::to_string)).collect();
     let durations: Vec<_> = outcomes.iter().map(|outcome| i64::try_from(outcome.duration.as_millis()).unwrap_or(i64::MAX)).collect();
     tx.execute(UPDATE_VERSIONS, &[&version, &reached]).await?;
+    tx.execute(UPDATE_CLONES, &[&version, &reached]).await?;
     tx.execute(RECORD, &[&ids, &errors, &durations, &tx.now()]).await?;
     Ok(())
 }

@@ -204,6 +204,9 @@ async fn only_the_customers_asked_for_are_migrated() {
     let report = run(&fleet, &FleetOptions { only: Some("C02".parse().unwrap()), ..FleetOptions::default() }).await;
     assert_eq!((report.up_to_date, report.migrated), (0, 1));
     assert_eq!(count_rooms(&test).await, (1, 1));
+    let nobody = FleetOptions { only: Some("NOBODY".parse().unwrap()), ..FleetOptions::default() };
+    let error = fleet.migrate(&nobody, &Silent).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no customer 'NOBODY'");
 }
 
 #[tokio::test]
@@ -253,4 +256,27 @@ async fn new_tables_are_the_tenants_to_change_and_the_logs_are_only_added_to() {
         }
     }
     assert!(!may("rooms", "truncate").await);
+}
+
+#[tokio::test]
+async fn copies_of_a_silo_are_migrated_like_their_parents_and_the_erased_are_not() {
+    let test = TestDatabase::new().await;
+    customers(&test, 3).await;
+    let superuser = test.superuser().await;
+    // C02 has gone, and its schema serves as the copy of C01; C03 has gone with its schema.
+    superuser
+        .batch_execute(
+            "set search_path = control;
+             insert into clones (id, parent_id, msp_id, code, schema_name, role_name, cluster, schema_version, has_personal_data, reason, created_at)
+             select gen_random_uuid(), (select id from customers where code = 'C01'), msp_id, 'C01-COPY', schema_name, role_name, cluster,
+                 schema_version, false, 'a test', now()
+             from customers where code = 'C02';
+             update customers set status = 'erased', schema_name = schema_name || '_gone' where code in ('C02', 'C03')",
+        )
+        .await
+        .unwrap();
+    let report = run(&with_next(test.tenants(), ADD_ROOM), &FleetOptions::default()).await;
+    assert_eq!((report.migrated, report.failed.len()), (2, 0), "{:?}", report.failed);
+    let version: i32 = superuser.query_one("select schema_version from control.clones", &[]).await.unwrap().get(0);
+    assert_eq!(version, next_version());
 }
