@@ -132,10 +132,14 @@ fn bare_silo(script: &mut String, schema: &str, role: &str, migrations: &[Migrat
     for migration in migrations {
         writeln!(script, "{}\n{}", migration.sql().unwrap(), note(migration)).unwrap();
     }
+    let logs = ["usage_events", "audit_log"]
+        .into_iter()
+        .filter(|log| migrations.iter().any(|known| known.sql().unwrap().contains(&format!("create table {log} "))));
     write!(
         script,
         "grant select, insert, update, delete on all tables in schema {schema} to {role};
-         revoke all on refinery_schema_history from {role}; revoke update, delete on usage_events, audit_log from {role}; commit;\n"
+         revoke all on refinery_schema_history from {role}; revoke update, delete on {} from {role}; commit;\n",
+        logs.collect::<Vec<_>>().join(", ")
     )
     .unwrap();
 }

@@ -155,6 +155,9 @@ impl Fleet {
             let counted = store::count_schemas(&tx, self.version(), only).await?;
             let mut canaries = store::list_behind(&tx, self.version(), only).await?;
             tx.commit().await?;
+            if let (Some(code), true, 0, 0) = (&options.only, canaries.is_empty(), counted.current, counted.ahead) {
+                return Err(TenantsError::UnknownCustomerCode(code.clone()));
+            }
             let mut report =
                 FleetReport { version: self.version(), up_to_date: counted.current, ahead: counted.ahead, ..FleetReport::default() };
             if canaries.is_empty() {

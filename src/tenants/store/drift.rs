@@ -14,6 +14,7 @@ pub(crate) const OPEN_REFERENCE: &str = r#"
     set local enable_nestloop = off;
     set local enable_mergejoin = off;
     set local work_mem = '64MB';
+    set local max_parallel_workers_per_gather = 2;
     set local parallel_setup_cost = 0;
     set local parallel_tuple_cost = 0;
     create role "{role}" nologin;
@@ -24,11 +25,11 @@ pub(crate) const OPEN_REFERENCE: &str = r#"
         (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255))"#;
 
 /// `$1` schemas, `$2` their roles: one number a schema, in any order; a schema that is not there has no row. The role's name is
-/// taken out of the grants. Expressions are compared as Postgres stores them, which is quick and sometimes finds a difference
+/// taken out of the grants; no grants and the owner's own are the same. Expressions are compared as Postgres stores them, which is quick and sometimes finds a difference
 /// where there is none: [`DESCRIBE`] has the last word.
 const FINGERPRINT: &str = "
     with silo as not materialized (
-        select s.name, n.oid as id, s.role, n.nspacl
+        select s.name, n.oid as id, s.role, coalesce(n.nspacl, acldefault('n', n.nspowner)) as nspacl
         from unnest($1::text[], $2::text[]) as s (name, role) join pg_catalog.pg_namespace n on n.nspname = s.name::name
     ),
     item as not materialized (
@@ -36,7 +37,8 @@ const FINGERPRINT: &str = "
         from silo s
         union all
         select s.id, hash_record_extended(
-            (c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, replace(c.relacl::text, s.role, '')), 1)
+            (c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, replace(coalesce(c.relacl,
+                acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\", c.relowner))::text, s.role, '')), 1)
         from pg_catalog.pg_class c join silo s on s.id = c.relnamespace where c.relkind <> 'i'
         union all
         select c.relnamespace, hash_record_extended(
@@ -77,8 +79,12 @@ const FINGERPRINT: &str = "
 
 /// `$1` schema, `$2` role: everything that makes it up, in the words of Postgres without the two names.
 const DESCRIBE: &str = "
-    with silo as (select oid as id, nspacl from pg_catalog.pg_namespace where nspname = $1::text::name),
-    relation as (select c.oid, c.relname, c.relkind, c.relacl, c.reloptions from pg_catalog.pg_class c join silo s on s.id = c.relnamespace),
+    with silo as (select oid as id, coalesce(nspacl, acldefault('n', nspowner)) as nspacl from pg_catalog.pg_namespace where nspname = $1::text::name),
+    relation as (
+        select c.oid, c.relname, c.relkind, c.reloptions,
+            coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\", c.relowner)) as relacl
+        from pg_catalog.pg_class c join silo s on s.id = c.relnamespace
+    ),
     item (kind, name, detail) as (
         select 'grants on', 'the schema', nspacl::text from silo
         union all
