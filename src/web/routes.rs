@@ -5,6 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{MethodRouter, get, post, put};
 use granary_access::Permission;
+use granary_tenants::Transition;
 
 use crate::http::{guard, headers, problem};
 use crate::{AppState, api, assets, pages};
@@ -168,7 +169,7 @@ pub const ROUTES: &[Route] = &[
         Gate::Api(Permission::CustomerSuspend),
         ["/api/v1/msp/customers/ACME/suspend", "/api/v1/msp/customers/GLOBEX/suspend"],
         "{\"reason\": \"unpaid since August\"}",
-        || post(api::life::suspend),
+        || post(|once| api::life::change(once, Transition::Suspend)),
     ),
     change(
         Method::Post,
@@ -176,7 +177,7 @@ pub const ROUTES: &[Route] = &[
         Gate::Api(Permission::CustomerSuspend),
         ["/api/v1/msp/customers/ACME/resume", "/api/v1/msp/customers/GLOBEX/resume"],
         "{\"reason\": \"paid\"}",
-        || post(api::life::resume),
+        || post(|once| api::life::change(once, Transition::Resume)),
     ),
     change(
         Method::Post,
@@ -184,7 +185,7 @@ pub const ROUTES: &[Route] = &[
         Gate::Api(Permission::CustomerSuspend),
         ["/api/v1/msp/customers/ACME/activate", "/api/v1/msp/customers/GLOBEX/activate"],
         "{}",
-        || post(api::life::activate),
+        || post(|once| api::life::change(once, Transition::Activate)),
     ),
     change(
         Method::Post,
@@ -192,7 +193,7 @@ pub const ROUTES: &[Route] = &[
         Gate::Api(Permission::CustomerClose),
         ["/api/v1/msp/customers/ACME/close", "/api/v1/msp/customers/GLOBEX/close"],
         "{}",
-        || post(api::life::close),
+        || post(|once| api::life::change(once, Transition::Close)),
     ),
     read(
         "/api/v1/msp/customers/{code}/contracts",

@@ -2,6 +2,7 @@
 
 use granary_foundation::Boxed;
 use granary_types::{CustomerStatus, day_of};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::audit;
@@ -11,9 +12,11 @@ use crate::store;
 use crate::transaction::MspTx;
 
 /// What happens at a limit. Facts are counted in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Enforcement {
     /// It alerts, at 80 % and 100 %.
+    #[default]
     Soft,
     /// It alerts, and refuses new protection.
     Hard,

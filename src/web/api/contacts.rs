@@ -1,9 +1,9 @@
 //! `…/customers/{code}/contacts`: people at a customer.
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 use granary_tenants::{Contact, ContactKind, NewContact};
 use granary_types::ContactId;
 use jiff::Timestamp;
@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::exchange::{Sent, enter, id_of};
-use super::sites::RetireIn;
-use crate::AppState;
-use crate::http::{Problem, Visitor};
+use super::exchange::{At, EndIn, Once, id_of};
+use crate::http::Problem;
 
 /// Somebody to be added.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -55,46 +53,23 @@ impl From<Contact> for ContactOut {
 }
 
 /// Lists a customer's contacts.
-pub(crate) async fn list(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-) -> Result<Json<ContactsOut>, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    let contacts = app.tenants.list_contacts(&tx, &customer).await?;
-    tx.commit().await?;
-    Ok(Json(ContactsOut { contacts: contacts.into_iter().map(ContactOut::from).collect() }))
+pub(crate) async fn list(at: At) -> Result<Json<ContactsOut>, Problem> {
+    let contacts = at.app.tenants.list_contacts(&at.tx, &at.customer).await?;
+    at.show(ContactsOut { contacts: contacts.into_iter().map(ContactOut::from).collect() }).await
 }
 
 /// Adds a contact.
-pub(crate) async fn add(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let ContactIn { kind, name, email, phone } = sent.read()?;
-    let contact = app.tenants.add_contact(&tx, &customer, &NewContact { kind, name, email, phone }).await?;
-    sent.answer(&app, tx, StatusCode::CREATED, &ContactOut::from(contact)).await
+pub(crate) async fn add(Once { at, wanted: ContactIn { kind, name, email, phone }, sent }: Once<ContactIn>) -> Result<Response, Problem> {
+    let contact = at.app.tenants.add_contact(&at.tx, &at.customer, &NewContact { kind, name, email, phone }).await?;
+    sent.done(at, StatusCode::CREATED, &ContactOut::from(contact)).await
 }
 
 /// Removes a contact for good.
 pub(crate) async fn remove(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path((code, id)): Path<(String, String)>,
-    sent: Sent,
+    Path((_, id)): Path<(String, String)>,
+    Once { at, wanted: EndIn { reason }, sent }: Once<EndIn>,
 ) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let RetireIn { reason } = sent.read()?;
     let id: ContactId = id_of(&id, "such contact")?;
-    app.tenants.remove_contact(&tx, &customer, id, &reason).await?;
-    sent.answer(&app, tx, StatusCode::OK, &json!({"removed": id})).await
+    at.app.tenants.remove_contact(&at.tx, &at.customer, id, &reason).await?;
+    sent.done(at, StatusCode::OK, &json!({"removed": id})).await
 }

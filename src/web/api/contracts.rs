@@ -1,9 +1,8 @@
 //! `…/customers/{code}/contracts`: the terms of a customer.
 
-use axum::extract::{Path, State};
+use axum::Json;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 use granary_tenants::{Contract, NewContract, agree_contract, list_contracts_of};
 use granary_types::{BillingChannel, ContractId, EndReason, Tier};
 use jiff::civil::Date;
@@ -11,9 +10,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::exchange::{Sent, enter};
-use crate::AppState;
-use crate::http::{Problem, Visitor};
+use super::exchange::{At, Once};
+use crate::http::Problem;
 
 /// Terms to be agreed; what is left out is as in a year that renews.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -154,29 +152,14 @@ impl ContractIn {
 }
 
 /// Lists a customer's contracts.
-pub(crate) async fn list(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-) -> Result<Json<ContractsOut>, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    let contracts = list_contracts_of(&tx, &customer).await?;
-    tx.commit().await?;
-    Ok(Json(ContractsOut { contracts: contracts.into_iter().map(ContractOut::from).collect() }))
+pub(crate) async fn list(at: At) -> Result<Json<ContractsOut>, Problem> {
+    let contracts = list_contracts_of(&at.tx, &at.customer).await?;
+    at.show(ContractsOut { contracts: contracts.into_iter().map(ContractOut::from).collect() }).await
 }
 
 /// Agrees on terms that follow those in force.
-pub(crate) async fn agree(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let new = sent.read::<ContractIn>()?.into_contract(tx.msp())?;
-    let agreed = agree_contract(&tx, &customer, &new).await?;
-    sent.answer(&app, tx, StatusCode::CREATED, &ContractOut::from(agreed)).await
+pub(crate) async fn agree(Once { at, wanted, sent }: Once<ContractIn>) -> Result<Response, Problem> {
+    let new = wanted.into_contract(at.tx.msp())?;
+    let agreed = agree_contract(&at.tx, &at.customer, &new).await?;
+    sent.done(at, StatusCode::CREATED, &ContractOut::from(agreed)).await
 }

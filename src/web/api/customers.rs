@@ -1,6 +1,6 @@
 //! `/api/v1/msp/customers`: making, listing and showing customers.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::exchange::{Sent, at, enter, zone};
+use super::exchange::{At, Sent, located, zone};
 use super::limits::LimitsOut;
 use crate::AppState;
 use crate::http::{Problem, Visitor};
@@ -175,15 +175,10 @@ fn opened(cursor: &str) -> Result<CustomerCode, Problem> {
 }
 
 /// One customer.
-pub(crate) async fn show(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-) -> Result<Json<CustomerDetailOut>, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    let limits = get_limits(&tx, &customer).await?;
-    tx.commit().await?;
-    Ok(Json(CustomerDetailOut { customer: (&customer).into(), limits: limits.into() }))
+pub(crate) async fn show(at: At) -> Result<Json<CustomerDetailOut>, Problem> {
+    let limits = get_limits(&at.tx, &at.customer).await?;
+    let customer = CustomerOut::from(&at.customer);
+    at.show(CustomerDetailOut { customer, limits: limits.into() }).await
 }
 
 /// Makes a customer: its rows with the answer in one transaction, then its silo and its keys. Killed in between, the same
@@ -200,7 +195,7 @@ pub(crate) async fn create(State(app): State<AppState>, Extension(visitor): Exte
         let customer = app.tenants.customer_being_provisioned(&tx, &new.customer_code).await?;
         tx.commit().await?;
         app.lifecycle.open(scope.msp, customer).await?;
-        return Ok(at(answer, &path));
+        return Ok(located(answer, &path));
     }
     let limits = new.limits.clone();
     let today = day_of(tx.now(), &scope.msp.time_zone);
@@ -213,7 +208,7 @@ pub(crate) async fn create(State(app): State<AppState>, Extension(visitor): Exte
     let out = CustomerDetailOut { customer: (&customer).into(), limits };
     let answer = sent.answer(&app, tx, StatusCode::CREATED, &out).await?;
     app.lifecycle.open(scope.msp, customer).await?;
-    Ok(at(answer, &path))
+    Ok(located(answer, &path))
 }
 
 impl CustomerIn {

@@ -1,23 +1,26 @@
 //! What is sent to the API and what it answers: bodies read strictly, requests with a key done once.
 
+use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use granary_access::AccessError;
 use granary_tenants::{Customer, KeptAnswer, KeyedRequest, MspScope, MspTx};
 use granary_types::ErrorKind;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
-use crate::pages::customer::code_of;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// A request that changes something.
+/// What is sent with a request that changes something.
 #[derive(Debug)]
 pub(crate) struct Sent {
     /// Method and path.
@@ -38,14 +41,11 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 }
 
 impl Sent {
-    /// Tells whether nothing was sent.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.body.is_empty()
-    }
-
-    /// Reads the body; a field that nobody knows is refused, so that a typing error does not pass for a wish.
+    /// Reads the body, where nothing is an empty object; a field that nobody knows is refused, so that a typing error does not
+    /// pass for a wish.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.body)
+        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
+        serde_json::from_slice(body)
             .map_err(|error| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {error}")))
     }
 
@@ -71,10 +71,79 @@ impl Sent {
         Ok(respond(answer))
     }
 
+    /// Answers what was done at a customer.
+    pub(crate) async fn done(&self, at: At, status: StatusCode, out: &impl Serialize) -> Result<Response, Problem> {
+        self.answer(&at.app, at.tx, status, out).await
+    }
+
     fn keyed(&self) -> Result<Option<KeyedRequest>, Problem> {
         let Some(key) = &self.key else { return Ok(None) };
         Ok(Some(KeyedRequest::new(key.to_str().unwrap_or_default(), &self.about, &self.body)?))
     }
+}
+
+/// The customer that the address names, one of those that the caller sees, in a transaction on the catalog of their MSP.
+#[derive(Debug)]
+pub(crate) struct At {
+    pub(crate) app: AppState,
+    pub(crate) tx: MspTx,
+    pub(crate) customer: Customer,
+}
+
+impl FromRequestParts<AppState> for At {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Response> {
+        let path = RawPathParams::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let code = path.iter().find_map(|(name, code)| (name == "code").then_some(code)).unwrap_or_default();
+        let visitor = parts.extensions.get::<Visitor>().ok_or_else(|| Problem::from(AccessError::Unauthenticated).into_response())?;
+        Self::enter(app, visitor, code).await.map_err(IntoResponse::into_response)
+    }
+}
+
+impl At {
+    async fn enter(app: &AppState, visitor: &Visitor, code: &str) -> Result<Self, Problem> {
+        let scope = visitor.scope(app, code).await?;
+        let tx = app.tenants.begin_msp(&MspScope::for_principal(scope.msp, scope.actor)).await?;
+        Ok(Self { app: app.clone(), tx, customer: scope.customer })
+    }
+
+    /// Ends the transaction and shows what was read.
+    pub(crate) async fn show<T>(self, out: T) -> Result<Json<T>, Problem> {
+        self.tx.commit().await?;
+        Ok(Json(out))
+    }
+}
+
+/// Something that is wanted of a customer, to be done once: a request whose key had its answer gets it again and no further.
+#[derive(Debug)]
+pub(crate) struct Once<T> {
+    pub(crate) at: At,
+    pub(crate) wanted: T,
+    pub(crate) sent: Sent,
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Once<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let at = At::from_request_parts(&mut parts, app).await?;
+        let sent = Sent::from_request(Request::from_parts(parts, body), app).await?;
+        if let Some(answer) = sent.replay(app, &at.tx).await.map_err(IntoResponse::into_response)? {
+            at.tx.commit().await.map_err(|error| Problem::from(error).into_response())?;
+            return Err(answer);
+        }
+        let wanted = sent.read().map_err(IntoResponse::into_response)?;
+        Ok(Self { at, wanted, sent })
+    }
+}
+
+/// Why something is no longer used.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndIn {
+    pub(crate) reason: String,
 }
 
 fn respond(answer: KeptAnswer) -> Response {
@@ -85,18 +154,11 @@ fn respond(answer: KeptAnswer) -> Response {
 }
 
 /// Adds where the thing that was made can be found.
-pub(crate) fn at(mut response: Response, path: &str) -> Response {
+pub(crate) fn located(mut response: Response, path: &str) -> Response {
     if let Ok(path) = HeaderValue::from_str(path) {
         response.headers_mut().insert(LOCATION, path);
     }
     response
-}
-
-/// Opens the catalog of the caller's MSP for one of the customers that it sees.
-pub(crate) async fn enter(app: &AppState, visitor: &Visitor, code: &str) -> Result<(MspTx, Customer), Problem> {
-    let scope = app.access.tenant_scope(&visitor.principal, &code_of(code)?).await?;
-    let tx = app.tenants.begin_msp(&MspScope::for_principal(scope.msp, scope.actor)).await?;
-    Ok((tx, scope.customer))
 }
 
 /// Reads a zone's name.

@@ -1,19 +1,15 @@
 //! `…/customers/{code}/activate`, `suspend`, `resume`, `close`.
 
-use axum::Extension;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use granary_tenants::{Change, MspScope, Transition};
+use granary_tenants::{Change, Transition};
 use granary_types::EndReason;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::customers::CustomerOut;
-use super::exchange::Sent;
-use crate::AppState;
-use crate::http::{Problem, Visitor};
-use crate::pages::customer::code_of;
+use super::exchange::Once;
+use crate::http::Problem;
 
 /// Why a customer's status changes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -28,60 +24,16 @@ pub(crate) struct ChangeIn {
     end_reason: Option<EndReason>,
 }
 
-/// Makes a trial a customer.
-pub(crate) async fn activate(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    change(&app, &visitor, &code, &sent, Transition::Activate).await
-}
-
-/// Suspends a customer.
-pub(crate) async fn suspend(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    change(&app, &visitor, &code, &sent, Transition::Suspend).await
-}
-
-/// Makes a suspended customer active again.
-pub(crate) async fn resume(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    change(&app, &visitor, &code, &sent, Transition::Resume).await
-}
-
-/// Ends a customer's contract and life.
-pub(crate) async fn close(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    change(&app, &visitor, &code, &sent, Transition::Close).await
-}
-
-async fn change(app: &AppState, visitor: &Visitor, code: &str, sent: &Sent, transition: Transition) -> Result<Response, Problem> {
-    let scope = app.access.tenant_scope(&visitor.principal, &code_of(code)?).await?;
-    let tx = app.tenants.begin_msp(&MspScope::for_principal(scope.msp.clone(), scope.actor)).await?;
-    if let Some(answer) = sent.replay(app, &tx).await? {
-        tx.commit().await?;
-        return Ok(answer);
-    }
-    let wanted = if sent.is_empty() { ChangeIn::default() } else { sent.read()? };
-    if wanted.end_reason.is_some() && transition != Transition::Close {
+/// Changes a customer's status.
+pub(crate) async fn change(Once { at, wanted, sent }: Once<ChangeIn>, transition: Transition) -> Result<Response, Problem> {
+    let ChangeIn { reason, end_reason } = wanted;
+    if end_reason.is_some() && transition != Transition::Close {
         return Err(Problem::invalid("'end_reason' is only told when a customer is closed"));
     }
-    let change = Change { end_reason: wanted.end_reason, ..Change::now(transition, wanted.reason.as_deref()) };
-    let customer = app.lifecycle.change(&tx, scope.customer.id, change).await?;
-    let answer = sent.answer(app, tx, StatusCode::OK, &CustomerOut::from(&customer)).await?;
-    app.lifecycle.settle(&scope.msp, &customer, change).await?;
+    let change = Change { end_reason, ..Change::now(transition, reason.as_deref()) };
+    let (app, msp) = (at.app.clone(), at.tx.msp().clone());
+    let customer = app.lifecycle.change(&at.tx, at.customer.id, change).await?;
+    let answer = sent.done(at, StatusCode::OK, &CustomerOut::from(&customer)).await?;
+    app.lifecycle.settle(&msp, &customer, change).await?;
     Ok(answer)
 }

@@ -1,19 +1,17 @@
 //! `…/customers/{code}/control-planes`: the backup systems of a customer.
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 use granary_tenants::{ControlPlane, NewControlPlane, add_control_plane, list_control_planes, retire_control_plane};
 use granary_types::{ControlPlaneId, SiteId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::exchange::{Sent, enter, id_of};
-use super::sites::RetireIn;
-use crate::AppState;
-use crate::http::{Problem, Visitor};
+use super::exchange::{At, EndIn, Once, id_of};
+use crate::http::Problem;
 
 /// A backup system to be added.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -56,45 +54,24 @@ impl From<ControlPlane> for ControlPlaneOut {
 }
 
 /// Lists a customer's control planes.
-pub(crate) async fn list(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-) -> Result<Json<ControlPlanesOut>, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    let planes = list_control_planes(&tx, &customer).await?;
-    tx.commit().await?;
-    Ok(Json(ControlPlanesOut { control_planes: planes.into_iter().map(ControlPlaneOut::from).collect() }))
+pub(crate) async fn list(at: At) -> Result<Json<ControlPlanesOut>, Problem> {
+    let planes = list_control_planes(&at.tx, &at.customer).await?;
+    at.show(ControlPlanesOut { control_planes: planes.into_iter().map(ControlPlaneOut::from).collect() }).await
 }
 
 /// Adds a control plane.
 pub(crate) async fn add(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
+    Once { at, wanted: ControlPlaneIn { name, source, version, site_id }, sent }: Once<ControlPlaneIn>,
 ) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let ControlPlaneIn { name, source, version, site_id } = sent.read()?;
-    let plane = add_control_plane(&tx, &customer, &NewControlPlane { name, source, version, site_id }).await?;
-    sent.answer(&app, tx, StatusCode::CREATED, &ControlPlaneOut::from(plane)).await
+    let plane = add_control_plane(&at.tx, &at.customer, &NewControlPlane { name, source, version, site_id }).await?;
+    sent.done(at, StatusCode::CREATED, &ControlPlaneOut::from(plane)).await
 }
 
 /// Retires a control plane.
 pub(crate) async fn retire(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path((code, id)): Path<(String, String)>,
-    sent: Sent,
+    Path((_, id)): Path<(String, String)>,
+    Once { at, wanted: EndIn { reason }, sent }: Once<EndIn>,
 ) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let RetireIn { reason } = sent.read()?;
-    let plane = retire_control_plane(&tx, &customer, id_of(&id, "such control plane")?, &reason).await?;
-    sent.answer(&app, tx, StatusCode::OK, &ControlPlaneOut::from(plane)).await
+    let plane = retire_control_plane(&at.tx, &at.customer, id_of(&id, "such control plane")?, &reason).await?;
+    sent.done(at, StatusCode::OK, &ControlPlaneOut::from(plane)).await
 }

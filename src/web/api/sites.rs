@@ -1,18 +1,17 @@
 //! `…/customers/{code}/sites`: places where a customer's machines stand.
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 use granary_tenants::{NewSite, Site, add_site, list_sites, retire_site};
 use granary_types::SiteId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::exchange::{Sent, enter, id_of, zone};
-use crate::AppState;
-use crate::http::{Problem, Visitor};
+use super::exchange::{At, EndIn, Once, id_of, zone};
+use crate::http::Problem;
 
 /// A site to be added.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -25,13 +24,6 @@ pub(crate) struct SiteIn {
     city: Option<String>,
     /// The customer's zone unless told.
     time_zone: Option<String>,
-}
-
-/// Why something is no longer used.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RetireIn {
-    pub(crate) reason: String,
 }
 
 /// A place where a customer's machines stand.
@@ -62,47 +54,24 @@ impl From<Site> for SiteOut {
 }
 
 /// Lists a customer's sites.
-pub(crate) async fn list(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-) -> Result<Json<SitesOut>, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    let sites = list_sites(&tx, &customer).await?;
-    tx.commit().await?;
-    Ok(Json(SitesOut { sites: sites.into_iter().map(SiteOut::from).collect() }))
+pub(crate) async fn list(at: At) -> Result<Json<SitesOut>, Problem> {
+    let sites = list_sites(&at.tx, &at.customer).await?;
+    at.show(SitesOut { sites: sites.into_iter().map(SiteOut::from).collect() }).await
 }
 
 /// Adds a site.
-pub(crate) async fn add(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(code): Path<String>,
-    sent: Sent,
-) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let SiteIn { name, country, city, time_zone } = sent.read()?;
-    let time_zone = time_zone.as_deref().map_or_else(|| Ok(customer.time_zone.clone()), zone)?;
-    let new = NewSite { name, country: country.unwrap_or_else(|| customer.country.clone()), city, time_zone };
-    let site = add_site(&tx, &customer, &new).await?;
-    sent.answer(&app, tx, StatusCode::CREATED, &SiteOut::from(site)).await
+pub(crate) async fn add(Once { at, wanted: SiteIn { name, country, city, time_zone }, sent }: Once<SiteIn>) -> Result<Response, Problem> {
+    let time_zone = time_zone.as_deref().map_or_else(|| Ok(at.customer.time_zone.clone()), zone)?;
+    let new = NewSite { name, country: country.unwrap_or_else(|| at.customer.country.clone()), city, time_zone };
+    let site = add_site(&at.tx, &at.customer, &new).await?;
+    sent.done(at, StatusCode::CREATED, &SiteOut::from(site)).await
 }
 
 /// Retires a site.
 pub(crate) async fn retire(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path((code, id)): Path<(String, String)>,
-    sent: Sent,
+    Path((_, id)): Path<(String, String)>,
+    Once { at, wanted: EndIn { reason }, sent }: Once<EndIn>,
 ) -> Result<Response, Problem> {
-    let (tx, customer) = enter(&app, &visitor, &code).await?;
-    if let Some(answer) = sent.replay(&app, &tx).await? {
-        return Ok(answer);
-    }
-    let RetireIn { reason } = sent.read()?;
-    let site = retire_site(&tx, &customer, id_of(&id, "such site")?, &reason).await?;
-    sent.answer(&app, tx, StatusCode::OK, &SiteOut::from(site)).await
+    let site = retire_site(&at.tx, &at.customer, id_of(&id, "such site")?, &reason).await?;
+    sent.done(at, StatusCode::OK, &SiteOut::from(site)).await
 }

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
-use crate::pages::customer::code_of;
 use crate::queries::{Holes, customer_queries as sql, rows};
 
 const GIB: i64 = 1 << 30;
@@ -71,7 +70,7 @@ pub(crate) async fn show(
     Path(code): Path<String>,
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<UsageOut>, Problem> {
-    let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
+    let scope = visitor.scope(&app, &code).await?;
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
     let holes = Holes::of_customer(query.period, &scope.customer.code);
     let rows: Vec<UsageRow> = rows(&session, &holes.fill(sql::API_USAGE)).await?;

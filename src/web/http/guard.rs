@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use granary_access::{AccessError, Permission, Principal};
 use granary_foundation::Secret;
-use granary_tenants::Msp;
+use granary_tenants::{Msp, TenantScope};
 use granary_types::ErrorKind;
 
 use super::{Problem, cookie};
@@ -30,6 +30,12 @@ impl Visitor {
     /// Returns the MSP.
     pub(crate) fn msp(&self) -> Result<&Msp, Problem> {
         self.msp.as_ref().ok_or_else(|| Problem::from(AccessError::Denied(Permission::PortfolioRead)))
+    }
+
+    /// Returns the scope of one of the customers that it sees; what is no code is nobody's.
+    pub(crate) async fn scope(&self, app: &AppState, code: &str) -> Result<TenantScope, Problem> {
+        let code = code.parse().map_err(|_| Problem::not_found("such customer"))?;
+        Ok(app.access.tenant_scope(&self.principal, &code).await?)
     }
 
     /// Tells whether it may do something.

@@ -19,11 +19,6 @@ use crate::pages::{customer_parts as parts, standing};
 use crate::queries::{Holes, customer_queries as sql, rows};
 use crate::{AppState, format, link};
 
-/// Parses the code of an address; what is no code is nobody's.
-pub(crate) fn code_of(text: &str) -> Result<CustomerCode, Problem> {
-    text.parse().map_err(|_| Problem::not_found("such customer"))
-}
-
 #[derive(Debug, Deserialize)]
 struct StatusRow {
     status: granary_types::CustomerStatus,
@@ -63,7 +58,7 @@ pub(crate) async fn show(
     Path(code): Path<String>,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Html<String>, Problem> {
-    let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
+    let scope = visitor.scope(&app, &code).await?;
     let customer = &scope.customer;
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
     let open = Period::containing(app.clock.now(), &visitor.msp()?.time_zone);

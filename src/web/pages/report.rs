@@ -8,7 +8,6 @@ use granary_types::Period;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
-use crate::pages::customer::code_of;
 
 /// Composes and renders the report.
 pub(crate) async fn download(
@@ -17,7 +16,7 @@ pub(crate) async fn download(
     Path((code, file)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let period: Period = file.strip_suffix(".pdf").and_then(|text| text.parse().ok()).ok_or_else(|| Problem::not_found("such report"))?;
-    let scope = app.access.tenant_scope(&visitor.principal, &code_of(&code)?).await?;
+    let scope = visitor.scope(&app, &code).await?;
     let report = granary_reports::monthly::compose(&app.warehouse, &app.tenants, &scope.customer, period).await?;
     let renderer = app.renderer.clone();
     let pdf = tokio::task::spawn_blocking(move || renderer.render_monthly(&report))

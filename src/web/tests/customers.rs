@@ -173,7 +173,7 @@ async fn wrong_input_is_refused_by_name_and_leaves_nothing() {
     let north = manager(&house, &house.made.north).await;
     let long = "x".repeat(201);
     for (body, says) in [
-        ("", "EOF"),
+        ("", "company_name"),
         ("not json", "expected"),
         ("[]", "the body does not fit"),
         (r#"{"customer_code": "A"}"#, "company_name"),
