@@ -50,7 +50,7 @@ async function accessible(page, name) {
 try {
   const foreign = [];
   const faults = [];
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
   page.on('request', (request) => { if (!request.url().startsWith(url) && !request.url().startsWith('data:')) foreign.push(request.url()); });
   page.on('pageerror', (error) => faults.push(String(error)));
@@ -97,7 +97,7 @@ try {
   check('a number opens the rows behind it', (await page.locator('main table tbody tr').count()) > 0);
   await accessible(page, 'the rows behind a number');
 
-  const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', storageState: await context.storageState() });
+  const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, reducedMotion: 'reduce', colorScheme: 'dark', storageState: await context.storageState() });
   const small = await phone.newPage();
   for (const path of ['/', `/customers/${code}`]) {
     await small.goto(url + path);
