@@ -31,7 +31,7 @@ pub enum DbError {
 }
 
 /// The driver prints "db error"; what a reader needs is the server's message.
-fn text(error: &tokio_postgres::Error) -> String {
+pub(crate) fn text(error: &tokio_postgres::Error) -> String {
     use std::error::Error;
     match (error.as_db_error(), error.source()) {
         (Some(server), _) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),

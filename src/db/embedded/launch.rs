@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use granary_foundation::Secret;
 
@@ -147,15 +148,25 @@ fn bury(place: &Place) -> Result<(), EmbeddedError> {
     fs::write(&path, format!("{dead}\n{rest}")).map_err(EmbeddedError::file("write", path))
 }
 
-/// Stops the server: sessions end, what was committed stays.
-pub(super) fn stop(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
+/// Stops the server: sessions end, what was committed stays. One that is not down in time has hung, as it can when it is told
+/// to stop in the middle of a recovery; it is stopped at once then, and its next start recovers from its log.
+pub(super) fn stop(place: &Place, binaries: &Binaries, patience: Duration) -> Result<(), EmbeddedError> {
+    let order = |mode: &str, patience: Duration| {
+        let mut command = place.command(&binaries.program("pg_ctl"));
+        command.args(["stop", "-w", "-m", mode, "-t", &patience.as_secs().to_string(), "-D"]).arg(place.data());
+        run("pg_ctl", &mut command)
+    };
     if !is_running(place, binaries) {
         return Ok(());
     }
-    let mut command = place.command(&binaries.program("pg_ctl"));
-    command.args(["stop", "-m", "fast", "-w", "-t", "120", "-D"]).arg(place.data());
-    match run("pg_ctl", &mut command) {
-        // It may have ended by itself between the look and the order.
+    let Err(error) = order("fast", patience) else { return Ok(()) };
+    // It may have ended by itself between the look and the order.
+    if !is_running(place, binaries) {
+        return Ok(());
+    }
+    tracing::warn!(%error, said = end_of_log(place), "Postgres does not shut down and is stopped at once");
+    // It kills what does not end within five seconds.
+    match order("immediate", Duration::from_secs(30)) {
         Err(_) if !is_running(place, binaries) => Ok(()),
         outcome => outcome,
     }

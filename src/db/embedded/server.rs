@@ -21,6 +21,9 @@ use crate::store::embedded as store;
 /// How long a start may take; a server that recovers from a crash needs its time.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long a stop may take, with the checkpoint that it makes.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
 const DATABASE: &str = "granary";
 
 /// How the system says it, in the server's locale.
@@ -155,7 +158,8 @@ impl Server {
                 Err(error) => error,
             };
             if Instant::now() > deadline {
-                return Err(EmbeddedError::NoAnswer(error.to_string()));
+                let said = launch::end_of_log(&self.place);
+                return Err(EmbeddedError::NoAnswer(format!("{}; its log ends with: {said}", crate::error::text(&error))));
             }
             self.look_after(&error)?;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -166,7 +170,7 @@ impl Server {
             }
             Ok(())
         };
-        answer.await.map_err(|error: tokio_postgres::Error| EmbeddedError::NoAnswer(error.to_string()))
+        answer.await.map_err(|error: tokio_postgres::Error| EmbeddedError::NoAnswer(crate::error::text(&error)))
     }
 
     /// Why a connection failed: a server of ours that ended is an error, an adopted one that ended is replaced by ours.
@@ -196,7 +200,7 @@ impl Server {
         self.keeper = None;
         let turn = Turn::wait(&self.data_dir)?;
         if turn.leave(lease)? {
-            launch::stop(&self.place, &self.binaries)?;
+            launch::stop(&self.place, &self.binaries, STOP_PATIENCE)?;
         }
         Ok(())
     }
@@ -231,7 +235,7 @@ fn set_aside(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
     if !place.data().join("PG_VERSION").exists() {
         return Ok(());
     }
-    launch::stop(place, binaries)?;
+    launch::stop(place, binaries, STOP_PATIENCE)?;
     let aside = place.base.with_extension("abandoned");
     if aside.exists() {
         fs::remove_dir_all(&aside).map_err(EmbeddedError::file("remove", &aside))?;
@@ -243,4 +247,35 @@ fn set_aside(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
 fn url(place: &Place, password: &Secret, database: &str) -> Secret {
     let quoted = place.socket_dir.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
     Secret::new(format!("host='{quoted}' port=5432 user={OWNER} password='{}' dbname={database}", password.reveal()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use granary_foundation::Silent;
+
+    use super::*;
+
+    /// Finds the process of a server by what it calls itself.
+    fn process_of(server: &Server, name: &str) -> String {
+        let lock = fs::read_to_string(server.place.data().join("postmaster.pid")).unwrap();
+        let parent = format!("PPid:\t{}\n", lock.lines().next().unwrap());
+        let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let found = processes.find(|path| read(path.join("status")).contains(&parent) && read(path.join("cmdline")).contains(name));
+        found.unwrap().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_in_its_shutdown_is_stopped_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Server::start_volatile(dir.path(), Silent::shared()).await.unwrap();
+        // It would start it again.
+        server.keeper = None;
+        let checkpointer = process_of(&server, "checkpointer");
+        assert!(Command::new("kill").args(["-STOP", &checkpointer]).status().unwrap().success());
+        launch::stop(&server.place, &server.binaries, Duration::from_secs(1)).unwrap();
+        assert!(!launch::is_running(&server.place, &server.binaries));
+    }
 }
