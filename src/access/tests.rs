@@ -113,6 +113,10 @@ async fn a_user_must_fit_the_role() {
         NewUser { customer_id: None, ..user("a@b", Role::CustomerViewer, &made) },
         NewUser { msp_id: Some(made.north.id), ..user("a@b", Role::OperatorAdmin, &made) },
         NewUser { customer_id: Some(made.acme.id), ..user("a@b", Role::MspFinance, &made) },
+        // Whoever asks for a confined administrator would get one that sees everything.
+        NewUser { granted: Some(vec![made.acme.id]), ..user("a@b", Role::MspAdmin, &made) },
+        NewUser { granted: Some(vec![made.acme.id]), ..user("a@b", Role::MspFinance, &made) },
+        NewUser { granted: Some(vec![made.acme.id]), ..user("a@b", Role::CustomerViewer, &made) },
         NewUser { password: Secret::new("short"), ..user("a@b", Role::MspAdmin, &made) },
         NewUser { email: "nobody".to_owned(), ..user("a@b", Role::MspAdmin, &made) },
     ];

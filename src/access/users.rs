@@ -23,7 +23,7 @@ pub struct NewUser {
     pub msp_id: Option<MspId>,
     /// Set for customer roles only.
     pub customer_id: Option<CustomerId>,
-    /// The customers that an operator or analyst of an MSP sees; none for all of them.
+    /// The customers that an operator or analyst of an MSP sees; none for all of them, and for every other role.
     pub granted: Option<Vec<CustomerId>>,
     pub can_read_billing: bool,
     pub password: Secret,
@@ -249,6 +249,10 @@ fn check(user: &NewUser) -> Result<(), AccessError> {
     }
     if user.password.reveal().chars().count() < SHORTEST_PASSWORD {
         return Err(AccessError::InvalidUser("the password needs ten characters or more"));
+    }
+    let is_confinable = matches!(user.role, Role::MspOperator | Role::MspAnalyst);
+    if user.granted.is_some() && !is_confinable {
+        return Err(AccessError::RoleNeeds(user.role, "no list of customers: only msp_operator and msp_analyst are confined to some"));
     }
     match (user.role, user.msp_id, user.customer_id) {
         (Role::OperatorAdmin, None, None) => Ok(()),

@@ -104,7 +104,7 @@ impl House {
         ];
         for (msp, customer, machines) in customers {
             let key = self.key(msp, customer, &[ApiKeyScope::UsageWrite]).await;
-            let answer = self.post("/api/v1/usage/events", &key, &events(customer, machines).to_string()).await;
+            let answer = self.post("/api/v1/usage/events", &key, &events(msp, customer, machines).to_string()).await;
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         }
     }
@@ -203,8 +203,9 @@ fn source(customer: &Customer) -> String {
     format!("https://vbr.{}.example", customer.code.as_str().to_lowercase())
 }
 
-/// `machines` machines at tier backup, each with a run a day in October. Ids repeat between customers on purpose.
-fn events(customer: &Customer, machines: u32) -> Value {
+/// `machines` machines at tier backup, each with a run a day in October. Ids repeat between customers on purpose; whose a machine
+/// is shows in its name only.
+fn events(msp: &Msp, customer: &Customer, machines: u32) -> Value {
     let event = |id: String, kind: &str, time: String, data: Value| json!({"specversion": "1.0", "source": source(customer), "id": id, "type": kind, "time": time, "data": data});
     let mut batch = Vec::new();
     for machine in 1..=machines {
@@ -213,7 +214,7 @@ fn events(customer: &Customer, machines: u32) -> Value {
             format!("protect-{machine}"),
             "machine.protected",
             "2025-09-30T12:00:00Z".to_owned(),
-            json!({"source_system": "veeam", "vendor_id": vendor_id, "name": format!("{}-{machine}", customer.code), "tier": "backup", "from": "2025-10-01"}),
+            json!({"source_system": "veeam", "vendor_id": vendor_id, "name": format!("{}-{}-{machine}", msp.code, customer.code), "tier": "backup", "from": "2025-10-01"}),
         ));
         for day in 1..=31 {
             let (started, ended) = (format!("2025-10-{day:02}T14:00:00Z"), format!("2025-10-{day:02}T14:30:00Z"));
