@@ -38,6 +38,7 @@ impl Classify for WarehouseError {
             Self::Budget { .. } => ErrorKind::TooLarge,
             Self::Lake(error) => error.kind(),
             Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
+            Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
             Self::Rows(_) | Self::Files(_) | Self::Engine(_) => ErrorKind::Internal,
         }
     }
@@ -70,6 +71,18 @@ impl WarehouseError {
             _ => Self::Engine(error),
         }
     }
+}
+
+/// Tells whether the object store did not answer: it may later.
+fn is_silence(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(object_store::Error::Generic { .. })) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The engine's words in one line; where they do not help, our own.

@@ -158,7 +158,7 @@ def test_a_server_that_is_not_there_is_named_within_a_minute(house):
     verify = lost.run("export", "verify", log="error")
     assert verify.returncode == 5 and nowhere in verify.stderr, verify
     query = lost.run("query", "select sum(transferred_bytes) from stg_metering__backup_runs", log="error")
-    assert query.returncode != 0 and nowhere in query.stderr, query
+    assert query.returncode == 5 and nowhere in query.stderr, query
 
 
 def test_half_of_the_credentials_is_refused(house):

@@ -94,11 +94,17 @@ impl FromRequestParts<AppState> for At {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Response> {
-        let path = RawPathParams::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
-        let code = path.iter().find_map(|(name, code)| (name == "code").then_some(code)).unwrap_or_default();
-        let visitor = parts.extensions.get::<Visitor>().ok_or_else(|| Problem::from(AccessError::Unauthenticated).into_response())?;
-        Self::enter(app, visitor, code).await.map_err(IntoResponse::into_response)
+        let (visitor, code) = whose(parts).await?;
+        Self::enter(app, &visitor, &code).await.map_err(IntoResponse::into_response)
     }
+}
+
+/// Who asks about which customer.
+async fn whose(parts: &mut Parts) -> Result<(Visitor, String), Response> {
+    let path = RawPathParams::from_request_parts(parts, &()).await.map_err(IntoResponse::into_response)?;
+    let code = path.iter().find_map(|(name, code)| (name == "code").then(|| code.to_owned())).unwrap_or_default();
+    let visitor = parts.extensions.get::<Visitor>().cloned();
+    Ok((visitor.ok_or_else(|| Problem::from(AccessError::Unauthenticated).into_response())?, code))
 }
 
 impl At {
@@ -128,8 +134,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Once<T> {
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let at = At::from_request_parts(&mut parts, app).await?;
+        let (visitor, code) = whose(&mut parts).await?;
+        // Whoever sends slowly keeps nobody else from the database.
         let sent = Sent::from_request(Request::from_parts(parts, body), app).await?;
+        let at = At::enter(app, &visitor, &code).await.map_err(IntoResponse::into_response)?;
         if let Some(answer) = sent.replay(app, &at.tx).await.map_err(IntoResponse::into_response)? {
             at.tx.commit().await.map_err(|error| Problem::from(error).into_response())?;
             return Err(answer);

@@ -74,7 +74,7 @@ async fn rows_of(app: &AppState, visitor: &Visitor, query: &ExploreQuery) -> Res
     if view.permission == Permission::MarginRead && !visitor.principal.sees_all() {
         return Err(AccessError::Denied(Permission::MarginRead).into());
     }
-    let customer = if query.customer.is_empty() { None } else { Some(visitor.scope(&app, &query.customer).await?.customer.code) };
+    let customer = if query.customer.is_empty() { None } else { Some(visitor.scope(app, &query.customer).await?.customer.code) };
     let holes = Holes { period: query.period, customer, word: Word::parse(&query.word)? };
     let session = app.warehouse.session(&visitor.principal.read_grant()?).await?;
     Ok((view, rows(&session, &holes.fill(view.sql)).await?))
