@@ -28,6 +28,8 @@ pub enum BillingError {
     WrongCurrency { paid: String, invoiced: String },
     #[error("{item} has another price from {on} already: versions are added, never changed")]
     PriceStands { item: Item, on: Date },
+    #[error("the account opened with {standing} already; what came later is a payment or an invoice")]
+    AccountIsOpen { standing: granary_types::Money },
     #[error("payment {0} settles another invoice already")]
     AlreadyApplied(PaymentId),
     #[error("there is no such {0}")]
@@ -67,6 +69,7 @@ impl Classify for BillingError {
             | Self::Finalised(_)
             | Self::NotDrafted(..)
             | Self::PriceStands { .. }
+            | Self::AccountIsOpen { .. }
             | Self::AlreadyApplied(_) => ErrorKind::Conflict,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Money(_) | Self::Corrupt(..) => ErrorKind::Internal,
@@ -88,6 +91,7 @@ impl Classify for BillingError {
             Self::NotAPayment(_) => "payment_amount_invalid",
             Self::WrongCurrency { .. } => "payment_currency_differs",
             Self::PriceStands { .. } => "price_stands",
+            Self::AccountIsOpen { .. } => "account_open",
             Self::AlreadyApplied(_) => "payment_applied",
             Self::NotFound(_) => "billing_not_found",
             Self::Money(_) => "amount_overflow",

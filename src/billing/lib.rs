@@ -10,6 +10,7 @@
 //!
 //! Not done here: counting machines (`metering`), checking invoices against runs (`reconciliation`), documents (`reports`).
 
+mod account;
 mod book;
 mod context;
 mod coverage;
@@ -30,6 +31,7 @@ mod store;
 mod usage;
 mod wholesale;
 
+pub use account::{Account, list_accounts, open_account};
 pub use book::{get_price_book, seed_list_prices, seed_price_book, set_price};
 pub use coverage::{Coverage, Standing};
 pub use datasets::DATASETS;

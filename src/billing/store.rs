@@ -1,5 +1,6 @@
 //! All SQL of this room.
 
+pub(crate) mod accounts;
 pub(crate) mod invoices;
 pub(crate) mod lines;
 pub(crate) mod payments;

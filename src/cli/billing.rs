@@ -44,6 +44,14 @@ pub(crate) async fn run(global: &Global, command: Billing) -> Result<ExitCode, F
                 )
                 .print(format)?;
             }
+            Billing::Accounts { msp, format } => {
+                let msp = house.msp(msp.as_deref()).await?;
+                let tx = house.tenants.begin_msp(&Rooms::msp_scope(&msp)).await?;
+                let accounts = granary_billing::list_accounts(&tx).await?;
+                tx.commit().await?;
+                let columns = ["customer_code", "customer_name", "currency", "opening_minor", "invoiced_minor", "paid_minor", "open_minor"];
+                Rows::of(&columns, &accounts).print(format)?;
+            }
             Billing::Show { customer, period, msp, format } => {
                 let (msp, customer) = house.customer(msp.as_deref(), &customer).await?;
                 let lines = lines(house, &msp, &customer, period).await?;

@@ -41,14 +41,12 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
     } else {
         let address = command.listen.unwrap_or(config.server.listen);
         let listener = Listener::start(address, Arc::clone(&reporter)).await?;
-        eprintln!("open http://{} to see how far it is", listener.address);
+        say!("open http://{} to see how far it is", listener.address);
         Some(listener)
     };
     demo.write(&config.data_dir)?;
     let progress: SharedProgress = reporter.port();
-    progress.begin("Postgres", 0);
     let house = serve::unless_interrupted(House::open_with(config, Arc::clone(&progress))).await?;
-    progress.end();
     let prepared = serve::unless_interrupted(prepare(&house, &demo)).await;
     let summary = match prepared {
         Ok(summary) => summary,

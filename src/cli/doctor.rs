@@ -24,7 +24,7 @@ pub(crate) async fn run(global: &Global, command: Doctor) -> Result<ExitCode, Fa
         let inspection = house.tenants.inspect(what).await?;
         Rows::of(&["severity", "cluster", "check", "subject", "found", "remedy"], &inspection.findings).print(command.format)?;
         let faults = inspection.faults().count();
-        eprintln!(
+        say!(
             "{} checks over {} silos: {faults} faults, {} pieces of advice",
             inspection.checks,
             inspection.silos,

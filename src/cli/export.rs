@@ -22,7 +22,7 @@ pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Fa
             let report = house.lake.verify(msp.id).await?;
             Rows::of(&["customer", "dataset", "month", "postgres_rows", "lake_rows", "outcome", "path"], &report.rows).print(format)?;
             let differing = report.faults().count();
-            eprintln!("version {}: {} parts compared, {differing} wrong", report.version, report.rows.len());
+            say!("version {}: {} parts compared, {differing} wrong", report.version, report.rows.len());
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Export::Files { msp, format } => {

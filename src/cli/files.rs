@@ -1,6 +1,6 @@
 //! Files that a command names: what is said when one cannot be used.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// What failed, on which path, why, and what helps.
@@ -33,6 +33,16 @@ impl<T> Named<T> for io::Result<T> {
             remedy: remedy(error.kind()),
         })
     }
+}
+
+/// Reads a file that a command names; `-` is standard input.
+pub(crate) fn content_of(file: &Path) -> Result<Vec<u8>, FileTrouble> {
+    if file != Path::new("-") {
+        return std::fs::read(file).named("read", file);
+    }
+    let mut content = Vec::new();
+    io::stdin().read_to_end(&mut content).named("read", "standard input")?;
+    Ok(content)
 }
 
 const fn remedy(kind: ErrorKind) -> &'static str {

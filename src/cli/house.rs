@@ -293,7 +293,7 @@ fn tell_place(data_dir: &Path, base: &Path) -> Result<(), Failure> {
     let text = format!(
         "the account that Postgres runs as cannot enter {both}, so that its files lie in {shown}\nto remove everything: rm -r {both} {shown}\n"
     );
-    eprint!("{text}");
+    say!("{}", text.trim_end());
     Ok(std::fs::write(&note, text).named("write", &note)?)
 }
 

@@ -1,7 +1,5 @@
 //! Usage events from a file, through the same door as the API's.
 
-use std::io::Read;
-use std::path::Path;
 use std::process::ExitCode;
 
 use granary_metering::{IngestReport, Outcome, veeam};
@@ -10,7 +8,7 @@ use granary_types::Period;
 use serde_json::{Value, json};
 
 use super::arguments::{Global, Import, ImportFormat};
-use super::files::Named;
+use super::files::content_of;
 use super::house::{House, Rooms};
 use super::output::print_json;
 use super::{Failure, Usage, customers};
@@ -21,7 +19,7 @@ const BATCH: usize = 5_000;
 const SHOWN_PROBLEMS: usize = 20;
 
 pub(crate) async fn run(global: &Global, command: Import) -> Result<ExitCode, Failure> {
-    let content = read(&command.file)?;
+    let content = content_of(&command.file)?;
     let zone = command.time_zone.as_deref().map(customers::time_zone).transpose()?;
     House::with(global, async |house| {
         let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
@@ -44,16 +42,6 @@ pub(crate) async fn run(global: &Global, command: Import) -> Result<ExitCode, Fa
         Ok(if tally.invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
     .await
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let mut content = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_end(&mut content).named("read", "standard input")?;
-    } else {
-        content = std::fs::read(file).named("read", file)?;
-    }
-    Ok(content)
 }
 
 /// Splits a file into events: a JSON array, one event, or one event a line.

@@ -107,13 +107,8 @@ async fn plan(global: &Global, command: &Migrate) -> Result<ExitCode, Failure> {
         .collect();
     if command.format == Format::Table {
         for row in &rows {
-            eprintln!(
-                "-- {} V{:04} {}",
-                row["schema"].as_str().unwrap_or_default(),
-                row["version"],
-                row["name"].as_str().unwrap_or_default()
-            );
-            eprintln!("{}", row["sql"].as_str().unwrap_or_default());
+            say!("-- {} V{:04} {}", row["schema"].as_str().unwrap_or_default(), row["version"], row["name"].as_str().unwrap_or_default());
+            say!("{}", row["sql"].as_str().unwrap_or_default());
         }
         Rows::of(&["schema", "version", "name", "schemas"], &rows).print(command.format)?;
     } else {
@@ -133,13 +128,13 @@ pub(crate) async fn catch_up(rooms: &Rooms) -> Result<(), Failure> {
 /// Names what did not go as it should.
 fn explain(report: &FleetReport) {
     for failed in &report.failed {
-        eprintln!("{} of {} stays at its version: {}", failed.code, failed.msp, failed.error);
+        say!("{} of {} stays at its version: {}", failed.code, failed.msp, failed.error);
     }
     if report.held_back > 0 {
-        eprintln!("{} tenants were held back because a canary failed", report.held_back);
+        say!("{} tenants were held back because a canary failed", report.held_back);
     }
     if report.ahead > 0 {
-        eprintln!("{} schemas are newer than this program (version {}) and were left alone", report.ahead, report.version);
+        say!("{} schemas are newer than this program (version {}) and were left alone", report.ahead, report.version);
     }
 }
 
@@ -179,9 +174,9 @@ async fn status(fleet: &Fleet, command: &Migrate) -> Result<ExitCode, Failure> {
         }
     };
     Rows::of(columns, &rows).print(command.format)?;
-    eprintln!("{} schemas compared with version {target}, {} drifted", drift.checked, drift.drifted.len());
+    say!("{} schemas compared with version {target}, {} drifted", drift.checked, drift.drifted.len());
     for (cluster, why) in &drift.unseen {
-        eprintln!("cluster {cluster} could not be looked at: {why}");
+        say!("cluster {cluster} could not be looked at: {why}");
     }
     let is_well = drift.unseen.is_empty() && states.iter().all(|state| matches!(word(state), "current" | "ahead"));
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,8 +1,12 @@
 //! The commands: what a person types, and what runs then.
 
+#[macro_use]
+mod output;
+
 mod arguments;
 mod billing;
 mod churn;
+mod customer_import;
 mod customer_placement;
 mod customers;
 mod demo;
@@ -18,7 +22,6 @@ mod life;
 mod listener;
 mod migrate;
 mod night;
-mod output;
 mod people;
 mod progress;
 mod queries;
@@ -93,13 +96,13 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 /// Says what went wrong and why, one cause a line.
 fn report(failure: &(dyn std::error::Error + 'static)) {
-    eprintln!("granary: {failure}");
+    say!("granary: {failure}");
     let mut said = failure.to_string();
     let mut cause = failure.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if !said.contains(&text) {
-            eprintln!("  because {text}");
+            say!("  because {text}");
             said = text;
         }
         cause = error.source();

@@ -5,6 +5,14 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+/// Says something beside the answer, on standard error; when nobody listens there any more it goes unheard.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {

@@ -61,7 +61,7 @@ impl Reporter {
 
     fn line(&self, text: &str) {
         if !self.is_terminal && !self.is_quiet {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 }

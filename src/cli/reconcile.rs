@@ -18,10 +18,10 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
         Rows::of(&columns, &found.rows).print(command.format)?;
         let (customers, differing) = (found.rows.len(), found.differing());
         if found.is_billed {
-            eprintln!("{customers} customers, {differing} differ");
+            say!("{customers} customers, {differing} differ");
         } else {
             let next = format!("granary billing draft --period {}", command.period);
-            eprintln!(
+            say!(
                 "{} is open, not yet billed: {customers} customers recomputed so far, {differing} with faults; {next} bills it",
                 command.period
             );

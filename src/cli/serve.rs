@@ -28,7 +28,7 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
 /// Hands the listener the real pages, works if asked to, and ends everything at Ctrl-C.
 pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> Result<ExitCode, Failure> {
     listener.hand_over(granary_web::router(state(&house)));
-    eprintln!("listening on http://{} (Ctrl-C stops)", listener.address);
+    say!("listening on http://{} (Ctrl-C stops)", listener.address);
     let (stop, stopped) = watch::channel(false);
     let worker = if with_worker {
         let worker = events::worker(&house).with_crons(events::crons(&house)?);
@@ -37,7 +37,7 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
         None
     };
     interrupted().await?;
-    eprintln!("stopping");
+    say!("stopping");
     // Without a worker nobody listens.
     let _ = stop.send(true);
     listener.stop().await;

@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, command: WarehouseCommand) -> Result<Ex
                 .map(|outcome| json!({"model": outcome.model, "test": outcome.test, "failures": outcome.failures}))
                 .collect();
             Rows::of(&["model", "test", "failures"], &rows).print(format)?;
-            eprintln!("{} passed, {failed} failed", outcomes.len() - failed);
+            say!("{} passed, {failed} failed", outcomes.len() - failed);
             Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     })

@@ -1,6 +1,7 @@
 //! Wrong input everywhere is a clear error that names the thing and the remedy, and loses nothing.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use super::front_door::{DEMO, House, command};
 
@@ -48,6 +49,14 @@ fn every_wrong_input_is_named_and_has_its_exit_code() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn what_nobody_listens_to_any_more_changes_no_outcome() {
+    let (house, _) = &*DEMO;
+    let mut child = command(&house.data_dir(), &["query", "select * from nosuch"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
 }
 
 #[test]

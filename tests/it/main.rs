@@ -2,9 +2,10 @@
 //!
 //! One small demo (4 customers, 3 months) and one tiny one are prepared once and shared; tests that change one make a house of
 //! their own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a test fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "what fails in a test fails the test, and says why")]
 
 mod bad_input;
+mod customers;
 mod demo;
 mod disk;
 mod faults;

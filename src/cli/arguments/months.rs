@@ -95,6 +95,16 @@ pub(crate) enum Billing {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// List what customers owe: opened with, invoiced, paid, open
+    #[command(after_help = "Examples:\n  granary billing accounts\n  granary billing accounts --format csv > receivables.csv")]
+    Accounts {
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// How the answer is written: a table, JSON or CSV
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
     /// Show one customer's invoice with its lines
     #[command(
         after_help = "Examples:\n  granary billing show --customer ACME --period 2025-10\n  granary billing show --customer ACME --period 2025-10 --format json"

@@ -43,6 +43,8 @@ Examples:
 pub(crate) enum Customer {
     /// Add a customer with its schema, role and key; a second time changes nothing
     Add(AddCustomer),
+    /// Bring in the existing customers of an MSP from a CSV file: all of them, or none while one is wrong
+    Import(crate::cli::customer_import::ImportCustomers),
     /// List an MSP's customers
     #[command(after_help = "Examples:\n  granary customer list\n  granary customer list --msp NORTH --format csv")]
     List {

@@ -96,7 +96,7 @@ impl Tenants {
         new: &'a NewContact,
     ) -> Boxed<'a, Result<Contact, TenantsError>> {
         Box::pin(async move {
-            check(new)?;
+            new.check()?;
             if matches!(customer.status, CustomerStatus::Closed | CustomerStatus::Erased) {
                 return Err(TenantsError::Left(customer.status));
             }
@@ -162,12 +162,18 @@ fn place(id: ContactId) -> Vec<u8> {
     format!("contact {id}").into_bytes()
 }
 
-fn check(new: &NewContact) -> Result<(), TenantsError> {
-    check_text(&new.name, "the name of a contact has 1 to 200 characters, none of them a control character")?;
-    if let Some(phone) = &new.phone {
-        check_text(phone, "the telephone number of a contact has 1 to 200 characters, none of them a control character")?;
+impl NewContact {
+    /// Refuses what nobody can be reached by.
+    ///
+    /// # Errors
+    /// [`TenantsError::Invalid`] with what would fit.
+    pub fn check(&self) -> Result<(), TenantsError> {
+        check_text(&self.name, "the name of a contact has 1 to 200 characters, none of them a control character")?;
+        if let Some(phone) = &self.phone {
+            check_text(phone, "the telephone number of a contact has 1 to 200 characters, none of them a control character")?;
+        }
+        let (name, domain) = self.email.trim().split_once('@').unwrap_or_default();
+        let is_address = !name.is_empty() && !domain.is_empty() && self.email.len() <= 254 && !self.email.chars().any(char::is_whitespace);
+        if is_address { Ok(()) } else { Err(TenantsError::Invalid("an e-mail address needs a name, an '@' and a domain")) }
     }
-    let (name, domain) = new.email.trim().split_once('@').unwrap_or_default();
-    let is_address = !name.is_empty() && !domain.is_empty() && new.email.len() <= 254 && !new.email.chars().any(char::is_whitespace);
-    if is_address { Ok(()) } else { Err(TenantsError::Invalid("an e-mail address needs a name, an '@' and a domain")) }
 }
