@@ -141,4 +141,20 @@ pub const DATASETS: &[Dataset] = &[
         ],
         sort: &["customer_id"],
     },
+    Dataset {
+        name: "erased_totals",
+        source: Source::Control,
+        month_column: None,
+        columns: &[
+            Column::new("id", ColumnKind::Uuid),
+            Column::new("msp_id", ColumnKind::Uuid),
+            Column::new("period", ColumnKind::Text),
+            Column::new("period_start_on", ColumnKind::Date),
+            Column::new("item", ColumnKind::Text),
+            Column::new("is_recurring", ColumnKind::Bool),
+            Column::new("currency", ColumnKind::Text),
+            Column::new("amount_minor", ColumnKind::Int64),
+        ],
+        sort: &["period", "item"],
+    },
 ];

@@ -43,6 +43,8 @@ pub enum BillingError {
     #[error(transparent)]
     Tenants(#[from] granary_tenants::TenantsError),
     #[error(transparent)]
+    Vault(#[from] granary_vault::VaultError),
+    #[error(transparent)]
     Metering(#[from] granary_metering::MeteringError),
 }
 
@@ -75,6 +77,7 @@ impl Classify for BillingError {
             Self::Money(_) | Self::Corrupt(..) => ErrorKind::Internal,
             Self::Database(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
+            Self::Vault(error) => error.kind(),
             Self::Metering(error) => error.kind(),
         }
     }
@@ -98,6 +101,7 @@ impl Classify for BillingError {
             Self::Corrupt(..) => "billing_corrupt",
             Self::Database(error) => error.code(),
             Self::Tenants(error) => error.code(),
+            Self::Vault(error) => error.code(),
             Self::Metering(error) => error.code(),
         }
     }

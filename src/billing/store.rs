@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod invoices;
+pub(crate) mod keeping;
 pub(crate) mod lines;
 pub(crate) mod payments;
 pub(crate) mod prices;

@@ -11,12 +11,14 @@ pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
 mod data;
+mod leaving;
 mod life;
 mod months;
 mod portfolio;
 mod text;
 
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
+pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};

@@ -204,7 +204,7 @@ impl Rooms {
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
         let access = Access::new(tenants.clone());
-        let lifecycle = super::life::lifecycle(&tenants);
+        let lifecycle = super::life::lifecycle(&tenants, &lake, &config);
         Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, warehouse, progress })
     }
 

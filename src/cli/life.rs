@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use granary_db::jobs::JobError;
-use granary_foundation::Job;
+use granary_foundation::{Config, Job};
+use granary_lake::Lake;
 use granary_tenants::{Change, Lifecycle, Tenants, Transition};
 use granary_types::{Classify, CustomerCode};
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,11 @@ use super::house::{House, Rooms};
 use super::output::print_json;
 
 /// Registers the steps of every room, in order.
-pub(crate) fn lifecycle(tenants: &Tenants) -> Lifecycle {
-    Lifecycle::new(tenants.clone())
+pub(crate) fn lifecycle(tenants: &Tenants, lake: &Lake, config: &Config) -> Lifecycle {
+    super::customer_leaving::register(Lifecycle::new(tenants.clone()), lake, &config.leaving)
 }
 
-/// Goes on with operations that were interrupted, ends trials whose days are over, and forgets old idempotency keys.
+/// Goes on with operations that were interrupted, ends trials whose days are over, and forgets what need not be kept any more.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LifecycleJob {}
 
@@ -31,6 +32,7 @@ impl Job for LifecycleJob {
 pub(crate) async fn run_job(rooms: &Rooms) -> Result<(), JobError> {
     rooms.lifecycle.end_trials().await?;
     rooms.tenants.forget_requests().await?;
+    granary_billing::forget_kept(&rooms.tenants).await?;
     for (run, error) in rooms.lifecycle.take_up().await? {
         tracing::error!(tenant.id = %run.customer_id, operation = %run.operation, code = error.code(), %error, "an operation stands still");
     }

@@ -7,6 +7,7 @@ mod arguments;
 mod billing;
 mod churn;
 mod customer_import;
+mod customer_leaving;
 mod customer_placement;
 mod customers;
 mod demo;

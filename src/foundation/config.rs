@@ -21,6 +21,7 @@ pub struct Config {
     pub lake: LakeConfig,
     pub server: ServerConfig,
     pub worker: WorkerConfig,
+    pub leaving: LeavingConfig,
     pub query: QueryConfig,
     pub log: LogConfig,
 }
@@ -107,6 +108,16 @@ pub struct WorkerConfig {
     pub night_hour: u8,
 }
 
+/// `[leaving]`: what outlives a customer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeavingConfig {
+    /// For how many days backups of the key store are kept; a certificate says until when they hold wrapped keys. Default 35.
+    pub backup_days: u32,
+    /// For how many years the law wants invoices. Default 10.
+    pub keep_invoices_years: i16,
+}
+
 /// `[query]`: what one query may use.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -148,6 +159,7 @@ impl Default for Config {
             lake: LakeConfig::default(),
             server: ServerConfig::default(),
             worker: WorkerConfig::default(),
+            leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
             log: LogConfig::default(),
         }
@@ -169,6 +181,12 @@ impl Default for ServerConfig {
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self { concurrency: 2, per_customer: 1, night_hour: 1 }
+    }
+}
+
+impl Default for LeavingConfig {
+    fn default() -> Self {
+        Self { backup_days: 35, keep_invoices_years: 10 }
     }
 }
 

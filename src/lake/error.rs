@@ -30,6 +30,8 @@ pub enum LakeError {
     InvalidPart(String),
     #[error("another export of the same owner began meanwhile; it carries on")]
     Overtaken,
+    #[error("a customer was erased meanwhile; nothing was published, run it again")]
+    ErasedMeanwhile,
     #[error("the lake of MSP {msp} has no version {version}")]
     NoVersion { msp: MspId, version: i64 },
     #[error("the manifest is not readable: {0}")]
@@ -45,7 +47,7 @@ impl Classify for LakeError {
             Self::Tenants(error) => error.kind(),
             Self::Vault(error) => error.kind(),
             Self::UnsupportedType(_) | Self::InvalidPart(_) => ErrorKind::Invalid,
-            Self::Overtaken => ErrorKind::Conflict,
+            Self::Overtaken | Self::ErasedMeanwhile => ErrorKind::Conflict,
             Self::NoVersion { .. } => ErrorKind::NotFound,
             Self::Arrow(_) | Self::Parquet(_) | Self::Value { .. } | Self::Format { .. } | Self::Manifest(_) | Self::WorkerEnded => {
                 ErrorKind::Internal
@@ -64,6 +66,7 @@ impl Classify for LakeError {
             Self::UnsupportedType(_) => "unsupported_type",
             Self::InvalidPart(_) => "invalid_part",
             Self::Overtaken => "export_overtaken",
+            Self::ErasedMeanwhile => "customer_erased_meanwhile",
             Self::NoVersion { .. } => "lake_version_not_found",
             Self::Manifest(_) => "manifest_malformed",
             Self::WorkerEnded => "export_worker_ended",

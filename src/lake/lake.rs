@@ -53,7 +53,8 @@ impl Lake {
         &self.inner.tenants
     }
 
-    pub(crate) fn keys(&self) -> &Keys {
+    /// Returns the keys that seal its files.
+    pub fn keys(&self) -> &Keys {
         &self.inner.keys
     }
 

@@ -14,6 +14,7 @@ mod checksum;
 mod collect;
 mod copy;
 mod encode;
+mod erase;
 mod error;
 mod export;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod store;
 mod verify;
 
 pub use collect::Collected;
+pub use erase::{EraseFiles, EraseRows};
 pub use error::LakeError;
 pub use file::decryption;
 pub use lake::Lake;

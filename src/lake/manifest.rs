@@ -27,10 +27,16 @@ impl FileOwner {
         self.key_owner().id()
     }
 
-    /// Names a new object. The two digits in front spread owners over an object store's partitions.
-    pub(crate) fn new_path(self, dataset: &str, part: Part) -> String {
+    /// Returns the folder of everything that the owner has. The two digits in front spread owners over an object store's
+    /// partitions.
+    pub(crate) fn folder(self) -> String {
         let spread = hex::encode(&Sha256::digest(self.id().as_bytes())[..1]);
-        format!("lake/{spread}/{}/{dataset}/{part}/{}.parquet", self.id(), Uuid::now_v7())
+        format!("lake/{spread}/{}", self.id())
+    }
+
+    /// Names a new object.
+    pub(crate) fn new_path(self, dataset: &str, part: Part) -> String {
+        format!("{}/{dataset}/{part}/{}.parquet", self.folder(), Uuid::now_v7())
     }
 }
 

@@ -45,6 +45,11 @@ impl SnapshotCache {
         kept.iter().find(|(of, snapshot)| of == grant && snapshot.version == version).map(|(_, snapshot)| Arc::clone(snapshot))
     }
 
+    /// Forgets every snapshot: files that they name were deleted.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn put(&self, grant: &ReadGrant, snapshot: &Arc<Snapshot>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(of, _)| of != grant);

@@ -1,5 +1,7 @@
 //! The SQL of the manifest, of dirty months, and the one statement that is composed: `COPY`.
 
+use std::collections::BTreeSet;
+
 use granary_db::{DbError, Row, Tx};
 use granary_tenants::MspTx;
 use granary_types::{ColumnKind, CustomerId, Dataset, FileId, MspId};
@@ -89,6 +91,27 @@ const LIST_FILES_AT: &str = "
         and (lake_files.removed_version is null or lake_files.removed_version > $2)
         and (lake_files.customer_id is null or $3::uuid[] is null or lake_files.customer_id = any($3))
     order by lake_files.dataset, lake_files.month, customers.code";
+
+const FORGET_CUSTOMER: [&str; 4] = [
+    "delete from lake_files where customer_id = $1",
+    "delete from lake_exports where owner_id = $1",
+    "delete from nights where owner_id = $1",
+    "update lake_versions set customer_id = null where customer_id = $1",
+];
+
+const KNOWS_CUSTOMER: &str = "
+    select exists (select from lake_files where customer_id = $1) or exists (select from lake_exports where owner_id = $1)";
+
+const LIST_ERASED: &str = "select id::text from customers where msp_id = $1 and status = 'erased'";
+
+/// The MSP's own files of a version or before it that are no longer current.
+const LIST_PAST: &str = "
+    select path from lake_files
+    where msp_id = $1 and customer_id is null and removed_version is not null and added_version <= $2";
+
+const DELETE_PAST: &str = "
+    delete from lake_files
+    where msp_id = $1 and customer_id is null and removed_version is not null and path = any($2)";
 
 const LIST_PATHS: &str = "select path from lake_files";
 
@@ -256,6 +279,32 @@ impl From<Row> for FileRow {
 /// Lists the files of a version; of the customers given only, or of all.
 pub(crate) async fn list_files_at(tx: &MspTx, msp: MspId, version: i64, customers: Option<&[CustomerId]>) -> Result<Vec<FileRow>, DbError> {
     Ok(tx.query(LIST_FILES_AT, &[&msp, &version, &customers]).await?.into_iter().map(FileRow::from).collect())
+}
+
+/// Deletes what the manifest knows of a customer; that a version was made stays, of whose data does not.
+pub(crate) async fn forget_customer(tx: &MspTx, customer: CustomerId) -> Result<(), DbError> {
+    for statement in FORGET_CUSTOMER {
+        tx.execute(statement, &[&customer]).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn knows_customer(tx: &MspTx, customer: CustomerId) -> Result<bool, DbError> {
+    Ok(tx.query_one(KNOWS_CUSTOMER, &[&customer]).await?.get(0))
+}
+
+/// Lists the ids of the MSP's customers that were erased.
+pub(crate) async fn list_erased(tx: &MspTx, msp: MspId) -> Result<BTreeSet<String>, DbError> {
+    Ok(tx.query(LIST_ERASED, &[&msp]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Lists the MSP's own files of a version or before it that are no longer current.
+pub(crate) async fn list_past(tx: &MspTx, msp: MspId, version: i64) -> Result<Vec<String>, DbError> {
+    Ok(tx.query(LIST_PAST, &[&msp, &version]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+pub(crate) async fn delete_past(tx: &MspTx, msp: MspId, paths: &[String]) -> Result<u64, DbError> {
+    tx.execute(DELETE_PAST, &[&msp, &paths]).await
 }
 
 /// Lists every path that any manifest row names, of every version.

@@ -116,7 +116,7 @@ impl Tenants {
         })
     }
 
-    /// Lists an MSP's customers by code.
+    /// Lists an MSP's customers by code; those that were erased are gone.
     ///
     /// # Errors
     /// When Postgres refuses.

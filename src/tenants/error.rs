@@ -3,6 +3,7 @@
 use granary_db::DbError;
 use granary_types::{Classify, CustomerCode, CustomerId, CustomerStatus, ErrorKind, MoneyError, MspId};
 use granary_vault::VaultError;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::lifecycle::{Door, Extent, Operation, Transition};
@@ -26,6 +27,12 @@ pub enum TenantsError {
     Occupied { cluster: String, schema: String },
     #[error("the copy of {table} differs: {here} rows here, {there} there, or other content; nothing was switched")]
     CopyDiffers { table: String, here: i64, there: i64 },
+    #[error("a legal hold stands since {0}: {1}; nothing is erased until granary customer hold release")]
+    OnHold(Timestamp, String),
+    #[error("no legal hold stands on the customer")]
+    NoHold,
+    #[error("what was destroyed cannot be brought back")]
+    Irrevocable,
     #[error("{0} is on its way to another place; try again, or finish the move with granary customer move")]
     OnItsWay(CustomerCode),
     #[error("the customer has no contract on {0}")]
@@ -83,7 +90,7 @@ impl Classify for TenantsError {
             | Self::UnknownCluster(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::OnItsWay(_) => ErrorKind::Unavailable,
-            Self::OtherMove { .. } | Self::Occupied { .. } => ErrorKind::Conflict,
+            Self::OtherMove { .. } | Self::Occupied { .. } | Self::OnHold(..) | Self::NoHold | Self::Irrevocable => ErrorKind::Conflict,
             Self::CopyDiffers { .. } => ErrorKind::Internal,
             Self::UnknownTimeZone(_) | Self::Invalid(_) | Self::KeyReused => ErrorKind::Invalid,
             Self::Taken(_)
@@ -107,6 +114,9 @@ impl Classify for TenantsError {
             Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownCluster(_) => "cluster_not_found",
             Self::OnItsWay(_) => "customer_on_its_way",
+            Self::OnHold(..) => "customer_on_hold",
+            Self::NoHold => "no_legal_hold",
+            Self::Irrevocable => "irrevocable",
             Self::OtherMove { .. } => "customer_moves_elsewhere",
             Self::Occupied { .. } => "cluster_occupied",
             Self::CopyDiffers { .. } => "copy_differs",

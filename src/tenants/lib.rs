@@ -16,6 +16,7 @@ mod fleet;
 mod grant;
 mod hierarchy;
 mod inspection;
+mod leaving;
 mod lifecycle;
 mod listing;
 mod msp;
@@ -38,6 +39,7 @@ pub use hierarchy::{
     get_limits, list_contracts_of, list_control_planes, list_sites, put_limits, retire_control_plane, retire_site,
 };
 pub use inspection::{Finding, Inspected, Inspection, Severity};
+pub use leaving::{BeginErasure, BuryCustomer, Certificate, CertificateFault, DestroyKeys, DropSilo, Erasure, IssueCertificate, LegalHold};
 pub use lifecycle::{
     Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
     Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,

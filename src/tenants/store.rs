@@ -6,6 +6,7 @@ mod drift;
 mod fleet;
 mod hierarchy;
 mod inspection;
+mod leaving;
 mod lifecycle;
 mod msps;
 mod placement;
@@ -22,6 +23,7 @@ pub(crate) use drift::*;
 pub(crate) use fleet::*;
 pub(crate) use hierarchy::*;
 pub(crate) use inspection::*;
+pub(crate) use leaving::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
 pub(crate) use placement::*;
@@ -72,6 +74,9 @@ mod tests {
             super::fleet::STATEMENTS,
             super::inspection::STATEMENTS,
             super::hierarchy::STATEMENTS,
+            super::leaving::STATEMENTS,
+            &super::leaving::FORGET,
+            &super::leaving::BLANK,
             super::lifecycle::STATEMENTS,
             super::requests::STATEMENTS,
             super::msps::STATEMENTS,

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::signature::Signature;
 use crate::store::{self, KeyRow};
 use crate::{MasterKey, VaultError, seal};
 
@@ -20,6 +21,8 @@ use crate::{MasterKey, VaultError, seal};
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// What wraps file keys.
 pub(crate) const WRAP: &str = "wrap";
+/// What signs documents that are shown to others.
+const SIGNING: &str = "signing";
 /// What makes look-ups on sealed columns possible.
 const BLIND_INDEX: &str = "blind_index";
 
@@ -52,7 +55,7 @@ impl Owner {
 
     const fn purposes(self) -> &'static [&'static str] {
         match self {
-            Self::Msp(_) => &[WRAP, BLIND_INDEX, "audit", "signing"],
+            Self::Msp(_) => &[WRAP, BLIND_INDEX, "audit", SIGNING],
             Self::Customer(_) => &[WRAP, BLIND_INDEX],
         }
     }
@@ -176,6 +179,46 @@ impl Keys {
             let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).map_err(|_| VaultError::Cipher("the digest takes no such key"))?;
             mac.update(value);
             Ok(mac.finalize().into_bytes().into())
+        })
+    }
+
+    /// Seals a document under a key of its own that its owner's key wraps; it opens only under the same name.
+    ///
+    /// # Errors
+    /// When the owner has no key, or it was destroyed.
+    pub fn seal<'a>(&'a self, owner: Owner, plain: &'a [u8], name: &'a [u8]) -> Boxed<'a, Result<(Vec<u8>, Wrapped), VaultError>> {
+        Box::pin(async move {
+            let key = FileKey::random()?;
+            let wrapped = self.wrap(owner, &key, name).await?;
+            Ok((seal::seal(key.reveal(), plain, name)?, wrapped))
+        })
+    }
+
+    /// Opens a sealed document.
+    ///
+    /// # Errors
+    /// When the owner has no key, it was destroyed, or the document is another one.
+    pub fn unseal<'a>(
+        &'a self,
+        owner: Owner,
+        sealed: &'a [u8],
+        wrapped: &'a Wrapped,
+        name: &'a [u8],
+    ) -> Boxed<'a, Result<Vec<u8>, VaultError>> {
+        Box::pin(async move {
+            let key = self.unwrap(owner, wrapped, name).await?;
+            seal::open(key.reveal(), sealed, name).ok_or(VaultError::Sealed(owner))
+        })
+    }
+
+    /// Signs a message with an MSP's key.
+    ///
+    /// # Errors
+    /// When the owner has no key for signatures, or it was destroyed.
+    pub fn sign<'a>(&'a self, owner: Owner, message: &'a [u8]) -> Boxed<'a, Result<Signature, VaultError>> {
+        Box::pin(async move {
+            let opened = self.open(owner).await?;
+            Signature::make(opened.get(owner, SIGNING, 1)?, message)
         })
     }
 

@@ -14,9 +14,11 @@ mod keys;
 mod master;
 mod objects;
 mod seal;
+mod signature;
 mod store;
 
 pub use error::VaultError;
 pub use keys::{FileKey, Keys, Owner, Wrapped};
 pub use master::MasterKey;
 pub use objects::Objects;
+pub use signature::Signature;

@@ -11,4 +11,5 @@ mod disk;
 mod faults;
 mod front_door;
 mod jobs;
+mod leaving;
 mod veeam;

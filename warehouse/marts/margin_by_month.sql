@@ -14,7 +14,7 @@ fees as (
     select statements.period, statement_lines.currency, sum(statement_lines.amount_minor) as platform_fee_minor
     from statement_lines
     inner join statements on statements.statement_id = statement_lines.statement_id
-    where statement_lines.customer_id is null
+    where statement_lines.item = 'platform_fee'
     group by 1, 2
 ),
 

@@ -2,6 +2,10 @@ with source as (
     select * from lake.invoices
 ),
 
+erased as (
+    select id from lake.customers where status = 'erased'
+),
+
 final as (
     select
         customer_id,
@@ -18,6 +22,7 @@ final as (
         issued_on,
         due_on
     from source
+    where customer_id not in (select id from erased)
 )
 
 select * from final

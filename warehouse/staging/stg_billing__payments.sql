@@ -2,6 +2,10 @@ with source as (
     select * from lake.payments
 ),
 
+erased as (
+    select id from lake.customers where status = 'erased'
+),
+
 final as (
     select
         customer_id,
@@ -12,6 +16,7 @@ final as (
         method,
         received_on
     from source
+    where customer_id not in (select id from erased)
 )
 
 select * from final

@@ -14,6 +14,7 @@ final as (
         activated_on,
         created_at
     from source
+    where status <> 'erased'
 )
 
 select * from final

@@ -59,6 +59,8 @@ pub(crate) enum Customer {
     Life(Life),
     #[command(flatten)]
     Placement(crate::cli::customer_placement::Placement),
+    #[command(flatten)]
+    Leaving(super::leaving::Leaving),
 }
 
 #[derive(Debug, Args)]

@@ -153,6 +153,9 @@ async fn apply(tx: &Tx, msp: &Msp, id: CustomerId, change: Change<'_>, actor: Ac
     if !change.transition.check(before.status, reason)? {
         return Ok(Changed { customer: before, is_new: false });
     }
+    if change.transition == Transition::Erase {
+        check_erasable(tx, &before).await?;
+    }
     let at = change.at.unwrap_or_else(|| tx.now());
     if at < before.status_since {
         return Err(TenantsError::Invalid("a change of status cannot lie before the last one"));
@@ -183,6 +186,17 @@ async fn apply(tx: &Tx, msp: &Msp, id: CustomerId, change: Change<'_>, actor: Ac
         ..before
     };
     Ok(Changed { customer, is_new: true })
+}
+
+/// A hold forbids to erase; a silo that is between two places could be erased by half.
+async fn check_erasable(tx: &Tx, customer: &Customer) -> Result<(), TenantsError> {
+    if let Some(hold) = store::find_hold(tx, customer.id).await? {
+        return Err(TenantsError::OnHold(hold.set_at, hold.reason));
+    }
+    match store::find_move(tx, customer.id).await? {
+        Some((_, to)) => Err(TenantsError::OtherMove { code: customer.code.clone(), to }),
+        None => Ok(()),
+    }
 }
 
 async fn emit(

@@ -98,9 +98,12 @@ impl Lifecycle {
     /// customer that was being provisioned is struck from the catalog then.
     ///
     /// # Errors
-    /// When the operation has ended, or a step cannot be undone; withdrawn again it goes on.
+    /// When the operation has ended, is an erasure, or a step cannot be undone; withdrawn again it goes on.
     pub fn withdraw<'a>(&'a self, subject: &'a Subject) -> Boxed<'a, Result<(), TenantsError>> {
         Box::pin(async move {
+            if subject.operation == Operation::Erase {
+                return Err(TenantsError::Irrevocable);
+            }
             self.tenants.turn_back(subject).await?;
             for step in self.steps(subject.operation).iter().rev() {
                 let outcome = undo(step.as_ref(), subject).await;

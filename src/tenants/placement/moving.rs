@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use granary_db::{AuditEntry, Database, DbError, Identifier, OwnerConnection, record_audit};
 use granary_foundation::{Boxed, SharedProgress};
-use granary_types::CustomerId;
+use granary_types::{CustomerId, CustomerStatus};
 use serde::Serialize;
 use serde_json::json;
 
@@ -107,8 +107,13 @@ impl Tenants {
     /// Notes where the silo is to go; none when it is there.
     async fn enter_move(&self, id: CustomerId, to: &str) -> Result<Option<(String, String)>, TenantsError> {
         self.clusters().get(to).await?;
-        let customer = self.get_customer(id).await?;
         let tx = self.begin_catalog().await?;
+        // Locked: what is being erased does not move, and what moves is not erased.
+        let customer = store::lock_customer(&tx, id).await?.filter(|customer| customer.schema_version > 0);
+        let customer = customer.ok_or(TenantsError::UnknownCustomer(id))?;
+        if customer.status == CustomerStatus::Erased {
+            return Err(TenantsError::Left(customer.status));
+        }
         let pending = match store::find_move(&tx, id).await? {
             None if customer.cluster == to => None,
             None => {

@@ -32,10 +32,10 @@ const INSERT: &str = "
     on conflict (msp_id, code) do nothing";
 const FIND: &str = customer_where!("id = $1 and (schema_version > 0 or $2)");
 const FIND_BY_CODE: &str = customer_where!("msp_id = $1 and code = $2 and (schema_version > 0 or $3)");
-const LIST: &str = customer_where!("msp_id = $1 and schema_version > 0 order by code");
+const LIST: &str = customer_where!("msp_id = $1 and schema_version > 0 and status <> 'erased' order by code");
 /// Case is folded on both sides; what people search for is no pattern.
 const LIST_PAGE: &str = customer_where!(
-    "schema_version > 0 and ($1::uuid[] is null or id = any($1)) and ($2::text is null or status = $2)
+    "schema_version > 0 and ($1::uuid[] is null or id = any($1)) and (($2::text is null and status <> 'erased') or status = $2)
         and ($3::text is null or region = $3) and ($4::text is null or deployment = $4)
         and ($5::text is null or strpos(lower(code), lower($5)) > 0 or strpos(lower(name), lower($5)) > 0)
         and ($6::text is null or code > $6)
