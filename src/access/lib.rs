@@ -11,6 +11,7 @@
 mod api_key;
 mod error;
 mod password;
+mod people;
 mod permission;
 mod principal;
 mod store;
@@ -21,6 +22,7 @@ mod users;
 
 pub use api_key::{ApiKeyScope, NewApiKey};
 pub use error::AccessError;
+pub use people::Person;
 pub use permission::Permission;
 pub use principal::{Principal, Who};
 pub use users::{Access, NewUser, Session};

@@ -7,7 +7,7 @@ use granary_types::{ApiKeyId, CustomerId, CustomerStatus, MspId, Role, SessionId
 use jiff::Timestamp;
 
 use crate::users::granted;
-use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Principal, Session, Who, token};
+use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Person, Principal, Session, Who, token};
 
 const INSERT_USER: &str = "
     insert into users (id, msp_id, customer_id, email, name, role, can_read_billing, sees_all_customers, password_hash, created_at)
@@ -23,6 +23,24 @@ const FIND_USER_BY_EMAIL: &str = "
     from users u
     left join customers c on c.id = u.customer_id
     where lower(u.email) = lower($1) and not u.is_disabled";
+
+macro_rules! person_where {
+    ($condition:literal) => {
+        concat!(
+            "select u.id, u.name, u.email, u.role, u.customer_id, u.is_disabled, u.created_at,
+                (select count(*) from sessions s where s.user_id = u.id) as sessions
+            from users u where ",
+            $condition
+        )
+    };
+}
+
+const LIST_USERS_OF: &str = person_where!("u.customer_id = $1 order by lower(u.email)");
+
+const FIND_PERSON: &str = person_where!("u.msp_id = $1 and lower(u.email) = lower($2)");
+
+const DELETE_USER: [&str; 3] =
+    ["delete from sessions where user_id = $1", "delete from user_customers where user_id = $1", "delete from users where id = $1"];
 
 const INSERT_SESSION: &str = "
     insert into sessions (id, user_id, token_hash, csrf_token, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)";
@@ -60,6 +78,11 @@ const UPDATE_API_KEY_REVOKED: &str = "
 /// Every statement, for the test that prepares them.
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
+    LIST_USERS_OF,
+    FIND_PERSON,
+    DELETE_USER[0],
+    DELETE_USER[1],
+    DELETE_USER[2],
     INSERT_USER,
     INSERT_USER_CUSTOMER,
     FIND_USER_BY_EMAIL,
@@ -97,6 +120,38 @@ pub(crate) async fn insert_user_customer(tx: &Tx, user: UserId, msp: Option<MspI
 pub(crate) async fn find_user_by_email(tx: &Tx, email: &str, now: Timestamp) -> Result<Option<(Principal, String)>, AccessError> {
     let row = tx.query_opt(FIND_USER_BY_EMAIL, &[&email]).await?.filter(|row| is_open(row, Door::Portal, now));
     Ok(row.map(|row| (principal_of(&row), row.get("password_hash"))))
+}
+
+/// Lists a customer's users.
+pub(crate) async fn list_users_of(tx: &Tx, customer: CustomerId) -> Result<Vec<Person>, AccessError> {
+    Ok(tx.query(LIST_USERS_OF, &[&customer]).await?.iter().map(person).collect())
+}
+
+/// Finds an MSP's user, disabled or not.
+pub(crate) async fn find_person(tx: &Tx, msp: MspId, email: &str) -> Result<Option<Person>, AccessError> {
+    Ok(tx.query_opt(FIND_PERSON, &[&msp, &email]).await?.as_ref().map(person))
+}
+
+/// Deletes a user and what hangs on it; false when there is none.
+pub(crate) async fn delete_user(tx: &Tx, id: UserId) -> Result<bool, AccessError> {
+    let mut touched = 0;
+    for statement in DELETE_USER {
+        touched = tx.execute(statement, &[&id]).await?;
+    }
+    Ok(touched == 1)
+}
+
+fn person(row: &Row) -> Person {
+    Person {
+        id: row.get("id"),
+        name: row.get("name"),
+        email: row.get("email"),
+        role: row.get("role"),
+        customer_id: row.get("customer_id"),
+        is_disabled: row.get("is_disabled"),
+        created_at: row.get("created_at"),
+        sessions: row.get("sessions"),
+    }
 }
 
 /// Inserts a session.

@@ -222,3 +222,28 @@ async fn a_closed_customers_people_and_programs_stay_thirty_days_and_its_facts_f
     let principal = access.key(secret.reveal()).await.unwrap();
     assert!(principal.may(Permission::UsageWrite) && !principal.may(Permission::UsageRead));
 }
+
+#[tokio::test]
+async fn a_person_is_found_and_forgotten_by_its_own_msp_only() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("Wendy@acme.example", Role::CustomerAdmin, &made)).await.unwrap();
+    access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
+    let (_, token) = access.log_in("wendy@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    assert_eq!(access.find_person(made.south.id, "wendy@acme.example").await.unwrap(), None);
+    let wendy = access.find_person(made.north.id, " WENDY@acme.example").await.unwrap().unwrap();
+    assert_eq!((wendy.email.as_str(), wendy.customer_id, wendy.sessions), ("Wendy@acme.example", Some(made.acme.id), 1));
+    assert_eq!(access.list_users_of(made.acme.id).await.unwrap(), std::slice::from_ref(&wendy));
+
+    for _ in 0..2 {
+        access.forget_person(made.north.id, &wendy, "cli", "her letter").await.unwrap();
+    }
+    assert_eq!(access.find_person(made.north.id, "wendy@acme.example").await.unwrap(), None);
+    assert!(access.session(token.reveal()).await.unwrap().is_none());
+    assert!(access.find_person(made.north.id, "ada@north.example").await.unwrap().is_some());
+    let superuser = test.superuser().await;
+    let audited = superuser.query("select detail::text, reason from control.audit_log where action = 'user.forget'", &[]).await.unwrap();
+    assert_eq!(audited.len(), 1);
+    assert!(!audited[0].get::<_, &str>(0).contains("wendy"));
+}

@@ -236,7 +236,7 @@ impl Access {
         self.tenants.clock().now()
     }
 
-    async fn begin(&self) -> Result<AccessTx, AccessError> {
+    pub(crate) async fn begin(&self) -> Result<AccessTx, AccessError> {
         Ok(self.tenants.begin_access().await?)
     }
 }

@@ -14,6 +14,7 @@ mod data;
 mod leaving;
 mod life;
 mod months;
+mod person;
 mod portfolio;
 mod text;
 
@@ -21,6 +22,7 @@ pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseComm
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
+pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -86,6 +88,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  echo 'correct horse battery' | granary user add finance@north.example --role msp_finance"
     )]
     User(User),
+    /// Answer the requests of one person: what is known of me, give it to me, forget me
+    #[command(subcommand, after_help = "Examples:\n  granary person find wendy@acme.example")]
+    Person(Person),
     /// Make keys for programs
     #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME")]
     Key(Key),

@@ -20,7 +20,7 @@ use super::files::Named;
 use super::house::{ACTOR, House, Missing, Rooms};
 use super::output::print_json;
 use super::progress::Reporter;
-use super::{Failure, Usage};
+use super::{Failure, Usage, customer_export};
 
 pub(crate) async fn run(global: &Global, command: Leaving) -> Result<ExitCode, Failure> {
     // What is signed can be checked anywhere.
@@ -30,6 +30,7 @@ pub(crate) async fn run(global: &Global, command: Leaving) -> Result<ExitCode, F
     House::with(global, async |house| {
         match command {
             Leaving::Erase { code, reason, yes, out, msp } => erase(house, msp.as_deref(), &code, &reason, yes, out.as_deref()).await?,
+            Leaving::Export { code, out, msp } => customer_export::export(house, msp.as_deref(), &code, &out).await?,
             Leaving::Certificate(command) => certificate(house, command).await?,
             Leaving::Hold(command) => hold(house, command).await?,
             Leaving::KeptInvoice { number, msp } => {
@@ -60,7 +61,7 @@ async fn erase(
         found => found?,
     };
     if !is_sure && customer.status != CustomerStatus::Erased {
-        confirm(code)?;
+        confirm(&format!("everything of {code}"), "its code", code.as_str())?;
     }
     let change = Change::now(Transition::Erase, Some(reason));
     let tx = house.tenants.begin_msp(&Rooms::msp_scope(&msp)).await?;
@@ -80,14 +81,17 @@ async fn erase(
     Ok(print_json(&certificate)?)
 }
 
-/// Lets a person type the code again.
-fn confirm(code: &CustomerCode) -> Result<(), Failure> {
+/// Lets whoever asked type a word again.
+pub(crate) fn confirm(what: &str, word: &str, wanted: &str) -> Result<(), Failure> {
     let mut screen = std::io::stderr();
-    write!(screen, "everything of {code} will be destroyed for ever; type its code to go on: ")?;
+    write!(screen, "{what} will be destroyed for ever; type {word} again to go on: ")?;
     screen.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;
-    if typed.trim() == code.as_str() { Ok(()) } else { Err(Usage("another code was typed; nothing was done".to_owned()).into()) }
+    if typed.trim().eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(Usage(format!("{word} was not typed; nothing was done (--yes does not ask)")).into())
 }
 
 async fn find_certificate(house: &Rooms, msp: &granary_tenants::Msp, code: &CustomerCode) -> Result<Certificate, Failure> {

@@ -6,6 +6,7 @@ mod output;
 mod arguments;
 mod billing;
 mod churn;
+mod customer_export;
 mod customer_import;
 mod customer_leaving;
 mod customer_placement;
@@ -24,6 +25,7 @@ mod listener;
 mod migrate;
 mod night;
 mod people;
+mod person;
 mod progress;
 mod queries;
 mod query;
@@ -80,6 +82,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Customer(command) => customers::customer(&global, command).await,
         Command::Cluster(command) => customer_placement::cluster(&global, command).await,
         Command::User(command) => people::user(&global, command).await,
+        Command::Person(command) => person::run(&global, command).await,
         Command::Key(command) => people::key(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,

@@ -30,6 +30,8 @@ pub enum LakeError {
     InvalidPart(String),
     #[error("another export of the same owner began meanwhile; it carries on")]
     Overtaken,
+    #[error("cannot write the archive: {0}")]
+    Archive(#[from] std::io::Error),
     #[error("a customer was erased meanwhile; nothing was published, run it again")]
     ErasedMeanwhile,
     #[error("the lake of MSP {msp} has no version {version}")]
@@ -49,9 +51,13 @@ impl Classify for LakeError {
             Self::UnsupportedType(_) | Self::InvalidPart(_) => ErrorKind::Invalid,
             Self::Overtaken | Self::ErasedMeanwhile => ErrorKind::Conflict,
             Self::NoVersion { .. } => ErrorKind::NotFound,
-            Self::Arrow(_) | Self::Parquet(_) | Self::Value { .. } | Self::Format { .. } | Self::Manifest(_) | Self::WorkerEnded => {
-                ErrorKind::Internal
-            }
+            Self::Arrow(_)
+            | Self::Parquet(_)
+            | Self::Value { .. }
+            | Self::Format { .. }
+            | Self::Manifest(_)
+            | Self::Archive(_)
+            | Self::WorkerEnded => ErrorKind::Internal,
         }
     }
 
@@ -66,6 +72,7 @@ impl Classify for LakeError {
             Self::UnsupportedType(_) => "unsupported_type",
             Self::InvalidPart(_) => "invalid_part",
             Self::Overtaken => "export_overtaken",
+            Self::Archive(_) => "archive_not_written",
             Self::ErasedMeanwhile => "customer_erased_meanwhile",
             Self::NoVersion { .. } => "lake_version_not_found",
             Self::Manifest(_) => "manifest_malformed",

@@ -15,6 +15,7 @@ use crate::lake::{ACTOR, Lake};
 use crate::manifest::LakeFile;
 use crate::{LakeError, OwnerOutcome, Publication, VerifyOutcome};
 
+mod archive;
 mod fixture;
 
 use fixture::Fixture;

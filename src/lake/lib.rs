@@ -10,6 +10,7 @@
 //! Not here: what the tables mean (rooms describe them as [`Dataset`](granary_types::Dataset)s) and how files are queried
 //! (`warehouse`).
 
+mod archive;
 mod checksum;
 mod collect;
 mod copy;
@@ -31,8 +32,10 @@ mod schema;
 mod snapshot;
 mod statistics;
 mod store;
+mod tar;
 mod verify;
 
+pub use archive::{Archive, ArchivedFile};
 pub use collect::Collected;
 pub use erase::{EraseFiles, EraseRows};
 pub use error::LakeError;

@@ -113,6 +113,14 @@ const DELETE_PAST: &str = "
     delete from lake_files
     where msp_id = $1 and customer_id is null and removed_version is not null and path = any($2)";
 
+/// The tables of the schema that a transaction is in.
+const LIST_TABLES: &str = "
+    select c.relname::text, format('%I', c.relname)
+    from pg_catalog.pg_class c
+    where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = current_schema()) and c.relkind = 'r'
+        and c.relname <> 'refinery_schema_history'
+    order by 1";
+
 const LIST_PATHS: &str = "select path from lake_files";
 
 /// What changed, and by which rows we know.
@@ -341,4 +349,31 @@ pub(crate) fn copy_statement(dataset: &Dataset, wanted: &Wanted) -> String {
     };
     let order = if order.is_empty() { String::new() } else { format!(" order by {}", order.join(", ")) };
     format!("copy (select {columns} from \"{}\"{condition}{order}) to stdout (format binary)", dataset.name)
+}
+
+/// A table of a silo.
+pub(crate) struct SiloTable {
+    pub(crate) name: String,
+    /// As statements write it.
+    quoted: String,
+}
+
+/// Lists the tables of the silo that a transaction is in.
+pub(crate) async fn list_tables(tx: &Tx) -> Result<Vec<SiloTable>, DbError> {
+    Ok(tx.query(LIST_TABLES, &[]).await?.iter().map(|row| SiloTable { name: row.get(0), quoted: row.get(1) }).collect())
+}
+
+/// Reads a whole table as text.
+pub(crate) fn copy_table(table: &SiloTable) -> String {
+    format!("copy {} to stdout (format csv, header)", table.quoted)
+}
+
+/// Reads a customer's rows of a control dataset as text.
+pub(crate) fn copy_rows_of(dataset: &Dataset, customer: CustomerId) -> String {
+    let columns = dataset.columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ");
+    let order = dataset.sort.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
+    format!(
+        "copy (select {columns} from \"{}\" where customer_id = '{customer}' order by {order}) to stdout (format csv, header)",
+        dataset.name
+    )
 }

@@ -38,7 +38,7 @@ fn require(tx: &MspTx, customer: &Customer, door: Door) -> Result<(), TenantsErr
     Standing::of(tx.msp(), customer, tx.now()).require(door, tx.now())
 }
 
-async fn audit(tx: &MspTx, customer: &Customer, action: &str, detail: Value, reason: Option<&str>) -> Result<(), TenantsError> {
+pub(crate) async fn audit(tx: &MspTx, customer: &Customer, action: &str, detail: Value, reason: Option<&str>) -> Result<(), TenantsError> {
     let entry = AuditEntry {
         msp: Some(tx.msp().id),
         customer: Some(customer.id),

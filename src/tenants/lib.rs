@@ -20,6 +20,7 @@ mod leaving;
 mod lifecycle;
 mod listing;
 mod msp;
+mod person;
 mod placement;
 mod request;
 mod scope;
@@ -46,6 +47,7 @@ pub use lifecycle::{
 };
 pub use listing::{CustomerFilter, list_customers};
 pub use msp::{Msp, NewMsp};
+pub use person::{Mention, PersonAddress, forget_contact_email, list_mentions};
 pub use placement::{Cluster, ClusterStanding, Clusters, HOME, MoveReport};
 pub use request::{KeptAnswer, KeyedRequest};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};

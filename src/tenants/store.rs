@@ -9,6 +9,7 @@ mod inspection;
 mod leaving;
 mod lifecycle;
 mod msps;
+mod person;
 mod placement;
 mod requests;
 mod silo;
@@ -26,6 +27,7 @@ pub(crate) use inspection::*;
 pub(crate) use leaving::*;
 pub(crate) use lifecycle::*;
 pub(crate) use msps::*;
+pub(crate) use person::*;
 pub(crate) use placement::*;
 pub(crate) use requests::*;
 pub(crate) use silo::*;
@@ -80,6 +82,7 @@ mod tests {
             super::lifecycle::STATEMENTS,
             super::requests::STATEMENTS,
             super::msps::STATEMENTS,
+            super::person::STATEMENTS,
             super::placement::STATEMENTS,
         ]
         .concat()

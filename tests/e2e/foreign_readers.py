@@ -1,9 +1,12 @@
-"""The lake, read by a Parquet library that is not ours: sealed without its key, equal to Postgres with it."""
+"""The lake and a customer's archive, read by libraries that are not ours: the lake sealed without its key, equal to Postgres with it."""
 
+import csv
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
+import tarfile
 
 import pyarrow
 import pyarrow.parquet
@@ -58,3 +61,26 @@ def test_with_its_key_a_file_holds_what_postgres_holds():
 def test_a_second_export_writes_nothing():
     again = json.loads(granary("export", "run"))
     assert again["files_written"] == 0, again
+
+
+def test_what_a_customer_takes_along_opens_without_granary(tmp_path):
+    code = json.loads(granary("customer", "list", "--format", "json"))[0]["code"]
+    granary("customer", "export", code, "--out", str(tmp_path / "customer.tar"))
+    with tarfile.open(tmp_path / "customer.tar") as tar:
+        tar.extractall(tmp_path, filter="data")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    rows = {}
+    for file in manifest["files"]:
+        content = (tmp_path / file["path"]).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"]), file
+        if file["path"].endswith(".parquet"):
+            rows[file["path"]] = pyarrow.parquet.read_table(tmp_path / file["path"]).num_rows
+        elif file["path"].endswith(".csv"):
+            with open(tmp_path / file["path"], newline="", encoding="utf-8") as lines:
+                rows[file["path"]] = sum(1 for _ in csv.reader(lines)) - 1
+        elif file["path"].endswith(".pdf"):
+            assert content.startswith(b"%PDF-")
+    assert rows == {file["path"]: file["rows"] for file in manifest["files"] if file["rows"] is not None}
+    assert rows["parquet/backup_runs.parquet"] == rows["tables/backup_runs.csv"] > 100
+    assert rows["control/invoices.csv"] > 0 and any(file["path"].startswith("reports/") for file in manifest["files"])
+    assert not any("statement" in path for path in rows), "a customer never meets wholesale"

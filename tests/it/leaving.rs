@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::front_door::{House, SMALL_DEMO, command};
+use super::front_door::{House, SMALL_DEMO, TINY_DEMO, command};
 
 const OTHERS: &str = "select customer_code, period, mrr_minor, usage_revenue_minor from customer_months order by customer_code, period";
 
@@ -38,62 +38,14 @@ fn an_erased_customer_is_gone_and_everybody_else_is_untouched() {
     assert!(String::from_utf8_lossy(&refusal.stderr).contains("lawsuit"), "{refusal:?}");
     house.ok(&["customer", "hold", "release", code, "--reason", "settled"]);
 
-    // Killed again and again, each time a little later, it is finished by the last call.
-    let mut kills = 0;
-    let mut patience = 250;
+    takes_its_data_along(&house, code);
+
     let file = house.dir.path().join("certificate.json");
     let file = file.to_str().unwrap();
-    loop {
-        let mut child = command(&house.data_dir(), &[&erase[..], &["--out", file]].concat())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_millis(patience);
-        while child.try_wait().unwrap().is_none() && std::time::Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        if child.try_wait().unwrap().is_some() {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        patience += 90;
-    }
-    assert!(kills > 3, "it was killed {kills} times");
-
-    // The certificate proves itself, to those who know the MSP's key.
-    let key = house.json(&["customer", "certificate", "public-key"]);
-    let key = key["public_key"].as_str().unwrap();
-    let verified = house.json(&["customer", "certificate", "verify", file, "--public-key", key]);
-    assert_eq!((verified["valid"].as_bool(), verified["customer"]["code"].as_str()), (Some(true), Some(code)));
-    let text = std::fs::read_to_string(file).unwrap();
-    let certificate: Value = serde_json::from_str(&text).unwrap();
-    let destroyed = &certificate["statement"]["destroyed"];
-    let count = |step: &str, what: &str| destroyed[step][what].as_i64().unwrap_or_else(|| panic!("{step}.{what} in {destroyed}"));
-    assert!(count("silo", "rows") > 0 && count("lake", "files") > 0 && count("keys", "keys") == 2 && count("control", "rows") > 0);
-    assert!(certificate["statement"]["kept"]["invoices"].as_array().unwrap().contains(&Value::from(number.as_str())));
-    let forged = house.dir.path().join("forged.json");
-    std::fs::write(&forged, text.replace("end of contract", "never happened!")).unwrap();
-    assert!(!house.run(&["customer", "certificate", "verify", forged.to_str().unwrap()]).status.success());
-
-    // Nothing of it is read any more, by no door.
-    let customers = house.ok(&["customer", "list", "--format", "json"]);
-    assert!(!customers.contains(&format!("\"{code}\"")), "{customers}");
+    killed_often_it_ends(&house, &[&erase[..], &["--out", file]].concat());
+    let certificate = proves_itself(&house, file, code, &number);
     let id = certificate["statement"]["customer"]["id"].as_str().unwrap();
-    let models = house.query("select table_name from information_schema.tables where table_schema = 'warehouse' order by 1");
-    let models: Vec<&str> = models.as_array().unwrap().iter().filter_map(|model| model["table_name"].as_str()).collect();
-    assert!(models.len() > 30 && models.contains(&"health_scores") && models.contains(&"stg_billing__payments"), "{models:?}");
-    for model in &models {
-        let rows = house.query(&format!("select * from {model}")).to_string();
-        assert!(!rows.contains(&format!("\"{code}\"")) && !rows.contains(id), "{model} still knows {code}");
-    }
-    let lake = walk(&house.data_dir().join("lake"));
-    assert!(!lake.is_empty() && !lake.iter().any(|path| path.contains(id)), "a file of the customer is left");
-    assert!(!house.run(&["events", "--customer", code, "--period", "2025-10"]).status.success());
+    is_read_by_no_door(&house, code, id);
 
     // What the law wants is kept, sealed; totals without a name stay.
     let kept = house.json(&["customer", "kept-invoice", &number]);
@@ -115,6 +67,138 @@ fn an_erased_customer_is_gone_and_everybody_else_is_untouched() {
     house.ok(&["customer", "add", code, "--name", "Heir"]);
     assert!(!house.run(&erase).status.success(), "the heir is not closed");
     house.ok(&["customer", "certificate", "show", code]);
+}
+
+/// Killed again and again, each time a little later, it is finished by the last call.
+fn killed_often_it_ends(house: &House, erase: &[&str]) {
+    let mut kills = 0;
+    let mut patience = 250;
+    loop {
+        let mut child =
+            command(&house.data_dir(), erase).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_millis(patience);
+        while child.try_wait().unwrap().is_none() && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if child.try_wait().unwrap().is_some() {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        patience += 90;
+    }
+    assert!(kills > 3, "it was killed {kills} times");
+}
+
+/// The certificate proves itself, to those who know the MSP's key.
+fn proves_itself(house: &House, file: &str, code: &str, number: &str) -> Value {
+    let key = house.json(&["customer", "certificate", "public-key"]);
+    let key = key["public_key"].as_str().unwrap();
+    let verified = house.json(&["customer", "certificate", "verify", file, "--public-key", key]);
+    assert_eq!((verified["valid"].as_bool(), verified["customer"]["code"].as_str()), (Some(true), Some(code)));
+    let text = std::fs::read_to_string(file).unwrap();
+    let certificate: Value = serde_json::from_str(&text).unwrap();
+    let destroyed = &certificate["statement"]["destroyed"];
+    let count = |step: &str, what: &str| destroyed[step][what].as_i64().unwrap_or_else(|| panic!("{step}.{what} in {destroyed}"));
+    assert!(count("silo", "rows") > 0 && count("lake", "files") > 0 && count("keys", "keys") == 2 && count("control", "rows") > 0);
+    assert!(certificate["statement"]["kept"]["invoices"].as_array().unwrap().contains(&Value::from(number)));
+    let forged = house.dir.path().join("forged.json");
+    std::fs::write(&forged, text.replace("end of contract", "never happened!")).unwrap();
+    assert!(!house.run(&["customer", "certificate", "verify", forged.to_str().unwrap()]).status.success());
+    certificate
+}
+
+/// Nothing of the customer is read any more.
+fn is_read_by_no_door(house: &House, code: &str, id: &str) {
+    let customers = house.ok(&["customer", "list", "--format", "json"]);
+    assert!(!customers.contains(&format!("\"{code}\"")), "{customers}");
+    let models = house.query("select table_name from information_schema.tables where table_schema = 'warehouse' order by 1");
+    let models: Vec<&str> = models.as_array().unwrap().iter().filter_map(|model| model["table_name"].as_str()).collect();
+    assert!(models.len() > 30 && models.contains(&"health_scores") && models.contains(&"stg_billing__payments"), "{models:?}");
+    for model in &models {
+        let rows = house.query(&format!("select * from {model}")).to_string();
+        assert!(!rows.contains(&format!("\"{code}\"")) && !rows.contains(id), "{model} still knows {code}");
+    }
+    let lake = walk(&house.data_dir().join("lake"));
+    assert!(!lake.is_empty() && !lake.iter().any(|path| path.contains(id)), "a file of the customer is left");
+    assert!(!house.run(&["events", "--customer", code, "--period", "2025-10"]).status.success());
+    assert!(!house.run(&["customer", "export", code, "--out", "/dev/null"]).status.success());
+}
+
+/// Exports a customer and reads the archive with tools that do not know us.
+fn takes_its_data_along(house: &House, code: &str) {
+    let folder = house.dir.path().join("archive");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("customer.tar");
+    let report = house.json(&["customer", "export", code, "--out", file.to_str().unwrap()]);
+    assert_eq!(report["bytes"].as_u64(), Some(std::fs::metadata(&file).unwrap().len()));
+    assert!(report["reports"].as_i64().unwrap() > 0, "{report}");
+    let tool = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program).args(arguments).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    tool("tar", &["--extract", "--file", "customer.tar"]);
+    tool("sha256sum", &["--check", "--strict", "--quiet", "SHA256SUMS"]);
+    let customer: Value = serde_json::from_slice(&std::fs::read(folder.join("customer.json")).unwrap()).unwrap();
+    assert_eq!(customer["code"].as_str(), Some(code));
+    assert!(std::fs::read(folder.join("reports/2025-10.pdf")).unwrap().starts_with(b"%PDF-"));
+    assert!(std::fs::read_to_string(folder.join("README.txt")).unwrap().contains(customer["name"].as_str().unwrap()));
+    let runs = std::fs::read_to_string(folder.join("tables/backup_runs.csv")).unwrap();
+    assert!(runs.lines().count() > 100, "{}", runs.lines().next().unwrap());
+}
+
+#[test]
+fn a_person_is_found_gets_its_data_and_is_forgotten() {
+    let house = House::empty();
+    house.json(TINY_DEMO);
+    let customers = house.json(&["customer", "list", "--format", "json"]);
+    let code = customers[0]["code"].as_str().unwrap();
+    let email = "Wendy@acme.example";
+    let mut adding = command(&house.data_dir(), &["user", "add", email, "--role", "customer_admin", "--customer", code])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut adding.stdin.take().unwrap(), b"correct horse battery").unwrap();
+    assert!(adding.wait().unwrap().success());
+    house.tamper(&format!(
+        "set search_path = control;
+        update customers set contact_email = '{email}' where code = '{code}';
+        do $do$ begin
+            perform set_config('search_path', (select schema_name from control.customers where code = '{code}'), true);
+            update machines set name = 'laptop of {email}' where id = (select id from machines order by id limit 1);
+            update machines set name = 'laptop of ma{email}' where id = (select id from machines order by id desc limit 1);
+        end $do$"
+    ));
+
+    let found = house.json(&["person", "find", "wendy@ACME.example"]);
+    assert_eq!((found["user"]["email"].as_str(), found["user"]["role"].as_str()), (Some(email), Some("customer_admin")));
+    let [here] = found["customers"].as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!(
+        (here["customer"].as_str(), here["contact_email"].as_bool(), here["rows"]["machines"].as_i64()),
+        (Some(code), Some(true), Some(1))
+    );
+
+    let file = house.dir.path().join("wendy.json");
+    let export = ["person", "export", email, "--reason", "her letter", "--out", file.to_str().unwrap()];
+    house.json(&export);
+    let given: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(given["customers"][0]["rows"][0]["row"]["name"].as_str(), Some("laptop of Wendy@acme.example"));
+    assert!(!given.to_string().contains("password") && !given.to_string().contains("maWendy"), "{given}");
+
+    let erase = ["person", "erase", email, "--reason", "her letter", "--yes"];
+    house.ok(&["customer", "hold", "set", code, "--reason", "lawsuit"]);
+    assert!(!house.run(&erase).status.success(), "a hold stands");
+    house.ok(&["customer", "hold", "release", code, "--reason", "settled"]);
+    let erased = house.json(&erase);
+    assert_eq!((erased["users"].as_i64(), erased["contact_emails"].as_i64()), (Some(1), Some(1)), "{erased}");
+    assert_eq!(erased["left"][0]["rows"]["machines"], 1, "{erased}");
+    let found = house.json(&["person", "find", email]);
+    assert!(found["user"].is_null() && found["customers"][0]["contact_email"] == false, "{found}");
+    assert!(!house.run(&["person", "export", "nobody@acme.example", "--reason", "x", "--out", "/dev/null"]).status.success());
 }
 
 fn walk(folder: &std::path::Path) -> Vec<String> {

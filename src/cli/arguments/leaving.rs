@@ -32,6 +32,23 @@ An erasure that was interrupted is finished by the same call. Nothing brings the
         #[arg(long)]
         msp: Option<String>,
     },
+    /// Write everything that a customer has to an archive that opens without this program
+    #[command(after_help = "\
+Examples:
+  granary customer export ACME --out acme.tar
+  granary customer export ACME --msp NORTH --out /media/stick/acme.tar
+
+CSV of every table, Parquet, reports as PDF, a README, a manifest and checksums. Contacts are in clear: keep it safe.")]
+    Export {
+        /// The customer, by its code
+        code: CustomerCode,
+        /// The tar archive; one of that name is replaced when the new one is complete
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+    },
     /// Show and verify certificates of erasures
     #[command(subcommand, after_help = "Example:\n  granary customer certificate verify acme-certificate.json")]
     Certificate(CertificateCommand),
