@@ -211,6 +211,8 @@ pub enum ConfigError {
     Malformed { path: PathBuf, message: String },
     #[error("worker.night_hour is {0}; hours go from 0 to 23")]
     NightHour(u8),
+    #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
+    Leaving,
 }
 
 impl Classify for ConfigError {
@@ -221,7 +223,7 @@ impl Classify for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "configuration_unreadable",
-            Self::Malformed { .. } | Self::NightHour(_) => "configuration_invalid",
+            Self::Malformed { .. } | Self::NightHour(_) | Self::Leaving => "configuration_invalid",
         }
     }
 }
@@ -259,6 +261,9 @@ impl Config {
         }
         if config.worker.night_hour > 23 {
             return Err(ConfigError::NightHour(config.worker.night_hour));
+        }
+        if !(0..=100).contains(&config.leaving.keep_invoices_years) || config.leaving.backup_days > 3_650 {
+            return Err(ConfigError::Leaving);
         }
         Ok(config)
     }
@@ -300,6 +305,13 @@ mod tests {
         let config = load("[clusters.eu1]\nurl = 'postgres://u@h/d'\nregion = 'eu'\n").unwrap();
         assert_eq!((config.clusters["eu1"].region.as_str(), config.clusters["eu1"].max_connections), ("eu", 16));
         assert!(load("[clusters.eu1]\nurl = 'postgres://u@h/d'\n").unwrap_err().to_string().contains("region"));
+    }
+
+    #[test]
+    fn what_outlives_a_customer_does_not_outlive_everybody() {
+        assert_eq!(load("[leaving]\nbackup_days = 90\n").unwrap().leaving.keep_invoices_years, 10);
+        assert!(load("[leaving]\nkeep_invoices_years = 101\n").unwrap_err().to_string().contains("100"));
+        assert!(load("[leaving]\nbackup_days = 36500\n").is_err());
     }
 
     #[test]
