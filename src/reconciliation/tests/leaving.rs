@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 /// The steps of an erasure, in their order.
 const STEPS: [&str; 8] = ["record", "billing.keep", "keys", "lake.files", "silo", "control", "lake.rows", "certificate"];
 /// Tables in which the id of an erased customer may stand.
-const KNOW_THE_ID: [&str; 12] = [
+const KNOW_THE_ID: [&str; 13] = [
     "customers",
     "status_changes",
     "lifecycle_runs",
@@ -33,6 +33,7 @@ const KNOW_THE_ID: [&str; 12] = [
     "invoices",
     "payments",
     "statement_lines",
+    "opening_balances",
     "erasures",
     "legal_holds",
     "kept_invoices",
@@ -143,6 +144,7 @@ impl World {
             insert into prices (id, msp_id, customer_id, item, unit_price, currency, valid_from, created_at)
                 values (gen_random_uuid(), '{msp}', '{id}', 'white_label', 7, 'USD', '2025-01-01', now());
             insert into run_rates values ('{id}', '{msp}', '2025-11', 5, 'USD', now());
+            insert into opening_balances values ('{id}', '{msp}', 900, 'USD', '2025-01-01', now());
             insert into schema_states (customer_id, error) values ('{id}', 'a table of {code} is locked');
             insert into jobs (id, kind, msp_id, customer_id, payload, run_at, created_at)
                 values (gen_random_uuid(), 'test.job', '{msp}', '{id}', '{{\"code\": \"{code}\"}}', now(), now());

@@ -32,7 +32,7 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 19] = [
+pub(super) const FORGET: [&str; 18] = [
     "delete from sessions where user_id in (select id from users where customer_id = $1)",
     "delete from user_customers where customer_id = $1 or user_id in (select id from users where customer_id = $1)",
     "delete from api_keys where customer_id = $1 or control_plane_id in (select id from control_planes where customer_id = $1)",
@@ -45,7 +45,6 @@ pub(super) const FORGET: [&str; 19] = [
     "delete from customer_months where customer_id = $1",
     "delete from run_rates where customer_id = $1",
     "delete from prices where customer_id = $1",
-    "delete from opening_balances where customer_id = $1",
     "delete from schema_states where customer_id = $1",
     "delete from moves where customer_id = $1",
     "delete from jobs where customer_id = $1",
@@ -249,7 +248,6 @@ mod tests {
                 "customer_months",
                 "run_rates",
                 "prices",
-                "opening_balances",
                 "schema_states",
                 "moves",
                 "jobs",
@@ -260,7 +258,7 @@ mod tests {
         ),
         ("another room's step lets them go", &["invoice_items", "lake_files", "lake_exports", "lake_versions", "nights"]),
         ("a row without name, code and words is left", &["customers", "status_changes", "lifecycle_runs", "lifecycle_steps", "audit_log"]),
-        ("amounts and numbers that the law wants, by the id alone", &["invoices", "payments", "statement_lines"]),
+        ("amounts and numbers that the law wants, by the id alone", &["invoices", "payments", "statement_lines", "opening_balances"]),
         ("the proof, and what forbade it", &["erasures", "legal_holds", "kept_invoices"]),
         ("keys are destroyed, and that they were is kept", &["keystore.keys"]),
         ("sealed under the key of the MSP, and forgotten within days", &["idempotency_keys"]),
