@@ -37,7 +37,7 @@ impl ApiKeyScope {
     }
 
     /// Returns what it allows.
-    pub(crate) const fn permissions(self) -> &'static [Permission] {
+    pub const fn permissions(self) -> &'static [Permission] {
         match self {
             Self::UsageWrite => &[Permission::UsageWrite],
             Self::ReportsRead => &[Permission::UsageRead, Permission::ReportRead],

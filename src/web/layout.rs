@@ -72,6 +72,23 @@ const fn role_words(role: Role) -> &'static str {
     }
 }
 
+/// A page for everybody, signed in or not.
+pub(crate) fn open_page(title: &str, body: &Markup) -> Html<String> {
+    let content = html! {
+        a.skip href="#main" { "Skip to the content" }
+        header.top {
+            div.top-in {
+                a.brand href="/" { (mark()) span { "Granary" } }
+                div.who {
+                    button.quiet type="button" data-theme-switch hidden aria-label="Switch between light and dark" { (theme_mark()) }
+                }
+            }
+        }
+        main id="main" tabindex="-1" { (body) }
+    };
+    Html(document(&format!("{title} · Granary"), None, None, &content).into_string())
+}
+
 /// A page with one thing in the middle.
 pub(crate) fn centred(title: &str, refresh_seconds: Option<u32>, body: &Markup) -> Markup {
     document(title, None, refresh_seconds, &html! { main.centre id="main" { (body) } })

@@ -15,6 +15,7 @@ mod format;
 mod http;
 mod layout;
 mod link;
+mod openapi;
 mod pages;
 mod queries;
 mod routes;

@@ -8,7 +8,7 @@ use granary_access::Permission;
 use granary_tenants::Transition;
 
 use crate::http::{guard, headers, problem};
-use crate::{AppState, api, assets, pages};
+use crate::{AppState, api, assets, openapi, pages};
 
 /// How a route is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub const ROUTES: &[Route] = &[
     read("/readyz", Gate::Open, "/readyz", None, || get(pages::probe::ready)),
     read("/assets/{version}/{name}", Gate::Open, "/assets/0/granary.css", None, || get(assets::file)),
     read("/login", Gate::Open, "/login", None, || get(pages::login::show)),
+    read(openapi::PATH, Gate::Open, openapi::PATH, None, || get(openapi::download)),
+    read("/docs/api", Gate::Open, "/docs/api", None, || get(openapi::show)),
     act("/login", Gate::Open, "email=nobody%40north.example&password=not+the+password", || post(pages::login::log_in)),
     act("/logout", Gate::SignedIn, "csrf=wrong", || post(pages::login::log_out)),
     read("/", Gate::SignedIn, "/", None, || get(pages::start::show)),
@@ -323,6 +325,6 @@ mod tests {
     #[test]
     fn what_is_open_is_on_the_list_of_open_things() {
         let open: Vec<_> = ROUTES.iter().filter(|route| route.gate == Gate::Open).map(|route| route.path).collect();
-        assert_eq!(open, ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", "/login"]);
+        assert_eq!(open, ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api", "/login"]);
     }
 }

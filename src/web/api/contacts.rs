@@ -13,25 +13,28 @@ use utoipa::ToSchema;
 
 use super::exchange::{At, EndIn, Once, id_of};
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// Somebody to be added.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ContactIn {
-    /// main, billing or technical
-    #[schema(value_type = String)]
+    #[schema(value_type = words::ContactKind)]
     kind: ContactKind,
+    #[schema(value_type = words::Text)]
     name: String,
+    #[schema(value_type = words::Email)]
     email: String,
+    #[schema(value_type = Option<words::Text>)]
     phone: Option<String>,
 }
 
 /// Somebody at a customer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ContactOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = Uuid)]
     id: ContactId,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::ContactKind)]
     kind: ContactKind,
     name: String,
     email: String,

@@ -12,12 +12,14 @@ use utoipa::ToSchema;
 
 use super::exchange::{At, Once};
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// Terms to be agreed; what is left out is as in a year that renews.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ContractIn {
     /// The first of a month, later than the terms in force.
+    #[schema(value_type = words::FirstOfMonth)]
     starts_on: Date,
     #[schema(minimum = 1, maximum = 120)]
     months: Option<i32>,
@@ -25,36 +27,43 @@ pub(crate) struct ContractIn {
     #[schema(minimum = 0, maximum = 365)]
     notice_days: Option<i32>,
     /// The MSP's unless told; ISO 4217.
+    #[schema(value_type = Option<words::Currency>)]
     currency: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::Tier>)]
     plan_tier: Option<Tier>,
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 10_000_000)]
     contracted_vms: Option<i32>,
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 10_000_000)]
     max_vms: Option<i32>,
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 2_147_483_647)]
     storage_gb: i64,
     /// The least that a month is billed at, in minor units.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     minimum_minor: Option<i64>,
+    #[schema(value_type = Option<words::Percent>)]
     discount_percent: Option<Decimal>,
+    #[schema(value_type = Option<words::TaxPercent>)]
     tax_percent: Option<Decimal>,
+    #[schema(minimum = 0, maximum = 365)]
     payment_terms_days: Option<i32>,
-    /// stripe, psa or manual
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::BillingChannel>)]
     billing_channel: Option<BillingChannel>,
     premium_support: Option<bool>,
     white_label: Option<bool>,
+    #[schema(minimum = 1)]
     rpo_hours: Option<i32>,
+    #[schema(value_type = Option<words::Percent>)]
     backup_sla_percent: Option<Decimal>,
+    #[schema(minimum = 1)]
     restore_target_minutes: Option<i32>,
+    #[schema(minimum = 1)]
     support_target_minutes: Option<i32>,
 }
 
 /// The terms of a customer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ContractOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = Uuid)]
     id: ContractId,
     starts_on: Date,
     months: i32,
@@ -63,23 +72,26 @@ pub(crate) struct ContractOut {
     notice_given_on: Option<Date>,
     /// The last day, once it is known.
     ends_on: Option<Date>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::EndReason>)]
     end_reason: Option<EndReason>,
     currency: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Tier)]
     plan_tier: Tier,
     contracted_vms: Option<i32>,
     max_vms: Option<i32>,
     storage_gb: i64,
     minimum_minor: i64,
+    #[schema(value_type = words::Percent)]
     discount_percent: Decimal,
+    #[schema(value_type = words::TaxPercent)]
     tax_percent: Decimal,
     payment_terms_days: i32,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::BillingChannel)]
     billing_channel: BillingChannel,
     premium_support: bool,
     white_label: bool,
     rpo_hours: i32,
+    #[schema(value_type = words::Percent)]
     backup_sla_percent: Decimal,
     restore_target_minutes: i32,
     support_target_minutes: i32,

@@ -16,6 +16,7 @@ use super::exchange::{At, Sent, located, zone};
 use super::limits::LimitsOut;
 use crate::AppState;
 use crate::http::{Problem, Visitor};
+use crate::openapi::words;
 
 const PAGE: u16 = 50;
 const LARGEST_PAGE: u16 = 200;
@@ -24,11 +25,13 @@ const LARGEST_PAGE: u16 = 200;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BrandingOut {
-    /// `#1E40AF`
+    /// Written on buttons and charts of its portal.
     #[serde(default)]
+    #[schema(value_type = Option<words::Color>)]
     primary_color: Option<String>,
-    /// An address of a picture, by HTTPS.
+    /// Shown on its portal and reports.
     #[serde(default)]
+    #[schema(value_type = Option<words::Picture>)]
     logo_url: Option<String>,
 }
 
@@ -36,13 +39,13 @@ pub(crate) struct BrandingOut {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomerIn {
+    #[schema(value_type = words::Text)]
     company_name: String,
-    /// Unique at the MSP and never changed: 1 to 50 of A-Z, 0-9, '-' and '_'.
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Code)]
     customer_code: CustomerCode,
-    /// What machines get that are protected without a tier of their own: backup, enterprise or replication.
+    /// What machines get that are protected without a tier of their own.
     #[serde(default = "backup")]
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Tier)]
     plan_tier: Tier,
     #[serde(default)]
     limits: LimitsOut,
@@ -50,19 +53,21 @@ pub(crate) struct CustomerIn {
     branding: BrandingOut,
     /// `trial` for 30 days that are not billed; otherwise `active`.
     #[serde(default = "active")]
-    #[schema(value_type = String)]
+    #[schema(value_type = words::FirstStatus)]
     status: CustomerStatus,
     /// The zone of its service days; the MSP's unless told.
     #[serde(default)]
+    #[schema(value_type = Option<words::Zone>)]
     time_zone: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<words::Country>)]
     country: Option<String>,
     /// Decides where its data lies.
     #[serde(default)]
+    #[schema(value_type = Option<words::Region>)]
     region: Option<String>,
-    /// shared, dedicated, on_premises or hybrid
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::Deployment>)]
     deployment: Option<Deployment>,
     /// First day of its contract; today unless told.
     #[serde(default)]
@@ -80,16 +85,16 @@ const fn active() -> CustomerStatus {
 /// A customer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CustomerOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Code)]
     customer_code: CustomerCode,
     name: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Status)]
     status: CustomerStatus,
     status_since: Timestamp,
     time_zone: String,
     country: String,
     region: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Deployment)]
     deployment: Deployment,
     trial_ends_on: Option<Date>,
     activated_on: Option<Date>,

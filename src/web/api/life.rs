@@ -10,17 +10,19 @@ use utoipa::ToSchema;
 use super::customers::CustomerOut;
 use super::exchange::Once;
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// Why a customer's status changes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeIn {
-    /// At most 500 characters; needed to suspend and to close.
+    /// Needed to suspend and to close.
     #[serde(default)]
+    #[schema(value_type = Option<words::Reason>)]
     reason: Option<String>,
-    /// Why the contract ends, when the customer is closed: voluntary, non_payment or closed.
+    /// Why the contract ends, when the customer is closed; not told otherwise.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::EndReason>)]
     end_reason: Option<EndReason>,
 }
 

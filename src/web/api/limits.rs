@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::exchange::{At, Once};
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// A customer's limits. What is left out has none.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -20,13 +21,13 @@ pub(crate) struct LimitsOut {
     max_vms: Option<i32>,
     /// `soft` alerts at 80 % and 100 %, `hard` refuses new protection as well. Facts are always counted.
     #[serde(default)]
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Enforcement)]
     max_vms_enforcement: Enforcement,
     /// GiB; what lies above is billed as overage.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 2_147_483_647)]
     storage_gb: i64,
     #[serde(default)]
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Enforcement)]
     storage_gb_enforcement: Enforcement,
     #[serde(default)]
     #[schema(minimum = 0)]

@@ -4,7 +4,7 @@ pub(crate) mod contacts;
 pub(crate) mod contracts;
 pub(crate) mod customers;
 pub(crate) mod events;
-mod exchange;
+pub(crate) mod exchange;
 pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod planes;

@@ -12,28 +12,32 @@ use utoipa::ToSchema;
 
 use super::exchange::{At, EndIn, Once, id_of};
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// A backup system to be added.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlPlaneIn {
+    #[schema(value_type = words::Text)]
     name: String,
     /// What its events carry as `source`; unique at the customer for ever.
+    #[schema(value_type = words::Text)]
     source: String,
+    #[schema(value_type = Option<words::Text>)]
     version: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Uuid>)]
     site_id: Option<SiteId>,
 }
 
 /// A backup system at a customer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ControlPlaneOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = Uuid)]
     id: ControlPlaneId,
     name: String,
     source: String,
     version: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Uuid>)]
     site_id: Option<SiteId>,
     enrolled_at: Timestamp,
     last_seen_at: Option<Timestamp>,

@@ -12,24 +12,29 @@ use utoipa::ToSchema;
 
 use super::exchange::{At, EndIn, Once, id_of, zone};
 use crate::http::Problem;
+use crate::openapi::words;
 
 /// A site to be added.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SiteIn {
     /// Unique at the customer.
+    #[schema(value_type = words::Text)]
     name: String,
-    /// Two capital letters; the customer's country unless told.
+    /// The customer's country unless told.
+    #[schema(value_type = Option<words::Country>)]
     country: Option<String>,
+    #[schema(value_type = Option<words::Text>)]
     city: Option<String>,
     /// The customer's zone unless told.
+    #[schema(value_type = Option<words::Zone>)]
     time_zone: Option<String>,
 }
 
 /// A place where a customer's machines stand.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SiteOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = Uuid)]
     id: SiteId,
     name: String,
     country: String,

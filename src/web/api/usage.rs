@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
+use crate::openapi::words;
 use crate::queries::{Holes, customer_queries as sql, rows};
 
 const GIB: i64 = 1 << 30;
@@ -38,18 +39,20 @@ struct UsageRow {
 /// The usage of a customer in a month, under the names that the API has always had.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsageOut {
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Code)]
     customer_code: CustomerCode,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Month)]
     period: Period,
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Status)]
     status: CustomerStatus,
     vms_protected: i64,
     vms_protected_by_tier: TiersOut,
     backup_jobs_run: i64,
     backup_jobs_failed: i64,
-    /// GiB with three decimals, as text: an exact number.
+    /// The month's average.
+    #[schema(value_type = words::Gib)]
     storage_used_gb: String,
+    #[schema(value_type = words::Gib)]
     data_transferred_gb: String,
     api_calls_total: i64,
     support_tickets_used: i64,

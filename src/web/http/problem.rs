@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use granary_types::{Classify, ErrorKind};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::headers::RequestId;
 use crate::layout;
@@ -101,14 +102,22 @@ impl IntoResponse for Problem {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct ProblemOut<'a> {
+/// A failure, told to a program (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemOut<'a> {
+    /// Always `about:blank`: the code says what it is.
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: &'a str,
+    /// The status in words.
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// Stable: what a program looks at.
     code: &'a str,
+    /// What was wrong here, for people.
     detail: &'a str,
+    /// Names the request in our log.
     request_id: &'a str,
 }
 

@@ -4,4 +4,5 @@ mod beginning;
 mod customers;
 mod house;
 mod isolation;
+mod openapi;
 mod promises;

@@ -1,0 +1,36 @@
+//! What was really sent and answered: a test sends it all again, in order, and compares.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::schemas::example_events;
+
+/// One exchange of the story.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Example {
+    pub(crate) operation: String,
+    pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) request: Option<Value>,
+    pub(crate) status: u16,
+    /// None for what is not JSON.
+    #[serde(default)]
+    pub(crate) answer: Option<Value>,
+}
+
+/// The story, in order.
+pub(crate) static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
+    let mut story: Vec<Example> = serde_json::from_str(include_str!("examples.json")).unwrap_or_default();
+    for example in story.iter_mut().filter(|example| example.operation == "sendUsageEvents" && example.request.is_none()) {
+        example.request = Some(Value::Array(example_events()));
+    }
+    story
+});
+
+/// Returns the first exchange of an operation with this outcome.
+pub(super) fn of(operation: &str, status: u16) -> Option<&'static Example> {
+    EXAMPLES.iter().find(|example| example.operation == operation && example.status == status)
+}

@@ -1,0 +1,251 @@
+//! What every route of the API does, takes and answers, in the order of the document.
+//!
+//! Who may use a route stands in the one table of routes; here is what a reader wants to know besides. A route of the API
+//! without a row here fails a test, and so does a row without a route.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::Method;
+use crate::api::contacts::{ContactIn, ContactOut, ContactsOut};
+use crate::api::contracts::{ContractIn, ContractOut, ContractsOut};
+use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, CustomersOut};
+use crate::api::exchange::EndIn;
+use crate::api::life::ChangeIn;
+use crate::api::limits::LimitsOut;
+use crate::api::planes::{ControlPlaneIn, ControlPlaneOut, ControlPlanesOut};
+use crate::api::sites::{SiteIn, SiteOut, SitesOut};
+use crate::api::usage::UsageOut;
+
+/// Named schemas, as they are found.
+pub(crate) type Found = Vec<(String, RefOr<Schema>)>;
+
+/// What a body looks like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// A type of ours: its name, itself, and what it refers to.
+    Type {
+        name: fn() -> Cow<'static, str>,
+        schema: fn() -> RefOr<Schema>,
+        others: fn(&mut Found),
+    },
+    /// A schema of [`super::schemas::written`].
+    Written(&'static str),
+    Pdf,
+}
+
+/// A parameter of the query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) words: &'static str,
+    pub(crate) is_required: bool,
+    /// JSON.
+    pub(crate) schema: &'static str,
+}
+
+/// A row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// Unique; programs are generated from it.
+    pub(crate) id: &'static str,
+    pub(crate) tag: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) query: &'static [Parameter],
+    pub(crate) body: Option<Shape>,
+    /// Whether the body may be left out.
+    pub(crate) is_body_optional: bool,
+    pub(crate) status: u16,
+    pub(crate) answer: Shape,
+}
+
+/// The parts of the API, in order, with what they are about.
+pub(crate) const TAGS: &[(&str, &str)] = &[
+    ("Customers", "Customers of the MSP: made, listed, looked at."),
+    ("Life", "A customer's states: trial → active ⇄ suspended → closed."),
+    ("Limits", "How much a customer may use."),
+    ("Contracts", "The terms of a customer, one after the other."),
+    ("Control planes", "The backup systems at a customer, which send usage events."),
+    ("Sites", "Places where a customer's machines stand."),
+    ("Contacts", "People at a customer. They lie encrypted, and are removed for good."),
+    ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
+];
+
+pub(crate) const fn of<T: ToSchema + PartialSchema>() -> Shape {
+    Shape::Type { name: T::name, schema: T::schema, others: T::schemas }
+}
+
+const fn read(path: &'static str, id: &'static str, tag: &'static str, summary: &'static str, answer: Shape) -> Operation {
+    let (query, body) = (&[], None);
+    Operation { method: Method::Get, path, id, tag, summary, description: "", query, body, is_body_optional: false, status: 200, answer }
+}
+
+const fn send(
+    method: Method,
+    path: &'static str,
+    [id, tag, summary]: [&'static str; 3],
+    body: Shape,
+    (status, answer): (u16, Shape),
+) -> Operation {
+    Operation { method, status, body: Some(body), ..read(path, id, tag, summary, answer) }
+}
+
+impl Operation {
+    const fn says(self, description: &'static str) -> Self {
+        Self { description, ..self }
+    }
+
+    const fn asks(self, query: &'static [Parameter]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn or_nothing(self) -> Self {
+        Self { is_body_optional: true, ..self }
+    }
+}
+
+const FILTERS: &[Parameter] = &[
+    Parameter {
+        name: "status",
+        words: "Only customers in this state.",
+        is_required: false,
+        schema: r##"{"$ref": "#/components/schemas/Status"}"##,
+    },
+    Parameter { name: "region", words: "Only customers of this region.", is_required: false, schema: r#"{"type": "string"}"# },
+    Parameter {
+        name: "deployment",
+        words: "Only customers deployed this way.",
+        is_required: false,
+        schema: r##"{"$ref": "#/components/schemas/Deployment"}"##,
+    },
+    Parameter { name: "q", words: "Only customers with this in their code or name.", is_required: false, schema: r#"{"type": "string"}"# },
+    Parameter {
+        name: "cursor",
+        words: "What `next` of the page before said; the first page without it.",
+        is_required: false,
+        schema: r#"{"type": "string", "pattern": "^(4[1-9a-f]|5[0-9a]|3[0-9])(4[1-9a-f]|5[0-9af]|3[0-9]|2d){0,49}$"}"#,
+    },
+    Parameter {
+        name: "limit",
+        words: "How many customers a page has at most.",
+        is_required: false,
+        schema: r#"{"type": "integer", "minimum": 1, "maximum": 200, "default": 50}"#,
+    },
+];
+
+const MONTH: &[Parameter] = &[Parameter {
+    name: "period",
+    words: "A calendar month in the MSP's time zone.",
+    is_required: true,
+    schema: r##"{"$ref": "#/components/schemas/Month", "example": "2025-10"}"##,
+}];
+
+const CUSTOMERS: &str = "/api/v1/msp/customers";
+const CUSTOMER: &str = "/api/v1/msp/customers/{code}";
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    read(CUSTOMERS, "listCustomers", "Customers", "List customers", of::<CustomersOut>())
+        .says(
+            "The customers that the caller sees, by code, a page at a time. Pages are keyset pages: `next` of one is `cursor` of the \
+             following one, and a customer that is made meanwhile neither repeats nor hides another.",
+        )
+        .asks(FILTERS),
+    send(Method::Post, CUSTOMERS, ["createCustomer", "Customers", "Make a customer"], of::<CustomerIn>(), (201, of::<CustomerDetailOut>()))
+        .says(
+            "Makes a customer with a schema, a role and a key of its own. Send an `Idempotency-Key`: a request that broke off is then \
+             finished by sending it again, and nobody is made twice.",
+        ),
+    read(CUSTOMER, "showCustomer", "Customers", "Show a customer", of::<CustomerDetailOut>()),
+    send(Method::Post, "/api/v1/msp/customers/{code}/activate", ["activateCustomer", "Life", "Activate a trial"], of::<ChangeIn>(), (200, of::<CustomerOut>()))
+        .or_nothing()
+        .says("Makes a trial a customer that is billed. A trial never becomes one by itself."),
+    send(Method::Post, "/api/v1/msp/customers/{code}/suspend", ["suspendCustomer", "Life", "Suspend a customer"], of::<ChangeIn>(), (200, of::<CustomerOut>()))
+        .says(
+            "Refuses new protection and commands; a reason is needed. What is sent is still counted and billed, and restore and export \
+             stay open for 30 days.",
+        ),
+    send(Method::Post, "/api/v1/msp/customers/{code}/resume", ["resumeCustomer", "Life", "Resume a customer"], of::<ChangeIn>(), (200, of::<CustomerOut>()))
+        .or_nothing()
+        .says("Makes a suspended customer active again."),
+    send(Method::Post, "/api/v1/msp/customers/{code}/close", ["closeCustomer", "Life", "Close a customer"], of::<ChangeIn>(), (200, of::<CustomerOut>()))
+        .says("Ends a customer's contract and life; a reason is needed, and there is no way back. Its people may take their data along for 30 days."),
+    read("/api/v1/msp/customers/{code}/limits", "showLimits", "Limits", "Show limits", of::<LimitsOut>()),
+    send(Method::Put, "/api/v1/msp/customers/{code}/limits", ["putLimits", "Limits", "Replace limits"], of::<LimitsOut>(), (200, of::<LimitsOut>()))
+        .says("Replaces all limits; what is left out has none. Facts are never refused: a limit alerts, or refuses new protection."),
+    read("/api/v1/msp/customers/{code}/contracts", "listContracts", "Contracts", "List contracts", of::<ContractsOut>()),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contracts",
+        ["agreeContract", "Contracts", "Agree on a contract"],
+        of::<ContractIn>(),
+        (201, of::<ContractOut>()),
+    )
+    .says("Terms that follow those in force, from the first of a month. What is left out is as in a year that renews."),
+    read(
+        "/api/v1/msp/customers/{code}/control-planes",
+        "listControlPlanes",
+        "Control planes",
+        "List control planes",
+        of::<ControlPlanesOut>(),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes",
+        ["addControlPlane", "Control planes", "Add a control plane"],
+        of::<ControlPlaneIn>(),
+        (201, of::<ControlPlaneOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes/{id}/retire",
+        ["retireControlPlane", "Control planes", "Retire a control plane"],
+        of::<EndIn>(),
+        (200, of::<ControlPlaneOut>()),
+    ),
+    read("/api/v1/msp/customers/{code}/sites", "listSites", "Sites", "List sites", of::<SitesOut>()),
+    send(Method::Post, "/api/v1/msp/customers/{code}/sites", ["addSite", "Sites", "Add a site"], of::<SiteIn>(), (201, of::<SiteOut>())),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/sites/{id}/retire",
+        ["retireSite", "Sites", "Retire a site"],
+        of::<EndIn>(),
+        (200, of::<SiteOut>()),
+    ),
+    read("/api/v1/msp/customers/{code}/contacts", "listContacts", "Contacts", "List contacts", of::<ContactsOut>()),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contacts",
+        ["addContact", "Contacts", "Add a contact"],
+        of::<ContactIn>(),
+        (201, of::<ContactOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/contacts/{id}/remove",
+        ["removeContact", "Contacts", "Remove a contact"],
+        of::<EndIn>(),
+        (200, Shape::Written("ContactRemoved")),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/usage/events",
+        ["sendUsageEvents", "Usage", "Send usage events"],
+        Shape::Written("UsageEvents"),
+        (200, Shape::Written("IngestReport")),
+    )
+    .says(
+        "A CloudEvents 1.0 batch of one customer's control planes: at most 20,000 events, in any order, as often as one likes. An event is \
+         known for ever by (source, id) and counts once. What became of each is answered in the batch's order; a batch of which nothing \
+         could be used is answered with 409 or 422 and the same report.",
+    ),
+    read("/api/v1/msp/customers/{code}/usage", "showUsage", "Usage", "Show the usage of a month", of::<UsageOut>())
+        .says("What a customer used in a month, as of the last nightly export.")
+        .asks(MONTH),
+    read("/reports/{code}/{file}", "downloadReport", "Usage", "Download a monthly report", Shape::Pdf)
+        .says("The monthly report of a customer as PDF/A."),
+];
