@@ -24,17 +24,23 @@ pub struct Account {
     pub open_minor: i64,
 }
 
-/// Opens a customer's account with what it owed on a day. The same balance again changes nothing.
+/// What an account opens with at most, either way: sums of many stay far below the largest number.
+const LARGEST_BALANCE: u64 = 1_000_000_000_000;
+
+/// Opens a customer's account with what it owed on a day. False when it opened with the same balance.
 ///
 /// # Errors
-/// When the account opened with another balance.
-pub fn open_account<'a>(tx: &'a MspTx, customer: CustomerId, balance: Money, as_of_on: Date) -> Boxed<'a, Result<(), BillingError>> {
+/// When the account opened with another balance, or the balance is more than anybody owes.
+pub fn open_account<'a>(tx: &'a MspTx, customer: CustomerId, balance: Money, as_of_on: Date) -> Boxed<'a, Result<bool, BillingError>> {
     Box::pin(async move {
+        if balance.amount_minor.unsigned_abs() > LARGEST_BALANCE {
+            return Err(BillingError::NotABalance(balance));
+        }
         if store::accounts::insert_opening(tx, tx.msp().id, customer, balance, as_of_on).await? {
-            return Ok(());
+            return Ok(true);
         }
         match store::accounts::find_opening(tx, customer).await? {
-            Some(standing) if standing == balance => Ok(()),
+            Some(standing) if standing == balance => Ok(false),
             Some(standing) => Err(BillingError::AccountIsOpen { standing }),
             None => Err(BillingError::NotFound("customer of the MSP")),
         }

@@ -4,9 +4,14 @@ use granary_foundation::Boxed;
 use granary_tenants::{MspTx, OperatorTx};
 use granary_types::Currency;
 use jiff::civil::Date;
+use rust_decimal::Decimal;
 
 use crate::price::default_list;
 use crate::{BillingError, Item, Price, PriceBook, PriceOwner, store};
+
+/// What one unit costs at most, and the decimals that a price is kept with.
+const LARGEST_PRICE: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
+const PRICE_PLACES: u32 = 8;
 
 /// Seeds the operator's list in a currency; versions that are there already stay as they are.
 ///
@@ -39,23 +44,28 @@ pub fn seed_price_book<'a>(tx: &'a MspTx, valid_from: Date) -> Boxed<'a, Result<
     })
 }
 
-/// Adds a version to the MSP's price book, or to a contract of one of its customers.
+/// Adds a version to the MSP's price book, or to a contract of one of its customers. False when that very version stands.
 ///
 /// # Errors
-/// When the day is not a first, the price belongs to the operator's list, or another price stands for the same day already.
-pub fn set_price<'a>(tx: &'a MspTx, price: &'a Price) -> Boxed<'a, Result<(), BillingError>> {
+/// When the day is not a first, the price belongs to the operator's list, is more than anything costs or finer than it can be
+/// kept, or another price stands for the same day already.
+pub fn set_price<'a>(tx: &'a MspTx, price: &'a Price) -> Boxed<'a, Result<bool, BillingError>> {
     Box::pin(async move {
         check_day(price.valid_from)?;
         if price.owner == PriceOwner::List {
             return Err(BillingError::NotFound("price of the MSP"));
         }
+        let fits = (Decimal::ZERO..=LARGEST_PRICE).contains(&price.unit_price) && price.unit_price.normalize().scale() <= PRICE_PLACES;
+        if !fits {
+            return Err(BillingError::NotAPrice(price.unit_price));
+        }
         let msp = Some(tx.msp().id);
         if store::prices::insert_price(tx, msp, price).await? {
-            return Ok(());
+            return Ok(true);
         }
         let standing = store::prices::find_price(tx, msp, price).await?;
         if standing.is_some_and(|standing| standing.unit_price == price.unit_price) {
-            return Ok(());
+            return Ok(false);
         }
         Err(BillingError::PriceStands { item: price.item, on: price.valid_from })
     })

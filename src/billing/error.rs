@@ -28,6 +28,10 @@ pub enum BillingError {
     WrongCurrency { paid: String, invoiced: String },
     #[error("{item} has another price from {on} already: versions are added, never changed")]
     PriceStands { item: Item, on: Date },
+    #[error("{0} is no price: it lies between 0 and 1,000,000 with at most eight decimals")]
+    NotAPrice(rust_decimal::Decimal),
+    #[error("{0} is no opening balance: it lies within 1,000,000,000,000 minor units")]
+    NotABalance(granary_types::Money),
     #[error("the account opened with {standing} already; what came later is a payment or an invoice")]
     AccountIsOpen { standing: granary_types::Money },
     #[error("payment {0} settles another invoice already")]
@@ -63,6 +67,7 @@ impl From<granary_db::DbError> for BillingError {
 impl Classify for BillingError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::NotAPrice(_) | Self::NotABalance(_) => ErrorKind::Invalid,
             Self::NoPrice { .. } | Self::NotAFirst(_) | Self::IssueDay { .. } | Self::NotAPayment(_) | Self::WrongCurrency { .. } => {
                 ErrorKind::Invalid
             }
@@ -95,6 +100,8 @@ impl Classify for BillingError {
             Self::WrongCurrency { .. } => "payment_currency_differs",
             Self::PriceStands { .. } => "price_stands",
             Self::AccountIsOpen { .. } => "account_open",
+            Self::NotAPrice(_) => "price_invalid",
+            Self::NotABalance(_) => "balance_invalid",
             Self::AlreadyApplied(_) => "payment_applied",
             Self::NotFound(_) => "billing_not_found",
             Self::Money(_) => "amount_overflow",

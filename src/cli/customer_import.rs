@@ -7,14 +7,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use granary_billing::{Price, PriceOwner, open_account, set_price};
-use granary_tenants::{Customer, Msp, MspTx, NewCustomer};
-use granary_types::CustomerStatus;
+use granary_tenants::{Customer, Msp, MspTx, NewContact, TenantsError, list_contracts_of, list_control_planes};
 use serde::Serialize;
 
 use self::sheet::{Fault, Line};
 use super::arguments::Global;
 use super::files::content_of;
-use super::house::{House, Rooms};
+use super::house::{House, Missing, Rooms};
 use super::output::{Format, Rows};
 use super::{Failure, Usage};
 
@@ -53,7 +52,7 @@ pub(crate) struct ImportCustomers {
 struct Outcome {
     line: u64,
     customer_code: String,
-    /// `made`, or `known`: it was there, and got what it lacked.
+    /// `made`, or `known`: it was there as the line says, and an interrupted import of it is finished.
     outcome: &'static str,
 }
 
@@ -126,53 +125,57 @@ async fn bring_in(house: &Rooms, msp: &Msp, lines: &[Line]) -> Result<(), Failur
         let (customer, _) = enter(house, &tx, line).await?;
         tx.commit().await?;
         let customer = house.lifecycle.open(msp.clone(), customer).await?;
-        let tx = house.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
-        let known = house.tenants.list_contacts(&tx, &customer).await?;
         for contact in &line.contacts {
-            if !known.iter().any(|known| known.kind == contact.kind && known.email.eq_ignore_ascii_case(&contact.email)) {
-                house.tenants.add_contact(&tx, &customer, contact).await?;
-            }
+            add_contact(house, msp, &customer, contact).await?;
         }
-        tx.commit().await?;
         house.progress.advance(1);
     }
     house.progress.end();
     Ok(())
 }
 
-/// Enters a customer with its terms, prices and opening balance, and tells whether it is new. One that is there must be the same.
+/// Adds a contact that is not there; one that another import adds at the same moment is.
+async fn add_contact(house: &Rooms, msp: &Msp, customer: &Customer, contact: &NewContact) -> Result<(), Failure> {
+    let tx = house.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
+    let known = house.tenants.list_contacts(&tx, customer).await?;
+    if known.iter().any(|known| known.kind == contact.kind && known.email.eq_ignore_ascii_case(&contact.email)) {
+        return Ok(tx.rollback().await?);
+    }
+    match house.tenants.add_contact(&tx, customer, contact).await {
+        Ok(_) => Ok(tx.commit().await?),
+        Err(TenantsError::Taken(_)) => Ok(tx.rollback().await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Enters a customer with its terms, prices and opening balance, and tells whether it is new. One that is there must be what the
+/// line says, and gets nothing new: its prices and terms have billed already.
 async fn enter(house: &Rooms, tx: &MspTx, line: &Line) -> Result<(Customer, bool), Failure> {
     for contact in &line.contacts {
         contact.check()?;
     }
-    let new = &line.customer;
-    let (customer, is_new) = house.lifecycle.enter(tx, new).await?;
-    if let Some(difference) = difference(&customer, new) {
-        return Err(Usage(format!("{} is there already, and {difference}", customer.code)).into());
+    let (customer, is_new) = house.lifecycle.enter(tx, &line.customer).await?;
+    let contract = list_contracts_of(tx, &customer).await?.into_iter().next();
+    let contract = contract.ok_or_else(|| Missing(format!("{} has no contract", customer.code)))?;
+    let refuse = |why: String| Usage(format!("{} is there already, and {why}", customer.code));
+    if !is_new {
+        let planes = list_control_planes(tx, &customer).await?;
+        if let Some(difference) = line.difference(&customer, &contract, &planes) {
+            return Err(refuse(difference).into());
+        }
     }
-    let contract = &new.contract;
+    let (owner, currency) = (PriceOwner::Customer(customer.id), contract.currency);
     for &(item, unit_price) in &line.prices {
-        let owner = PriceOwner::Customer(customer.id);
-        let valid_from = contract.starts_on.first_of_month();
-        set_price(tx, &Price { owner, item, unit_price, currency: contract.currency, valid_from }).await?;
+        let price = Price { owner, item, unit_price, currency, valid_from: contract.starts_on.first_of_month() };
+        if set_price(tx, &price).await? && !is_new {
+            return Err(refuse(format!("has no price of its own for {item} from {}", price.valid_from)).into());
+        }
     }
     if let Some(balance) = line.opening_balance {
-        open_account(tx, customer.id, balance, granary_types::day_of(tx.now(), &tx.msp().time_zone)).await?;
+        let today = granary_types::day_of(tx.now(), &tx.msp().time_zone);
+        if open_account(tx, customer.id, balance, today).await? && !is_new {
+            return Err(refuse("its account opened without a balance".to_owned()).into());
+        }
     }
     Ok((customer, is_new))
-}
-
-fn difference(standing: &Customer, new: &NewCustomer) -> Option<String> {
-    if matches!(standing.status, CustomerStatus::Closed | CustomerStatus::Erased) {
-        return Some(format!("it is {}", standing.status));
-    }
-    [
-        ("name", standing.name.clone(), new.name.clone()),
-        ("country", standing.country.clone(), new.country.clone()),
-        ("region", standing.region.clone(), new.region.clone()),
-        ("deployment", standing.deployment.to_string(), new.deployment.to_string()),
-    ]
-    .into_iter()
-    .find(|(_, stands, given)| stands != given)
-    .map(|(what, stands, given)| format!("its {what} is '{stands}', not '{given}'"))
 }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::contract::NewContract;
 use crate::error::TenantsError;
+use crate::hierarchy::is_printable;
 
 /// An end customer of one MSP.
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ const LONGEST_NAME: usize = 200;
 impl NewCustomer {
     /// Refuses what no customer can have.
     pub(crate) fn check(&self) -> Result<(), TenantsError> {
-        let is_name = |text: &str| !text.trim().is_empty() && text.chars().count() <= LONGEST_NAME && !text.chars().any(char::is_control);
+        let is_name = |text: &str| is_printable(text, LONGEST_NAME);
         if !is_name(&self.name) {
             return Err(TenantsError::Invalid("the name of a customer has 1 to 200 characters, none of them a control character"));
         }
@@ -116,6 +117,9 @@ impl NewCustomer {
         let is_region = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !(1..=40).contains(&self.region.len()) || !self.region.bytes().all(is_region) {
             return Err(TenantsError::Invalid("a region is 1 to 40 of a-z, 0-9 and '-', such as eu-west-1"));
+        }
+        if !self.vertical.as_deref().is_none_or(is_name) {
+            return Err(TenantsError::Invalid("a vertical has 1 to 200 characters, none of them a control character"));
         }
         self.contract.check()?;
         if !self.control_planes.iter().all(|(name, source)| is_name(name) && is_name(source)) {

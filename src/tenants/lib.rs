@@ -43,7 +43,7 @@ pub use inspection::{Finding, Inspected, Inspection, Severity};
 pub use leaving::{BeginErasure, BuryCustomer, Certificate, CertificateFault, DestroyKeys, DropSilo, Erasure, IssueCertificate, LegalHold};
 pub use lifecycle::{
     Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
-    Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, Transition,
+    Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, TRIAL_DAYS, Transition,
 };
 pub use listing::{CustomerFilter, list_customers};
 pub use msp::{Msp, NewMsp};

@@ -14,6 +14,7 @@ mod step;
 
 pub use change::Change;
 pub use events::{CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended};
+pub use provision::TRIAL_DAYS;
 pub use run::{Lifecycle, OpenRun};
 pub use state::{Door, Rule, Standing, TRANSITIONS, Transition};
 pub use step::{Extent, LifecycleStep, Operation, StepFailure, Subject};

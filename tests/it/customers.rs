@@ -55,7 +55,19 @@ fn a_sheet_comes_in_whole_and_a_second_time_changes_nothing() {
     let refused = house.refused(&["customer", "import", &other, "--format", "json"]);
     let problems: Vec<_> = refused.as_array().unwrap().iter().map(|row| row["problem"].as_str().unwrap()).collect();
     assert!(problems.len() == 2 && problems[0].contains("Acme, Inc.") && problems[1].contains("-10.50 USD"), "{problems:?}");
+    for (text, says) in [
+        ("customer_code,company_name,storage_gb\nACME,\"Acme, Inc.\",3000\n", "storage_gb is '2000', not '3000'"),
+        ("customer_code,company_name,since\nACME,\"Acme, Inc.\",2024-01-01\n", "since is '2023-04-01'"),
+        ("customer_code,company_name,source\nGLOBEX,Globex,urn:other\n", "source"),
+        ("customer_code,company_name,price_backup\nACME,\"Acme, Inc.\",43\n", "another price"),
+        ("customer_code,company_name,price_replication\nGLOBEX,Globex,3\n", "no price of its own"),
+        ("customer_code,company_name,currency\nGLOBEX,Globex,EUR\n", "currency"),
+    ] {
+        let refused = house.refused(&["customer", "import", &sheet(&house, text), "--format", "json"]);
+        assert!(refused[0]["problem"].as_str().unwrap().contains(says), "{text}: {refused}");
+    }
     assert_eq!(house.json(&["customer", "list", "--format", "json"]), listed);
+    assert_eq!(house.json(&["billing", "accounts", "--format", "json"]), accounts);
 }
 
 #[test]
@@ -96,6 +108,16 @@ fn every_fault_of_a_sheet_is_named_by_line_and_column_and_nothing_is_made() {
         ("customer_code,company_name\n", "no customers"),
         ("customer_code,company_name\nA,A,A\n", "fields"),
         ("customer_code,company_name,country\nA,A,usa\n", "two capital letters"),
+        ("customer_code;company_name\nA;A\n", "separated by commas"),
+        ("customer_code,company_name,status,since\nA,A,trial,2024-01-01\n", "would be over"),
+        ("customer_code,company_name,since\nA,A,-009999-01-01\n", "between 1990 and 2099"),
+        ("customer_code,company_name,minimum\nA,A,92233720368547758.07\n", "minor units"),
+        ("customer_code,company_name,opening_balance\nA,A,92233720368547758\n", "no opening balance"),
+        ("customer_code,company_name,price_backup\nA,A,10000000000\n", "no price"),
+        ("customer_code,company_name,price_backup\nA,A,0.123456789012\n", "eight decimals"),
+        ("customer_code,company_name,discount_percent\nA,A,33.333\n", "two decimals"),
+        ("customer_code,company_name\nA,\u{200b}\n", "control character"),
+        ("customer_code,company_name,main_phone\nA,A,123\n", "a contact needs one"),
     ] {
         let path = sheet(&house, text);
         let refused = house.refused(&["customer", "import", &path, "--format", "json"]);

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use granary_billing::Item;
-use granary_tenants::{ContactKind, Msp, NewContact, NewContract, NewCustomer};
-use granary_types::{Currency, CustomerCode, Money, Tier, UnitPrice};
+use granary_tenants::{ContactKind, Contract, ControlPlane, Customer, Msp, NewContact, NewContract, NewCustomer, TRIAL_DAYS};
+use granary_types::{Currency, CustomerCode, CustomerStatus, Money, Tier, UnitPrice};
+use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
@@ -76,6 +77,51 @@ pub(crate) struct Line {
     pub(crate) prices: Vec<(Item, UnitPrice)>,
     /// What it owes today; below zero it has that to its credit.
     pub(crate) opening_balance: Option<Money>,
+    /// The columns that are filled.
+    stated: Vec<String>,
+}
+
+impl Line {
+    /// Says in what a customer that is there differs from what the line states.
+    pub(crate) fn difference(&self, standing: &Customer, first: &Contract, planes: &[ControlPlane]) -> Option<String> {
+        if matches!(standing.status, CustomerStatus::Closed | CustomerStatus::Erased) {
+            return Some(format!("is {}", standing.status));
+        }
+        let (new, terms) = (&self.customer, &self.customer.contract);
+        let zone = |zone: &TimeZone| zone.iana_name().unwrap_or("UTC").to_owned();
+        let count = |count: Option<i32>| count.map_or_else(|| "open".to_owned(), |count| count.to_string());
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let sources = planes.iter().map(|plane| plane.source.as_str()).collect::<Vec<_>>().join(", ");
+        let source = new.control_planes.first().map_or("", |(_, source)| source);
+        let money = |minor| Money::new(minor, first.currency).to_string();
+        [
+            ("company_name", standing.name.clone(), new.name.clone()),
+            ("time_zone", zone(&standing.time_zone), zone(&new.time_zone)),
+            ("country", standing.country.clone(), new.country.clone()),
+            ("region", standing.region.clone(), new.region.clone()),
+            ("deployment", standing.deployment.to_string(), new.deployment.to_string()),
+            ("vertical", text(&standing.vertical), text(&new.vertical)),
+            ("since", first.starts_on.to_string(), terms.starts_on.to_string()),
+            ("plan_tier", first.default_tier.to_string(), terms.default_tier.to_string()),
+            ("currency", first.currency.to_string(), terms.currency.to_string()),
+            ("months", first.months.to_string(), terms.months.to_string()),
+            ("notice_days", first.notice_days.to_string(), terms.notice_days.to_string()),
+            ("contracted_vms", count(first.contracted_machines), count(terms.contracted_machines)),
+            ("max_vms", count(first.machine_limit), count(terms.machine_limit)),
+            ("storage_gb", first.storage_limit_gib.to_string(), terms.storage_limit_gib.to_string()),
+            ("minimum", money(first.minimum_minor), money(terms.minimum_minor)),
+            ("discount_percent", first.discount_percent.normalize().to_string(), terms.discount_percent.normalize().to_string()),
+            ("tax_percent", first.tax_percent.normalize().to_string(), terms.tax_percent.normalize().to_string()),
+            ("payment_terms_days", first.payment_terms_days.to_string(), terms.payment_terms_days.to_string()),
+            ("billing_channel", first.billing_channel.to_string(), terms.billing_channel.to_string()),
+            ("premium_support", first.has_premium_support.to_string(), terms.has_premium_support.to_string()),
+            ("white_label", first.has_white_label.to_string(), terms.has_white_label.to_string()),
+            ("source", if planes.iter().any(|plane| plane.source == source) { source.to_owned() } else { sources }, source.to_owned()),
+        ]
+        .into_iter()
+        .find(|(column, stands, given)| stands != given && self.stated.iter().any(|stated| stated == column))
+        .map(|(column, stands, given)| format!("its {column} is '{stands}', not '{given}'"))
+    }
 }
 
 /// Reads a sheet. `today` is when customers begin that do not say since when they are there.
@@ -118,12 +164,20 @@ pub(crate) fn read(content: &[u8], msp: &Msp, today: Date) -> Result<Vec<Line>, 
 
 fn unreadable(error: &csv::Error) -> Fault {
     let line = error.position().map_or(1, csv::Position::line);
-    Fault { line, column: String::new(), problem: error.to_string() }
+    let problem = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "the text is not UTF-8: save the sheet as CSV UTF-8".to_owned(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("the line has {len} fields, and the header has {expected_len}"),
+        _ => error.to_string(),
+    };
+    Fault { line, column: String::new(), problem }
 }
 
 fn faults_of_header(header: &csv::StringRecord) -> Vec<Fault> {
     let fault = |column: &str, problem: String| Fault { line: 1, column: column.to_owned(), problem };
     let mut faults = Vec::new();
+    if let Some(sign) = [';', '\t'].into_iter().find(|sign| header.len() == 1 && header.iter().any(|name| name.contains(*sign))) {
+        return vec![fault("", format!("columns are separated by commas, not by {sign:?}"))];
+    }
     for (index, name) in header.iter().enumerate() {
         if !COLUMNS.contains(&name) {
             faults.push(fault(name, format!("there is no such column; those there are: {}", COLUMNS.join(", "))));
@@ -190,9 +244,9 @@ impl Cells<'_> {
         let column = |what: &str| format!("{}_{what}", kind.as_str());
         let (name, email, phone) = (self.text(&column("name")), self.text(&column("email")), self.text(&column("phone")));
         match (name, email) {
-            (None, None) => None,
+            (None, None) if phone.is_none() => None,
             (name, Some(email)) => Some(NewContact { kind, name: name.unwrap_or_else(|| email.clone()), email, phone }),
-            (Some(_), None) => {
+            (_, None) => {
                 self.refuse(&column("email"), "it is empty, and a contact needs one");
                 None
             }
@@ -207,6 +261,10 @@ fn line(cells: &mut Cells<'_>, msp: &Msp, today: Date) -> Option<Line> {
     if since > today {
         cells.refuse("since", format!("{since} has not come yet"));
     }
+    let status = cells.parsed("status").unwrap_or(CustomerStatus::Active);
+    if status == CustomerStatus::Trial && since < today.saturating_sub(TRIAL_DAYS.days()) {
+        cells.refuse("since", format!("a trial lasts {TRIAL_DAYS} days, and this one would be over"));
+    }
     let zone = cells.read("time_zone", |name| TimeZone::get(name).map_err(|_| "no time zone such as America/New_York".to_owned()));
     let zone = zone.unwrap_or_else(|| msp.time_zone.clone());
     let contract = contract(cells, msp, since);
@@ -215,7 +273,7 @@ fn line(cells: &mut Cells<'_>, msp: &Msp, today: Date) -> Option<Line> {
     let opening_balance = cells.amount("opening_balance", contract.currency);
     let (number, new) = (cells.number(), NewCustomer::new(msp.id, code?, name?, zone, contract));
     let customer = NewCustomer {
-        status: cells.parsed("status").unwrap_or(new.status),
+        status,
         country: cells.text("country").unwrap_or(new.country),
         region: cells.text("region").unwrap_or(new.region),
         deployment: cells.parsed("deployment").unwrap_or(new.deployment),
@@ -224,7 +282,8 @@ fn line(cells: &mut Cells<'_>, msp: &Msp, today: Date) -> Option<Line> {
         control_planes: cells.text("source").map(|source| ("control plane".to_owned(), source)).into_iter().collect(),
         ..new
     };
-    Some(Line { number, customer, contacts, prices, opening_balance })
+    let stated = COLUMNS.into_iter().filter(|column| cells.text(column).is_some()).map(str::to_owned).collect();
+    Some(Line { number, customer, contacts, prices, opening_balance, stated })
 }
 
 fn contract(cells: &mut Cells<'_>, msp: &Msp, since: Date) -> NewContract {

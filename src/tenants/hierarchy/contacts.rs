@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{audit, check_text};
+use super::{audit, check_text, is_printable};
 use crate::catalog::Tenants;
 use crate::customer::Customer;
 use crate::error::TenantsError;
@@ -173,7 +173,8 @@ impl NewContact {
             check_text(phone, "the telephone number of a contact has 1 to 200 characters, none of them a control character")?;
         }
         let (name, domain) = self.email.trim().split_once('@').unwrap_or_default();
-        let is_address = !name.is_empty() && !domain.is_empty() && self.email.len() <= 254 && !self.email.chars().any(char::is_whitespace);
+        let is_plain = is_printable(&self.email, 254) && !self.email.trim().chars().any(char::is_whitespace);
+        let is_address = !name.is_empty() && !domain.is_empty() && is_plain;
         if is_address { Ok(()) } else { Err(TenantsError::Invalid("an e-mail address needs a name, an '@' and a domain")) }
     }
 }

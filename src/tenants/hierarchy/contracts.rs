@@ -2,6 +2,7 @@
 
 use granary_foundation::Boxed;
 use granary_types::CustomerStatus;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde_json::json;
 
@@ -45,6 +46,12 @@ pub fn agree_contract<'a>(tx: &'a MspTx, customer: &'a Customer, new: &'a NewCon
     })
 }
 
+/// What no contract needs, and what all sums of a month stay far below the largest number with.
+const MOST_MACHINES: i32 = 10_000_000;
+const LARGEST_MINIMUM: i64 = 1_000_000_000_000;
+const EARLIEST: Date = Date::constant(1990, 1, 1);
+const LATEST: Date = Date::constant(2099, 12, 31);
+
 impl NewContract {
     /// Refuses terms that nobody can keep.
     pub(crate) fn check(&self) -> Result<(), TenantsError> {
@@ -59,6 +66,25 @@ impl NewContract {
         if is_negative(self.contracted_machines) || is_negative(self.machine_limit) || self.storage_limit_gib < 0 || self.minimum_minor < 0
         {
             return refuse("quantities, limits and the minimum of a contract cannot be negative");
+        }
+        let is_many = |count: Option<i32>| count.is_some_and(|count| count > MOST_MACHINES);
+        if is_many(self.contracted_machines) || is_many(self.machine_limit) {
+            return refuse("a contract counts at most 10,000,000 machines");
+        }
+        if self.storage_limit_gib > i64::from(i32::MAX) {
+            return refuse("a storage limit has at most 2147483647 GiB");
+        }
+        if self.minimum_minor > LARGEST_MINIMUM {
+            return refuse("the minimum of a contract is at most 1,000,000,000,000 minor units");
+        }
+        if !(EARLIEST..=LATEST).contains(&self.starts_on) {
+            return refuse("a contract begins between 1990 and 2099");
+        }
+        if self.discount_percent.normalize().scale() > 2 || self.backup_sla_percent.normalize().scale() > 2 {
+            return refuse("a discount and a service level have at most two decimals");
+        }
+        if self.tax_percent.normalize().scale() > 3 {
+            return refuse("a tax has at most three decimals");
         }
         let percent = Decimal::ZERO..=Decimal::ONE_HUNDRED;
         if !percent.contains(&self.discount_percent) || !percent.contains(&self.tax_percent) || !percent.contains(&self.backup_sla_percent)

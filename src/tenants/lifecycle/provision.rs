@@ -21,7 +21,7 @@ use crate::store;
 use crate::transaction::MspTx;
 
 /// Days that a trial lasts.
-const TRIAL_DAYS: i64 = 30;
+pub const TRIAL_DAYS: i64 = 30;
 
 impl Lifecycle {
     /// Provisions a customer: its row and contract, its silo (schema, role, grants, tables), its keys, and what other rooms

@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan};
 use super::step::Operation;
 use crate::customer::Customer;
 use crate::error::TenantsError;
+use crate::hierarchy::is_printable;
 use crate::msp::Msp;
 
 /// Days for which a customer that was suspended or has left may still restore and take its data along.
@@ -127,7 +128,7 @@ impl Transition {
         if rule.needs_reason && reason.is_none() {
             return Err(TenantsError::Invalid("a reason is needed"));
         }
-        if reason.is_some_and(|reason| reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control)) {
+        if reason.is_some_and(|reason| !is_printable(reason, LONGEST_REASON)) {
             return Err(TenantsError::Invalid("a reason has at most 500 characters, none of them a control character"));
         }
         Ok(from != rule.to)

@@ -44,9 +44,13 @@ impl Sent {
     /// Reads the body, where nothing is an empty object; a field that nobody knows is refused, so that a typing error does not
     /// pass for a wish.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let refuse = |why: String| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {why}"));
         let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
-        serde_json::from_slice(body)
-            .map_err(|error| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {error}")))
+        // Fields have names here; serde would take them by their places as well.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(refuse("write an object, not a list".to_owned()));
+        }
+        serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
     }
 
     /// Returns the answer that the same request with the same key was given before. Called first in the transaction that does

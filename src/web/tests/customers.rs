@@ -189,6 +189,7 @@ async fn wrong_input_is_refused_by_name_and_leaves_nothing() {
         (r#"{"company_name": "A", "customer_code": "A", "branding": {"primary_color": "red"}}"#, "colour"),
         (r#"{"company_name": "A", "customer_code": "A", "branding": {"logo_url": "http://a"}}"#, "https"),
         (r#"{"company_name": "A\u0000", "customer_code": "A"}"#, "control character"),
+        (r#"{"company_name": "A", "customer_code": "A", "contract_starts_on": "-009999-01-01"}"#, "between 1990 and 2099"),
         (&format!(r#"{{"company_name": "{long}", "customer_code": "A"}}"#), "200 characters"),
     ] {
         let answer = house.post(CUSTOMERS, &north, body).await;
@@ -212,6 +213,9 @@ async fn wrong_input_is_refused_by_name_and_leaves_nothing() {
         ("contacts", r#"{"kind": "main", "name": "a", "email": "nobody"}"#),
         ("contacts", r#"{"kind": "boss", "name": "a", "email": "a@b"}"#),
         ("suspend", r#"{"reason": "unpaid", "end_reason": "closed"}"#),
+        ("suspend", r#"["unpaid"]"#),
+        ("contacts", r#"{"kind": "main", "name": "a", "email": "a@b\u0000"}"#),
+        ("contracts", r#"{"starts_on": "2026-01-01", "storage_gb": 1, "minimum_minor": 9223372036854775807}"#),
     ] {
         let answer = house.post(&format!("{CUSTOMERS}/ACME/{tail}"), &north, body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{tail} {body}: {}", answer.body);
