@@ -60,6 +60,19 @@ try {
   check('a stranger is led to the login', new URL(page.url()).pathname === '/login', page.url());
   await accessible(page, 'the login page');
   await page.screenshot({ path: join(shots, 'login.png') });
+
+  await page.goto(url + '/docs/api');
+  check('the API is described to everybody', (await page.locator('article.operation').count()) > 20);
+  await accessible(page, 'the description of the API');
+  await page.keyboard.press('Tab');
+  check('its first stop leads to the content', (await page.evaluate(() => document.activeElement.className)) === 'skip');
+  const entry = page.locator('.docs-nav a', { hasText: 'Make a customer' });
+  await entry.focus();
+  await page.keyboard.press('Enter');
+  check('its contents lead to an operation', new URL(page.url()).hash === '#createCustomer' && (await page.locator('#createCustomer').isVisible()));
+  await page.screenshot({ path: join(shots, 'api.png') });
+  await page.goto(url + '/login');
+
   await page.getByLabel(/e-?mail/i).fill('admin@northwind.example');
   await page.getByLabel(/password/i).fill('wrong');
   await page.keyboard.press('Enter');
@@ -99,7 +112,7 @@ try {
 
   const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, reducedMotion: 'reduce', colorScheme: 'dark', storageState: await context.storageState() });
   const small = await phone.newPage();
-  for (const path of ['/', `/customers/${code}`]) {
+  for (const path of ['/docs/api', '/', `/customers/${code}`]) {
     await small.goto(url + path);
     const [width, visible] = await small.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     check(`${path} fits a phone`, width <= visible, `${width} > ${visible}`);
