@@ -10,6 +10,7 @@ mod demo;
 mod disk;
 mod faults;
 mod front_door;
+mod isolation;
 mod jobs;
 mod leaving;
 mod veeam;
