@@ -12,10 +12,12 @@ use granary_tenants::{Customer, KeptAnswer, KeyedRequest, MspScope, MspTx};
 use granary_types::ErrorKind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::http::{Problem, Visitor};
+use crate::openapi::words;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -46,11 +48,12 @@ impl Sent {
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let refuse = |why: String| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {why}"));
         let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
-        // Fields have names here; serde would take them by their places as well.
-        if body.trim_ascii_start().starts_with(b"[") {
-            return Err(refuse("write an object, not a list".to_owned()));
+        let wanted = serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))?;
+        // Fields have names here; serde takes them by their places as well.
+        if serde_json::from_slice(body).is_ok_and(|value| has_list(&value)) {
+            return Err(refuse("write an object where a list is".to_owned()));
         }
-        serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
+        Ok(wanted)
     }
 
     /// Returns the answer that the same request with the same key was given before. Called first in the transaction that does
@@ -155,7 +158,13 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Once<T> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndIn {
+    #[schema(value_type = words::Text)]
     pub(crate) reason: String,
+}
+
+/// No field of any request is a list.
+fn has_list(value: &Value) -> bool {
+    value.is_array() || value.as_object().is_some_and(|fields| fields.values().any(has_list))
 }
 
 fn respond(answer: KeptAnswer) -> Response {

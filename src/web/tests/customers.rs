@@ -178,6 +178,7 @@ async fn wrong_input_is_refused_by_name_and_leaves_nothing() {
         ("[]", "the body does not fit"),
         (r#"{"customer_code": "A"}"#, "company_name"),
         (r#"{"company_name": "A", "customer_code": "A", "colour": 1}"#, "colour"),
+        (r#"{"company_name": "A", "customer_code": "A", "branding": []}"#, "a list"),
         (r#"{"company_name": "A", "customer_code": "A", "customer_code": "B"}"#, "duplicate"),
         (r#"{"company_name": "A", "customer_code": "a b"}"#, "customer code"),
         (r#"{"company_name": "A", "customer_code": "A", "limits": {"max_vms": -1, "storage_gb": 5}}"#, "negative"),
