@@ -1,6 +1,6 @@
 //! The night: what is derived and exported while nobody looks. Every part may be killed anywhere and run again.
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use granary_db::jobs::JobError;
 use granary_foundation::Job;
 use granary_lake::{OwnerNight, OwnerOutcome};
@@ -64,18 +64,38 @@ pub(crate) enum Publish {
     Always,
 }
 
-/// Derives the open month of every customer, exports what changed, scores, and builds the marts.
+/// What went wrong in a part of the night. The other parts go on, and the first failure is the night's in the end.
+#[derive(Debug, Default)]
+struct Troubles(Option<Failure>);
+
+impl Troubles {
+    fn note(&mut self, msp: &Msp, outcome: Result<(), Failure>) {
+        let Err(failure) = outcome else { return };
+        tracing::error!(msp = %msp.code, error = %failure, "a part of the night failed; the others go on");
+        self.0.get_or_insert(failure);
+    }
+
+    fn outcome<T>(self, whole: T) -> Result<T, Failure> {
+        self.0.map_or(Ok(whole), Err)
+    }
+}
+
+/// Derives the open month of every customer, exports what changed, scores, and builds the marts. What fails for one customer or
+/// MSP fails for it alone.
 pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutcome, Failure> {
+    let mut troubles = Troubles::default();
     for msp in rooms.tenants.list_msps().await? {
         let period = Period::containing(rooms.clock.now(), &msp.time_zone);
-        derive(rooms, &msp, period).await?;
-        granary_billing::compute_run_rates(&rooms.tenants, &msp, period, rooms.progress.clone()).await?;
+        derive(rooms, &msp, period, &mut troubles).await?;
+        let run_rates = granary_billing::compute_run_rates(&rooms.tenants, &msp, period, rooms.progress.clone()).await;
+        troubles.note(&msp, run_rates.map(drop).map_err(Into::into));
     }
-    export(rooms, night, Publish::Always).await
+    let exported = export(rooms, night, Publish::Always).await?;
+    troubles.outcome(exported)
 }
 
 /// Rebuilds what changed of every living customer, and its row of the period's control projection.
-async fn derive(rooms: &Rooms, msp: &Msp, period: Period) -> Result<(), Failure> {
+async fn derive(rooms: &Rooms, msp: &Msp, period: Period, troubles: &mut Troubles) -> Result<(), Failure> {
     let customers: Vec<Customer> = rooms
         .tenants
         .list_customers(msp.id)
@@ -84,15 +104,16 @@ async fn derive(rooms: &Rooms, msp: &Msp, period: Period) -> Result<(), Failure>
         .filter(|customer| !matches!(customer.status, CustomerStatus::Closed | CustomerStatus::Erased))
         .collect();
     rooms.progress.begin("daily usage of the open month", customers.len() as u64);
-    futures::stream::iter(customers)
+    let mut derived = futures::stream::iter(customers)
         .map(|customer| async move {
-            granary_metering::project_month(&rooms.tenants, &Rooms::tenant_scope(msp, &customer), period).await?;
+            let done = granary_metering::project_month(&rooms.tenants, &Rooms::tenant_scope(msp, &customer), period).await;
             rooms.progress.advance(1);
-            Ok::<(), Failure>(())
+            done.map(drop).map_err(Failure::from)
         })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
-        .await?;
+        .buffer_unordered(AT_ONCE);
+    while let Some(outcome) = derived.next().await {
+        troubles.note(msp, outcome);
+    }
     rooms.progress.end();
     Ok(())
 }
@@ -102,9 +123,11 @@ pub(crate) async fn export(rooms: &Rooms, night: Option<Date>, publishing: Publi
     let night_on = night.unwrap_or_else(|| day_of(rooms.clock.now(), &jiff::tz::TimeZone::UTC));
     let report = rooms.lake.export_night(night_on, rooms.progress.clone()).await?;
     if report.files_written() > 0 || publishing == Publish::Always {
+        let mut troubles = Troubles::default();
         for msp in rooms.tenants.list_msps().await? {
-            publish(rooms, &msp).await?;
+            troubles.note(&msp, publish(rooms, &msp).await);
         }
+        troubles.outcome(())?;
     }
     let failures = report.failures().map(describe).collect();
     Ok(NightOutcome { night_on, files_written: report.files_written(), rows_written: report.rows_written(), failures })

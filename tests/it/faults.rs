@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::front_door::{House, summary};
 
-/// One fault for each of three customers, as the owner of the database could make them.
+/// One fault for each of three customers, as the owner of the database could make them. A victim has had one tier from
+/// before the month: identifiers differ from run to run, and with another past a fault would be another one.
 const PLANT: &str = r"
     do $$
     declare
@@ -14,15 +15,19 @@ const PLANT: &str = r"
         -- a machine whose runs of the month are gone
         select schema_name into strict silo from control.customers where code = 'ACME';
         perform set_config('search_path', silo, true);
-        select machine_id into strict victim from backup_runs
-        where billing_on between '2025-10-01' and '2025-10-31' and state like 'completed%' order by machine_id limit 1;
+        select machine_id into strict victim from backup_runs r
+        where billing_on between '2025-10-01' and '2025-10-31' and state like 'completed%'
+            and (select count(*) = 1 and min(valid_from) < '2025-10-01' from tier_assignments t where t.machine_id = r.machine_id)
+        order by machine_id limit 1;
         delete from backup_runs where machine_id = victim and billing_on between '2025-10-01' and '2025-10-31';
 
         -- a tier that begins a month too late
         select schema_name into strict silo from control.customers where code = 'WAYNE';
         perform set_config('search_path', silo, true);
-        select machine_id into strict victim from machine_days
-        where billing_on between '2025-10-01' and '2025-10-31' and runs_completed > 0 order by machine_id limit 1;
+        select machine_id into strict victim from machine_days d
+        where billing_on between '2025-10-01' and '2025-10-31' and runs_completed > 0
+            and (select count(*) = 1 and min(valid_from) < '2025-10-01' from tier_assignments t where t.machine_id = d.machine_id)
+        order by machine_id limit 1;
         update tier_assignments set valid_from = '2025-11-01' where machine_id = victim;
 
         -- a line that somebody has edited, around the trigger that refuses it

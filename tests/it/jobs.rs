@@ -26,3 +26,28 @@ fn a_job_is_run_listed_and_a_dead_one_retried() {
     let dead_again = house.json(&["jobs", "list", "--state", "dead", "--format", "json"]);
     assert_eq!((dead_again[0]["id"].as_str(), dead_again.as_array().unwrap().len()), (Some(id), 1), "{dead_again}");
 }
+
+#[test]
+fn a_broken_silo_costs_nobody_else_the_night() {
+    let house = House::empty();
+    for (msp, customer) in [("EAST", "BROKEN"), ("EAST", "BESIDE"), ("WEST", "WHOLE")] {
+        if customer != "BESIDE" {
+            house.ok(&["msp", "add", msp, "--name", msp]);
+        }
+        house.ok(&["customer", "add", customer, "--msp", msp, "--name", customer, "--since", "2025-01-01"]);
+    }
+    house.tamper(
+        "do $$ declare silo text; begin
+             select schema_name into strict silo from control.customers where code = 'BROKEN';
+             execute format('alter schema %I rename to gone', silo);
+         end $$",
+    );
+    let night = house.refused(&["jobs", "run", "night.run"]);
+    assert_ne!(night["state"], "done", "{night}");
+    let files = |msp: &str| house.json(&["export", "files", "--msp", msp, "--format", "json"]);
+    let whose: Vec<_> = files("EAST").as_array().unwrap().iter().map(|file| file["customer"].to_string()).collect();
+    assert!(whose.iter().any(|code| code.contains("BESIDE")) && !whose.iter().any(|code| code.contains("BROKEN")), "{whose:?}");
+    assert!(!files("WEST").as_array().unwrap().is_empty());
+    let marts = house.json(&["query", "select count(*) as n from service_levels", "--msp", "WEST", "--format", "json"]);
+    assert!(marts.is_array(), "{marts}");
+}

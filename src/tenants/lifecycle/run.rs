@@ -203,6 +203,7 @@ impl Tenants {
     /// False when the operation is being withdrawn.
     async fn note_done(&self, subject: &Subject, step: &str) -> Result<bool, TenantsError> {
         let tx = self.begin_catalog().await?;
+        store::forget_at_worst(&tx).await?;
         let is_forward = store::touch_run_forward(&tx, subject.customer.id, subject.operation).await?;
         if is_forward {
             store::upsert_step(&tx, subject.customer.id, subject.operation, step, "done").await?;
@@ -226,6 +227,7 @@ impl Tenants {
 
     async fn end_run(&self, subject: &Subject) -> Result<(), TenantsError> {
         let tx = self.begin_catalog().await?;
+        store::forget_at_worst(&tx).await?;
         store::update_run_ended(&tx, subject.customer.id, subject.operation).await?;
         Ok(tx.commit().await?)
     }

@@ -46,6 +46,8 @@ const LOOK_AT_SILO: &str = "
     from (select $1::text as schema_name, $2::text as role_name) wanted
     left join pg_catalog.pg_namespace n on n.nspname = wanted.schema_name
     left join pg_catalog.pg_roles r on r.rolname = wanted.role_name";
+/// A commit that does not wait for the disk.
+const FORGET_AT_WORST: &str = "set local synchronous_commit = off";
 const OPEN_CUSTOMER: &str = "update customers set schema_version = $2 where id = $1 and schema_version = 0";
 /// The rows that entering a customer made, and its progress, in the order that their references ask for.
 const DELETE_CUSTOMER: [&str; 9] = [
@@ -134,6 +136,13 @@ pub(crate) async fn upsert_step(tx: &Tx, customer: CustomerId, operation: Operat
 /// Looks which parts of a silo are there.
 pub(crate) async fn look_at_silo(tx: &Tx, schema: &str, role: &str) -> Result<Vec<bool>, TenantsError> {
     tx.query_one(LOOK_AT_SILO, &[&schema, &role]).await?.try_get("parts").map_err(TenantsError::column)
+}
+
+/// Lets a note be lost by a crash of Postgres, for which its commit then does not wait: the step that it is of, or the end,
+/// is found done and noted again. The order of commits stays.
+pub(crate) async fn forget_at_worst(tx: &Tx) -> Result<(), TenantsError> {
+    tx.execute(FORGET_AT_WORST, &[]).await?;
+    Ok(())
 }
 
 /// Lets a customer be seen; false when it was seen already.
