@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use granary_tenants::{Contract, Customer, Msp, MspScope, Tenants};
-use granary_types::{CustomerId, CustomerStatus, Period, day_of};
+use granary_types::{ContractId, CustomerId, CustomerStatus, Period, day_of};
 use jiff::civil::Date;
 
 use crate::book::get_price_book;
-use crate::{BillingError, PriceBook, Standing, Terms};
+use crate::{AverageLimit, BillingError, PriceBook, Standing, Terms};
 
 /// Who acts when billing works by itself.
 pub(crate) const ACTOR: &str = "billing";
@@ -28,6 +28,10 @@ pub(crate) struct Context {
     pub(crate) customers: Vec<Customer>,
     pub(crate) prices: PriceBook,
     contracts: Vec<Contract>,
+    /// Storage limits of each contract, oldest first.
+    limits: HashMap<ContractId, Vec<(Date, i64)>>,
+    /// The last day that is billed: of the period, or today while it is open.
+    last_day: Date,
     changes: HashMap<CustomerId, Vec<(Date, CustomerStatus)>>,
 }
 
@@ -44,10 +48,21 @@ impl Context {
             let day = day_of(change.changed_at, &msp.time_zone);
             changes.entry(change.customer_id).or_default().push((day, change.status));
         }
+        let mut limits: HashMap<ContractId, Vec<(Date, i64)>> = HashMap::new();
+        for one in tenants.list_contract_limits(msp.id).await? {
+            limits.entry(one.contract_id).or_default().push((one.valid_from, one.storage_limit_gib));
+        }
+        let last_day = period.last_day().min(day_of(tenants.clock().now(), &msp.time_zone));
         let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), ACTOR)).await?;
         let prices = get_price_book(&tx).await?;
         tx.commit().await?;
-        Ok(Self { msp: msp.clone(), period, customers, prices, contracts, changes })
+        Ok(Self { msp: msp.clone(), period, customers, prices, contracts, limits, last_day, changes })
+    }
+
+    fn storage_limit(&self, contract: &Contract) -> AverageLimit {
+        let own = [(contract.starts_on, contract.storage_limit_gib)];
+        let limits = self.limits.get(&contract.id).map_or(&own[..], Vec::as_slice);
+        AverageLimit::over(limits, self.period.first_day(), self.last_day)
     }
 
     /// Returns a customer's agreement: the contract that runs in the period, the latest one if there are several.
@@ -61,7 +76,7 @@ impl Context {
         Some(Agreement {
             terms: Terms {
                 currency: contract.currency,
-                storage_limit_gib: contract.storage_limit_gib,
+                storage_limit: self.storage_limit(contract),
                 minimum_minor: contract.minimum_minor,
                 discount_percent: contract.discount_percent,
                 tax_percent: contract.tax_percent,

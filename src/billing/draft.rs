@@ -147,7 +147,7 @@ async fn rate_customer(tenants: &Tenants, context: &Context, customer: &Customer
         customer: customer.id,
         code: customer.code.to_string(),
         machines: if is_charged { cost.machines } else { crate::MachineCounts::default() },
-        overage_gib: if is_charged { overage_gib(cost.stored_bytes_average, agreement.terms.storage_limit_gib) } else { Decimal::ZERO },
+        overage_gib: if is_charged { overage_gib(cost.stored_bytes_average, agreement.terms.storage_limit) } else { Decimal::ZERO },
         share: coverage.wholesale_share(),
         has_premium_support: agreement.terms.has_premium_support,
         has_white_label: agreement.terms.has_white_label,

@@ -6,13 +6,13 @@ use rust_decimal::Decimal;
 
 use crate::price::default_list;
 use crate::{
-    Coverage, Item, MachineCounts, Price, PriceBook, PriceOwner, RatedLine, RatingInput, Standing, Terms, WholesaleCustomer,
+    AverageLimit, Coverage, Item, MachineCounts, Price, PriceBook, PriceOwner, RatedLine, RatingInput, Standing, Terms, WholesaleCustomer,
     margin_percent, rate, totals, wholesale,
 };
 
 const TERMS: Terms = Terms {
     currency: Currency::USD,
-    storage_limit_gib: 1000,
+    storage_limit: AverageLimit::of_gib(1000),
     minimum_minor: 0,
     discount_percent: Decimal::ZERO,
     tax_percent: Decimal::ZERO,
@@ -199,7 +199,7 @@ prop_compose! {
     ) -> Terms {
         Terms {
             currency,
-            storage_limit_gib: 100,
+            storage_limit: AverageLimit::of_gib(100),
             minimum_minor,
             discount_percent: Decimal::new(discount, 2),
             tax_percent: Decimal::new(tax, 3),

@@ -9,13 +9,14 @@ use granary_types::{CountingRule, Currency, CustomerId, Money, MoneyError, Quant
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
-use crate::{BillingError, Coverage, Item, PriceBook};
+use crate::{AverageLimit, BillingError, Coverage, Item, PriceBook};
 
 /// What the contract says about money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     pub currency: Currency,
-    pub storage_limit_gib: i64,
+    /// Over the days that are billed, and whether it was the same on all of them.
+    pub storage_limit: AverageLimit,
     pub minimum_minor: i64,
     pub discount_percent: Decimal,
     pub tax_percent: Decimal,
@@ -90,9 +91,12 @@ pub fn totals(lines: &[RatedLine], tax_percent: Decimal, currency: Currency) -> 
 }
 
 /// Returns the GiB over a limit: rounded once, to 3 decimals.
-pub fn overage_gib(stored_bytes_average: i64, limit_gib: i64) -> Quantity {
-    let over = Decimal::from(stored_bytes_average) / Decimal::from(1_i64 << 30) - Decimal::from(limit_gib);
-    over.max(Decimal::ZERO).round_dp_with_strategy(3, RoundingStrategy::MidpointAwayFromZero).normalize()
+pub fn overage_gib(stored_bytes_average: i64, limit: AverageLimit) -> Quantity {
+    gib(Decimal::from(stored_bytes_average) - Decimal::from(limit.bytes)).max(Decimal::ZERO)
+}
+
+fn gib(bytes: Decimal) -> Quantity {
+    (bytes / Decimal::from(1_i64 << 30)).round_dp_with_strategy(3, RoundingStrategy::MidpointAwayFromZero).normalize()
 }
 
 fn usage_lines(input: &RatingInput<'_>) -> Result<Vec<RatedLine>, BillingError> {
@@ -104,8 +108,10 @@ fn usage_lines(input: &RatingInput<'_>) -> Result<Vec<RatedLine>, BillingError> 
         let description = format!("{} ({rule}{notes})", Item::machine(tier).title());
         push(input, &mut lines, Item::machine(tier), input.machines.of(tier), description)?;
     }
-    let overage = overage_gib(input.stored_bytes_average, input.terms.storage_limit_gib);
-    let description = format!("{} (limit {} GiB{notes})", Item::StorageOverage.title(), input.terms.storage_limit_gib);
+    let limit = input.terms.storage_limit;
+    let overage = overage_gib(input.stored_bytes_average, limit);
+    let kind = if limit.is_constant { "limit" } else { "average limit" };
+    let description = format!("{} ({kind} {} GiB{notes})", Item::StorageOverage.title(), gib(limit.bytes.into()));
     push(input, &mut lines, Item::StorageOverage, overage, description)?;
     Ok(lines)
 }

@@ -16,6 +16,7 @@ mod life;
 mod months;
 mod person;
 mod portfolio;
+mod retention;
 mod text;
 
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
@@ -24,6 +25,7 @@ pub(crate) use life::Life;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
+pub(crate) use retention::Retention;
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
 #[derive(Debug, Parser)]
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// Write what changed to the lake
     #[command(subcommand, after_help = "Examples:\n  granary export run\n  granary export verify")]
     Export(Export),
+    /// Say how long rows are kept, and let older ones go
+    #[command(subcommand, after_help = "Examples:\n  granary retention list\n  granary retention set tickets --days 730")]
+    Retention(Retention),
     /// Ask the warehouse in SQL
     Query(Query),
     /// Build and test the SQL models

@@ -19,7 +19,17 @@ use super::output::print_json;
 use super::progress::Reporter;
 
 /// The control datasets of which a customer gets its own rows.
-const OPEN: &[&str] = &["contracts", "status_changes", "customer_months", "prices", "invoices", "payments", "run_rates"];
+const OPEN: &[&str] = &[
+    "contracts",
+    "contract_limits",
+    "retention_marks",
+    "status_changes",
+    "customer_months",
+    "prices",
+    "invoices",
+    "payments",
+    "run_rates",
+];
 
 const README: &str = "\
 This archive holds everything that {name} had at {msp}, as of {now}.

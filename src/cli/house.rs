@@ -9,7 +9,7 @@ use granary_access::Access;
 use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
-use granary_lake::Lake;
+use granary_lake::{Lake, Retention};
 use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
 use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
 use granary_vault::{Keys, MasterKey, Objects};
@@ -33,6 +33,7 @@ pub(crate) struct Rooms {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) access: Access,
     pub(crate) lake: Lake,
+    pub(crate) retention: Retention,
     pub(crate) warehouse: Warehouse,
     pub(crate) progress: SharedProgress,
 }
@@ -202,10 +203,11 @@ impl Rooms {
         let datasets =
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
+        let retention = Retention::new(lake.clone(), granary_metering::RETAINED, config.leaving.keep_invoices_years);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
         let access = Access::new(tenants.clone());
         let lifecycle = super::life::lifecycle(&tenants, &lake, &config);
-        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, warehouse, progress })
+        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, retention, warehouse, progress })
     }
 
     /// Finds the MSP that a command is about: the named one, or the only one.

@@ -31,6 +31,7 @@ mod queries;
 mod query;
 mod reconcile;
 mod report;
+mod retention;
 mod serve;
 mod usage;
 mod warehouse;
@@ -87,6 +88,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Import(command) => import::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,
+        Command::Retention(command) => retention::run(&global, command).await,
         Command::Query(command) => query::run(&global, command).await,
         Command::Warehouse(command) => warehouse::run(&global, command).await,
         Command::Churn(command) => churn::run(&global, command).await,

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use granary_db::jobs::JobError;
 use granary_foundation::Job;
-use granary_lake::{OwnerNight, OwnerOutcome};
+use granary_lake::{Letting, OwnerNight, OwnerOutcome};
 use granary_tenants::{Customer, Msp};
 use granary_types::{CustomerStatus, Period, day_of};
 use jiff::civil::Date;
@@ -80,8 +80,8 @@ impl Troubles {
     }
 }
 
-/// Derives the open month of every customer, exports what changed, scores, and builds the marts. What fails for one customer or
-/// MSP fails for it alone.
+/// Derives the open month of every customer, lets go of what is old, exports what changed, scores, and builds the marts. What
+/// fails for one customer or MSP fails for it alone.
 pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutcome, Failure> {
     let mut troubles = Troubles::default();
     for msp in rooms.tenants.list_msps().await? {
@@ -89,9 +89,19 @@ pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutco
         derive(rooms, &msp, period, &mut troubles).await?;
         let run_rates = granary_billing::compute_run_rates(&rooms.tenants, &msp, period, rooms.progress.clone()).await;
         troubles.note(&msp, run_rates.map(drop).map_err(Into::into));
+        troubles.note(&msp, let_go(rooms, &msp).await);
     }
     let exported = export(rooms, night, Publish::Always).await?;
     troubles.outcome(exported)
+}
+
+/// Lets go of what an MSP no longer keeps, before it is exported once more.
+async fn let_go(rooms: &Rooms, msp: &Msp) -> Result<(), Failure> {
+    let went = super::retention::follow(rooms, msp, Letting::Done, rooms.progress.clone()).await?;
+    match went.into_iter().find_map(|one| Some(format!("{} of {} could not go: {}", one.dataset, one.customer_code, one.error?))) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
 }
 
 /// Rebuilds what changed of every living customer, and its row of the period's control projection.

@@ -14,7 +14,16 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
         if found.rows.is_empty() {
             return Err(Missing(format!("nothing was used, rated or invoiced in {}; see granary billing list", command.period)).into());
         }
-        let columns = ["customer_code", "recomputed_minor", "rated_minor", "invoiced_minor", "paid_minor", "difference_minor", "causes"];
+        let columns = [
+            "customer_code",
+            "recomputed_minor",
+            "rated_minor",
+            "invoiced_minor",
+            "paid_minor",
+            "difference_minor",
+            "has_evidence",
+            "causes",
+        ];
         Rows::of(&columns, &found.rows).print(command.format)?;
         let (customers, differing) = (found.rows.len(), found.differing());
         if found.is_billed {

@@ -36,6 +36,12 @@ pub enum LakeError {
     ErasedMeanwhile,
     #[error("the lake of MSP {msp} has no version {version}")]
     NoVersion { msp: MspId, version: i64 },
+    #[error("there is no rule for '{0}': one of {1}")]
+    NoRetention(String, String),
+    #[error("{dataset} is kept for at least {least_days} days, not {keep_days}: {because}")]
+    KeepsTooShort { dataset: &'static str, keep_days: i32, least_days: i32, because: &'static str },
+    #[error("{dataset} cannot be kept for {keep_days} days: at most {most_days}; leave them out to keep it for ever")]
+    KeepsTooLong { dataset: &'static str, keep_days: i32, most_days: i32 },
     #[error("the manifest is not readable: {0}")]
     Manifest(String),
     #[error("a worker thread of the export ended early")]
@@ -48,9 +54,9 @@ impl Classify for LakeError {
             Self::Database(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
             Self::Vault(error) => error.kind(),
-            Self::UnsupportedType(_) | Self::InvalidPart(_) => ErrorKind::Invalid,
+            Self::UnsupportedType(_) | Self::InvalidPart(_) | Self::KeepsTooShort { .. } | Self::KeepsTooLong { .. } => ErrorKind::Invalid,
             Self::Overtaken | Self::ErasedMeanwhile => ErrorKind::Conflict,
-            Self::NoVersion { .. } => ErrorKind::NotFound,
+            Self::NoVersion { .. } | Self::NoRetention(..) => ErrorKind::NotFound,
             Self::Arrow(_)
             | Self::Parquet(_)
             | Self::Value { .. }
@@ -75,6 +81,9 @@ impl Classify for LakeError {
             Self::Archive(_) => "archive_not_written",
             Self::ErasedMeanwhile => "customer_erased_meanwhile",
             Self::NoVersion { .. } => "lake_version_not_found",
+            Self::NoRetention(..) => "retention_unknown",
+            Self::KeepsTooShort { .. } => "retention_too_short",
+            Self::KeepsTooLong { .. } => "retention_too_long",
             Self::Manifest(_) => "manifest_malformed",
             Self::WorkerEnded => "export_worker_ended",
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use granary_db::{DbError, Row, Tx};
 use granary_tenants::MspTx;
-use granary_types::{ColumnKind, CustomerId, Dataset, FileId, MspId};
+use granary_types::{ColumnKind, CustomerId, Dataset, FileId, MspId, Period};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::types::Json;
@@ -112,6 +112,15 @@ const LIST_PAST: &str = "
 const DELETE_PAST: &str = "
     delete from lake_files
     where msp_id = $1 and customer_id is null and removed_version is not null and path = any($2)";
+
+/// A customer's files of a dataset whose months lie before one, of all versions.
+const LIST_OLD: &str = "select path from lake_files where customer_id = $1 and dataset = $2 and month <> 'all' and month < $3";
+
+const REMOVE_OLD: &str = "
+    update lake_files set removed_version = $4
+    where customer_id = $1 and dataset = $2 and month <> 'all' and month < $3 and removed_version is null";
+
+const DELETE_OLD: &str = "delete from lake_files where customer_id = $1 and removed_version is not null and path = any($2)";
 
 /// The tables of the schema that a transaction is in.
 const LIST_TABLES: &str = "
@@ -313,6 +322,21 @@ pub(crate) async fn list_past(tx: &MspTx, msp: MspId, version: i64) -> Result<Ve
 
 pub(crate) async fn delete_past(tx: &MspTx, msp: MspId, paths: &[String]) -> Result<u64, DbError> {
     tx.execute(DELETE_PAST, &[&msp, &paths]).await
+}
+
+/// Lists the paths of a customer's files of a dataset before a month, of all versions.
+pub(crate) async fn list_old(tx: &MspTx, customer: CustomerId, dataset: &str, before: Period) -> Result<Vec<String>, DbError> {
+    Ok(tx.query(LIST_OLD, &[&customer, &dataset, &before.to_string()]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Takes those of them that are current out of a version; returns how many.
+pub(crate) async fn remove_old(tx: &MspTx, customer: CustomerId, dataset: &str, before: Period, version: i64) -> Result<u64, DbError> {
+    tx.execute(REMOVE_OLD, &[&customer, &dataset, &before.to_string(), &version]).await
+}
+
+/// Deletes what the manifest knows of files that are no longer current.
+pub(crate) async fn delete_old(tx: &MspTx, customer: CustomerId, paths: &[String]) -> Result<u64, DbError> {
+    tx.execute(DELETE_OLD, &[&customer, &paths]).await
 }
 
 /// Lists every path that any manifest row names, of every version.

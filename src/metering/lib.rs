@@ -27,6 +27,7 @@ mod merge;
 mod period;
 mod projection;
 mod protection;
+mod retention;
 mod row;
 mod run;
 mod store;
@@ -42,4 +43,5 @@ pub use log::{EventFilter, LoggedEvent, list_events};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
+pub use retention::{RETAINED, first_open_day};
 pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};

@@ -87,6 +87,11 @@ impl Case<'_> {
         causes
     }
 
+    /// Returns what can be said without what the month was counted from: whether the invoice says what its lines do.
+    pub(crate) fn document_causes(&self) -> Vec<Cause> {
+        if self.is_billed { self.invoice_cause().into_iter().collect() } else { Vec::new() }
+    }
+
     fn rated_minor(&self) -> i64 {
         self.rated.iter().map(|line| line.amount_minor).sum()
     }

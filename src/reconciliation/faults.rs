@@ -45,7 +45,7 @@ impl Month {
     fn clean() -> Self {
         let terms = Terms {
             currency: Currency::USD,
-            storage_limit_gib: 100,
+            storage_limit_bytes: 100 << 30,
             minimum_minor: 0,
             discount_e2: 0,
             tax_e3: 10_000,
@@ -57,7 +57,12 @@ impl Month {
         };
         let day = |number: i32| OCTOBER.first + number;
         Self {
-            party: Party { id: CustomerId::new(), code: "ACME".to_owned(), agreed: Some(Agreed { terms, billed_from: None }) },
+            party: Party {
+                id: CustomerId::new(),
+                code: "ACME".to_owned(),
+                agreed: Some(Agreed { terms, billed_from: None }),
+                has_evidence: true,
+            },
             runs: vec![("web", day(1)), ("web", day(2)), ("db", day(3)), ("mail", day(9)), ("mail", day(10))],
             assignments: vec![("web", 0, 0, i32::MAX), ("db", 0, 0, i32::MAX), ("mail", 0, 0, day(10)), ("mail", 1, day(10), i32::MAX)],
             days: vec![("web", day(1), 0), ("web", day(2), 0), ("db", day(3), 0), ("mail", day(9), 0), ("mail", day(10), 1)],
@@ -97,6 +102,7 @@ impl Month {
                 .unwrap(),
             },
             names: HashMap::new(),
+            limits: HashMap::new(),
             prices: vec![price("machine_backup", 10), price("machine_enterprise", 25), price("machine_replication", 100)],
             lines: BTreeMap::from([(key.clone(), self.lines.clone())]),
             invoices: self.invoice.map(|invoice| (key.clone(), invoice)).into_iter().collect(),
@@ -229,4 +235,16 @@ fn a_wrong_tax_is_found_on_the_invoice() {
     let mut month = Month::clean();
     month.invoice = Some(InvoiceAmounts { net_minor: 4_500, tax_minor: 451 });
     assert_eq!(found(&month.reconciled()), [(CauseKind::InvoiceTotal, None, 1)]);
+}
+
+#[test]
+fn a_month_whose_runs_were_let_go_is_not_called_wrong() {
+    let mut month = Month::clean();
+    month.runs.clear();
+    month.days.clear();
+    month.party.has_evidence = false;
+    month.invoice = Some(InvoiceAmounts { net_minor: 4_600, tax_minor: 450 });
+    let row = month.reconciled();
+    assert_eq!((row.has_evidence, row.recomputed_minor, row.rated_minor, row.difference_minor), (false, 4_500, 4_500, 100));
+    assert_eq!(found(&row), [(CauseKind::InvoiceTotal, None, 100)], "its documents must still agree");
 }

@@ -27,13 +27,18 @@ use granary_warehouse::Warehouse;
 use serde::Serialize;
 
 use crate::explain::Case;
+use crate::facts::day_number;
 use crate::load::{Loaded, load};
 use crate::price::{Usage, in_force, lines, net_minor};
 use crate::recount::{Counted, Disagreement, Ranks, Rule, Span, billed_ranks, count_machines, disagreements, stored_bytes_average};
+use crate::store::DAYS_BEFORE;
 use crate::terms::{Agreed, agreed, history};
 
 pub use error::ReconciliationError;
 pub use explain::{Cause, CauseKind};
+
+/// What a month is recomputed from; a rule of retention may let go of it.
+const EVIDENCE: [&str; 4] = ["backup_runs", "replication_cycles", "storage_samples", "machine_days"];
 
 /// One customer's period on every road, net of tax but for what was paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +56,8 @@ pub struct Row {
     pub paid_minor: i64,
     /// Invoiced less recomputed; rated less recomputed while there is no invoice; zero while the period is open.
     pub difference_minor: i64,
+    /// False when a rule of retention let go of what the month is recomputed from: what was rated then stands for it.
+    pub has_evidence: bool,
     /// Every fault that was found, also one that changes no amount.
     pub causes: Vec<Cause>,
 }
@@ -99,14 +106,27 @@ pub fn reconcile<'a>(
         let everything = ReadGrant { customers: Granted::All, ..grant.clone() };
         let loaded = load(&session, &warehouse.session(&everything).await?, period, span).await?;
         let history = history(tenants.list_status_changes(msp.id).await?, &msp.time_zone);
+        // Marked before a row goes: read after the lake, they explain whatever is missing there.
+        let marks = tenants.list_retention_marks(msp.id).await?;
         let contracts = tenants.list_contracts(msp.id).await?;
         let mut customers = tenants.list_customers(msp.id).await?;
         customers.retain(|customer| grant.customers.includes(customer.id));
         customers.sort_by(|one, two| one.code.cmp(&two.code));
-        let terms_of = |id: CustomerId| agreed(&contracts, id, history.get(&id).map_or(&[], Vec::as_slice), period);
+        let mut evidence_from: HashMap<CustomerId, i32> = HashMap::new();
+        for mark in marks.into_iter().filter(|mark| EVIDENCE.contains(&mark.dataset.as_str())) {
+            let from = evidence_from.entry(mark.customer_id).or_insert(i32::MIN);
+            *from = (*from).max(day_number(mark.kept_from));
+        }
+        let has_evidence = |id: CustomerId| evidence_from.get(&id).is_none_or(|from| *from <= span.first - DAYS_BEFORE);
+        let terms_of = |id: CustomerId| agreed(&contracts, &loaded.limits, id, history.get(&id).map_or(&[], Vec::as_slice), period);
         let parties: Vec<Party> = customers
             .iter()
-            .map(|customer| Party { id: customer.id, code: customer.code.to_string(), agreed: terms_of(customer.id) })
+            .map(|customer| Party {
+                id: customer.id,
+                code: customer.code.to_string(),
+                agreed: terms_of(customer.id),
+                has_evidence: has_evidence(customer.id),
+            })
             .collect();
         let (rule, currency, is_billed) = (rule_of(msp.counting_rule), msp.currency, loaded.is_billed);
         // Arithmetic does not belong on a thread that answers requests, and polars refuses one.
@@ -122,6 +142,7 @@ struct Party {
     id: CustomerId,
     code: String,
     agreed: Option<Agreed>,
+    has_evidence: bool,
 }
 
 /// Recomputes and compares every customer that has an amount on either road.
@@ -187,7 +208,8 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
         names: &loaded.names,
         price_of: &|item| if is_trial { 0 } else { price(item).unwrap_or(0) },
     };
-    let (recomputed_minor, rated_minor) = (net_minor(&recomputed), rated.iter().map(|line| line.amount_minor).sum());
+    let rated_minor = rated.iter().map(|line| line.amount_minor).sum();
+    let recomputed_minor = if party.has_evidence { net_minor(&recomputed) } else { rated_minor };
     let invoiced_minor = invoice.map_or(0, |invoice| invoice.net_minor);
     Some(Row {
         customer_id: party.id,
@@ -198,7 +220,8 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
         invoiced_minor,
         paid_minor: loaded.paid.get(key).copied().unwrap_or(0),
         difference_minor: if loaded.is_billed { invoice.map_or(rated_minor, |invoice| invoice.net_minor) - recomputed_minor } else { 0 },
-        causes: case.causes(),
+        has_evidence: party.has_evidence,
+        causes: if party.has_evidence { case.causes() } else { case.document_causes() },
     })
 }
 

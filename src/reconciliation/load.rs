@@ -12,7 +12,7 @@ use crate::ReconciliationError;
 use crate::facts::{Facts, completions, rank_of};
 use crate::price::PriceVersion;
 use crate::recount::Span;
-use crate::store::{ASSIGNMENTS, MACHINES, PRICES, Queries};
+use crate::store::{ASSIGNMENTS, LIMITS, MACHINES, PRICES, Queries};
 
 /// A line as it was rated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Loaded {
     pub(crate) facts: Facts,
     pub(crate) names: HashMap<String, String>,
     pub(crate) prices: Vec<PriceVersion>,
+    /// Storage limits in GiB of each contract, by the first day on which they hold.
+    pub(crate) limits: HashMap<String, BTreeMap<i32, i64>>,
     pub(crate) lines: BTreeMap<String, Vec<RatedLine>>,
     pub(crate) invoices: HashMap<String, InvoiceAmounts>,
     pub(crate) paid: HashMap<String, i64>,
@@ -60,7 +62,8 @@ pub(crate) async fn load(session: &Session, whole: &Session, period: Period, spa
     let (lines, invoices) = (load_lines(session, &queries).await?, load_invoices(session, &queries).await?);
     let states = texts(&whole.query(&queries.state).await?, "state")?;
     let is_billed = !lines.is_empty() || !invoices.is_empty() || states.iter().any(|state| matches!(state.as_str(), "drafted" | "closed"));
-    Ok(Loaded { facts, names, prices: load_prices(whole).await?, lines, invoices, paid: load_paid(session, &queries).await?, is_billed })
+    let (prices, limits) = (load_prices(whole).await?, load_limits(session).await?);
+    Ok(Loaded { facts, names, prices, limits, lines, invoices, paid: load_paid(session, &queries).await?, is_billed })
 }
 
 /// For every replaced machine the one that goes on.
@@ -138,6 +141,16 @@ async fn load_prices(session: &Session) -> Result<Vec<PriceVersion>, Reconciliat
         valid_from,
     };
     Ok(rows.map(version).collect())
+}
+
+async fn load_limits(session: &Session) -> Result<HashMap<String, BTreeMap<i32, i64>>, ReconciliationError> {
+    let batches = session.query(LIMITS).await?;
+    let rows = texts(&batches, "contract")?.into_iter().zip(ints(&batches, "valid_from")?).zip(longs(&batches, "gib")?);
+    let mut limits: HashMap<String, BTreeMap<i32, i64>> = HashMap::new();
+    for ((contract, from), gib) in rows {
+        limits.entry(contract).or_default().insert(from, gib);
+    }
+    Ok(limits)
 }
 
 async fn load_lines(session: &Session, queries: &Queries) -> Result<BTreeMap<String, Vec<RatedLine>>, ReconciliationError> {

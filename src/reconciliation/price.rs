@@ -24,7 +24,8 @@ pub(crate) struct PriceVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) currency: Currency,
-    pub(crate) storage_limit_gib: i64,
+    /// The average over the period's days.
+    pub(crate) storage_limit_bytes: i64,
     pub(crate) minimum_minor: i64,
     pub(crate) discount_e2: i64,
     pub(crate) tax_e3: i64,
@@ -91,7 +92,7 @@ pub(crate) fn lines(usage: &Usage, terms: &Terms, price_of: &dyn Fn(&str) -> Opt
     for (item, machines_e4) in MACHINE_ITEMS.into_iter().zip(usage.machines_e4) {
         charge(item, true, machines_e4.into());
     }
-    charge("storage_overage", false, overage_e4(usage.stored_bytes_average, terms.storage_limit_gib));
+    charge("storage_overage", false, overage_e4(usage.stored_bytes_average, terms.storage_limit_bytes));
     if is_trial {
         return lines;
     }
@@ -141,8 +142,8 @@ fn add_discount_and_minimum(terms: &Terms, share_e4: i128, lines: &mut Vec<Line>
 }
 
 /// GiB over the limit: rounded to thousandths, given in ten-thousandths.
-fn overage_e4(stored_bytes_average: i64, limit_gib: i64) -> i128 {
-    let over_bytes = i128::from(stored_bytes_average) - (i128::from(limit_gib) << 30);
+fn overage_e4(stored_bytes_average: i64, limit_bytes: i64) -> i128 {
+    let over_bytes = i128::from(stored_bytes_average) - i128::from(limit_bytes);
     divide(over_bytes.max(0) * 1_000, 1 << 30) * 10
 }
 
@@ -162,7 +163,7 @@ mod tests {
     fn terms() -> Terms {
         Terms {
             currency: Currency::USD,
-            storage_limit_gib: 1_000,
+            storage_limit_bytes: 1_000 << 30,
             minimum_minor: 0,
             discount_e2: 0,
             tax_e3: 0,

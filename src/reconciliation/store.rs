@@ -6,7 +6,7 @@ use crate::facts::day_of_number;
 use crate::recount::Span;
 
 /// Days before the period that still matter: a run protects for seven days, a sample speaks for seven.
-const DAYS_BEFORE: i32 = 7;
+pub(crate) const DAYS_BEFORE: i32 = 7;
 
 /// The statements of one period.
 #[derive(Debug)]
@@ -47,6 +47,13 @@ pub(crate) const PRICES: &str = "
         arrow_cast(unit_price, 'Decimal128(18, 8)') as price,
         arrow_cast(valid_from, 'Int32') as valid_from
     from lake.prices";
+
+pub(crate) const LIMITS: &str = "
+    select
+        arrow_cast(contract_id, 'Utf8') as contract,
+        arrow_cast(valid_from, 'Int32') as valid_from,
+        storage_limit_gib as gib
+    from lake.contract_limits";
 
 impl Queries {
     /// Writes the statements for a period and its billing days. Files are months in UTC, so a day more on either side is read.

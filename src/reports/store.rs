@@ -16,7 +16,7 @@ use crate::monthly::{
 const MONTHS: &str = "
 select
     customer_id, period, machines_backup, machines_enterprise, machines_replication, runs_completed, runs_with_warning, runs_failed,
-    stored_bytes_average, transferred_bytes, tickets_opened
+    stored_bytes_average, storage_limit_bytes, machine_limit, transferred_bytes, tickets_opened
 from customer_months
 where period between '{first_period}' and '{period}'
 order by customer_id, period";

@@ -9,7 +9,7 @@ use granary_vault::{Keys, Owner};
 use jiff::civil::Date;
 use serde_json::json;
 
-use crate::contract::Contract;
+use crate::contract::{Contract, ContractLimits};
 use crate::customer::{ControlPlane, Customer, StatusChange};
 use crate::error::TenantsError;
 use crate::msp::{Msp, NewMsp};
@@ -178,6 +178,19 @@ impl Tenants {
             let contracts = store::list_contracts(&tx, msp).await?;
             tx.commit().await?;
             Ok(contracts)
+        })
+    }
+
+    /// Lists the limits of an MSP's contracts through time, each contract's oldest first.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub fn list_contract_limits<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<Vec<ContractLimits>, TenantsError>> {
+        Box::pin(async move {
+            let tx = self.begin_catalog().await?;
+            let limits = store::list_contract_limits(&tx, msp).await?;
+            tx.commit().await?;
+            Ok(limits)
         })
     }
 

@@ -23,6 +23,7 @@ pub struct Contract {
     pub default_tier: Tier,
     /// The quantity the customer committed to; none when none was agreed.
     pub contracted_machines: Option<i32>,
+    /// The limits as they were set last; a day's are told by [`ContractLimits`].
     pub machine_limit: Option<i32>,
     pub storage_limit_gib: i64,
     /// The least that a period is billed at, in minor units.
@@ -39,6 +40,15 @@ pub struct Contract {
     pub restore_target_minutes: i32,
     pub support_target_minutes: i32,
     pub created_at: Timestamp,
+}
+
+/// A contract's limits from a billing day on, until its next ones. The first also speak for the days before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContractLimits {
+    pub contract_id: ContractId,
+    pub valid_from: Date,
+    pub machine_limit: Option<i32>,
+    pub storage_limit_gib: i64,
 }
 
 /// Terms to be agreed.

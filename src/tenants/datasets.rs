@@ -2,7 +2,7 @@
 
 use granary_types::{Column, ColumnKind, Dataset, Source};
 
-/// The MSP itself, its customers, contracts and changes of status, written whole.
+/// The MSP itself, its customers, contracts and their limits, changes of status, and what was let go, written whole.
 pub const DATASETS: &[Dataset] = &[
     Dataset {
         name: "msps",
@@ -72,6 +72,34 @@ pub const DATASETS: &[Dataset] = &[
             Column::new("created_at", ColumnKind::Timestamp),
         ],
         sort: &["customer_id", "starts_on"],
+    },
+    Dataset {
+        name: "contract_limits",
+        source: Source::Control,
+        month_column: None,
+        columns: &[
+            Column::new("contract_id", ColumnKind::Uuid),
+            Column::new("msp_id", ColumnKind::Uuid),
+            Column::new("customer_id", ColumnKind::Uuid),
+            Column::new("valid_from", ColumnKind::Date),
+            Column::nullable("machine_limit", ColumnKind::Int32),
+            Column::new("storage_limit_gib", ColumnKind::Int64),
+            Column::new("created_at", ColumnKind::Timestamp),
+        ],
+        sort: &["customer_id", "contract_id", "valid_from"],
+    },
+    Dataset {
+        name: "retention_marks",
+        source: Source::Control,
+        month_column: None,
+        columns: &[
+            Column::new("customer_id", ColumnKind::Uuid),
+            Column::new("msp_id", ColumnKind::Uuid),
+            Column::new("dataset", ColumnKind::Text),
+            Column::new("kept_from", ColumnKind::Date),
+            Column::new("updated_at", ColumnKind::Timestamp),
+        ],
+        sort: &["customer_id", "dataset"],
     },
     Dataset {
         name: "status_changes",

@@ -23,13 +23,14 @@ mod msp;
 mod person;
 mod placement;
 mod request;
+mod retention;
 mod scope;
 mod silo;
 mod store;
 mod transaction;
 
 pub use catalog::Tenants;
-pub use contract::{Contract, NewContract};
+pub use contract::{Contract, ContractLimits, NewContract};
 pub use customer::{ControlPlane, Customer, NewCustomer, StatusChange};
 pub use datasets::DATASETS;
 pub use error::TenantsError;
@@ -40,7 +41,10 @@ pub use hierarchy::{
     get_limits, list_contracts_of, list_control_planes, list_sites, put_limits, retire_control_plane, retire_site,
 };
 pub use inspection::{Finding, Inspected, Inspection, Severity};
-pub use leaving::{BeginErasure, BuryCustomer, Certificate, CertificateFault, DestroyKeys, DropSilo, Erasure, IssueCertificate, LegalHold};
+pub use leaving::{
+    BeginErasure, BuryCustomer, Certificate, CertificateFault, DestroyKeys, DropSilo, Erasure, IssueCertificate, LegalHold, list_holds,
+    release_hold, set_hold,
+};
 pub use lifecycle::{
     Change, CustomerActivated, CustomerClosed, CustomerErased, CustomerProvisioned, CustomerResumed, CustomerSuspended, Door, Extent,
     Lifecycle, LifecycleStep, OpenRun, Operation, Rule, Standing, StepFailure, Subject, TRANSITIONS, TRIAL_DAYS, Transition,
@@ -50,5 +54,6 @@ pub use msp::{Msp, NewMsp};
 pub use person::{Mention, PersonAddress, forget_contact_email, list_mentions};
 pub use placement::{Cluster, ClusterStanding, Clusters, HOME, MoveReport};
 pub use request::{KeptAnswer, KeyedRequest};
+pub use retention::{LettingGo, RetentionMark, RetentionRule, list_retention_rules, put_retention_rule};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};

@@ -12,9 +12,11 @@ mod msps;
 mod person;
 mod placement;
 mod requests;
+mod retention;
 mod silo;
 
-use granary_db::Tx;
+use granary_db::{OwnerConnection, Tx};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -30,6 +32,7 @@ pub(crate) use msps::*;
 pub(crate) use person::*;
 pub(crate) use placement::*;
 pub(crate) use requests::*;
+pub(crate) use retention::*;
 pub(crate) use silo::*;
 
 use crate::error::TenantsError;
@@ -47,6 +50,19 @@ pub(crate) async fn insert_tenant_audit(
     reason: Option<&str>,
 ) -> Result<(), TenantsError> {
     tx.execute(INSERT_TENANT_AUDIT, &[&actor, &action, &subject, detail, &reason, &tx.now()]).await?;
+    Ok(())
+}
+
+/// Adds to the audit log of the silo in whose schema the owner is.
+pub(crate) async fn insert_audit_as_owner(
+    owner: &OwnerConnection,
+    actor: &str,
+    action: &str,
+    subject: &str,
+    detail: &Value,
+    now: Timestamp,
+) -> Result<(), TenantsError> {
+    owner.execute(INSERT_TENANT_AUDIT, &[&actor, &action, &subject, detail, &None::<&str>, &now]).await?;
     Ok(())
 }
 
@@ -81,6 +97,7 @@ mod tests {
             &super::leaving::BLANK,
             super::lifecycle::STATEMENTS,
             super::requests::STATEMENTS,
+            super::retention::STATEMENTS,
             super::msps::STATEMENTS,
             super::person::STATEMENTS,
             super::placement::STATEMENTS,

@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod money;
 mod period;
+mod retained;
 mod state;
 
 pub use clock::Clock;
@@ -21,4 +22,5 @@ pub use id::{
 };
 pub use money::{Currency, Money, MoneyError, Quantity, UnitPrice, line_amount};
 pub use period::{Period, PeriodError, day_of};
+pub use retained::{Least, LetGo, Retained};
 pub use state::{BillingChannel, CountingRule, CustomerStatus, Deployment, EndReason, PartnerTier, Role, RunState, Tier, UnknownWord};

@@ -18,6 +18,8 @@ mod fences;
 mod fixture;
 mod functions;
 mod keys;
+#[cfg(test)]
+mod limits;
 mod materialise;
 mod model;
 mod models;

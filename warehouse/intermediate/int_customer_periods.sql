@@ -10,6 +10,10 @@ contracts as (
     select * from stg_tenants__contracts
 ),
 
+contract_limits as (
+    select * from stg_tenants__contract_limits
+),
+
 status_changes as (
     select * from stg_tenants__status_changes
 ),
@@ -71,6 +75,15 @@ terms as (
     select
         spine.customer_id,
         spine.period,
+        spine.period_start_on,
+        spine.next_start_on,
+        -- an open month is averaged over the days that it has had so far
+        case
+            when not spine.is_closed and spine.seen_through_on >= spine.period_start_on
+                then least(cast(spine.seen_through_on + interval '1 day' as date), spine.next_start_on)
+            else spine.next_start_on
+        end as counted_to,
+        contracts.contract_id,
         contracts.currency,
         contracts.default_tier,
         contracts.contracted_machines,
@@ -90,6 +103,25 @@ terms as (
     from spine
     inner join contracts on contracts.customer_id = spine.customer_id
     where contracts.starts_on < spine.next_start_on
+),
+
+limits_averaged as (
+    select
+        terms.customer_id,
+        terms.period,
+        sum(count_bits(day_bits(
+            terms.period_start_on,
+            case when contract_limits.is_first then terms.period_start_on else contract_limits.valid_from end,
+            least(coalesce(contract_limits.valid_to, terms.counted_to), terms.counted_to)
+        )) * contract_limits.storage_limit_gib) as gib_days,
+        max(terms.counted_to - terms.period_start_on) as days,
+        max(contract_limits.machine_limit) filter (
+            where coalesce(contract_limits.valid_to, terms.next_start_on) >= terms.next_start_on
+        ) as machine_limit
+    from terms
+    inner join contract_limits on contract_limits.contract_id = terms.contract_id
+    where terms.recency = 1 and (contract_limits.is_first or contract_limits.valid_from < terms.next_start_on)
+    group by terms.customer_id, terms.period
 ),
 
 final as (
@@ -112,8 +144,12 @@ final as (
         coalesce(terms.currency, spine.msp_currency) as currency,
         terms.default_tier,
         terms.contracted_machines,
-        terms.machine_limit,
-        terms.storage_limit_gib,
+        case when limits_averaged.days is null then terms.machine_limit else limits_averaged.machine_limit end as machine_limit,
+        -- rounded once to whole bytes, as invoices have it
+        coalesce(
+            cast(cast(cast(limits_averaged.gib_days as decimal(20, 0)) * 1073741824 / limits_averaged.days as decimal(20, 0)) as bigint),
+            terms.storage_limit_gib * 1073741824
+        ) as storage_limit_bytes,
         coalesce(terms.has_premium_support, false) as has_premium_support,
         coalesce(terms.has_white_label, false) as has_white_label,
         terms.end_reason,
@@ -130,6 +166,9 @@ final as (
         on terms.customer_id = spine.customer_id
         and terms.period = spine.period
         and terms.recency = 1
+    left join limits_averaged
+        on limits_averaged.customer_id = spine.customer_id
+        and limits_averaged.period = spine.period
 )
 
 select * from final

@@ -36,7 +36,7 @@ final as (
         usage.run_success,
         usage.transferred_bytes,
         usage.stored_bytes_average,
-        customer_periods.storage_limit_gib * 1073741824 as storage_limit_bytes,
+        customer_periods.storage_limit_bytes,
         usage.restores_completed,
         usage.restores_failed,
         usage.tickets_opened,

@@ -22,6 +22,10 @@ activity as (
     select * from stg_metering__activity
 ),
 
+projected as (
+    select * from stg_metering__customer_months where is_closed
+),
+
 msps as (
     select * from stg_tenants__msps
 ),
@@ -99,10 +103,11 @@ final as (
                 else greatest(customer_periods.seen_through_on, storage.last_on)
             end)::date - customer_periods.period_start_on + 1
         ) as bigint), 0) as stored_bytes_average,
-        coalesce(restores_summed.restores_completed, 0) as restores_completed,
+        -- what was counted when the month was closed stays, also when a rule of retention lets the rows go
+        greatest(coalesce(restores_summed.restores_completed, 0), coalesce(projected.restores_completed, 0)) as restores_completed,
         coalesce(restores_summed.restores_failed, 0) as restores_failed,
-        coalesce(tickets_summed.tickets_opened, 0) as tickets_opened,
-        coalesce(activity_summed.api_calls, 0) as api_calls,
+        greatest(coalesce(tickets_summed.tickets_opened, 0), coalesce(projected.tickets_opened, 0)) as tickets_opened,
+        greatest(coalesce(activity_summed.api_calls, 0), coalesce(projected.api_calls, 0)) as api_calls,
         coalesce(activity_summed.portal_logins, 0) as portal_logins,
         coalesce(activity_summed.features_used, 0) as features_used
     from customer_periods
@@ -116,6 +121,8 @@ final as (
         on tickets_summed.customer_id = customer_periods.customer_id and tickets_summed.period = customer_periods.period
     left join activity_summed
         on activity_summed.customer_id = customer_periods.customer_id and activity_summed.period = customer_periods.period
+    left join projected
+        on projected.customer_id = customer_periods.customer_id and projected.period = customer_periods.period
 )
 
 select * from final

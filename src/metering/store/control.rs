@@ -47,6 +47,16 @@ const LIST_MONTHS: &str = "
         transferred_bytes, stored_bytes_average, restores_completed, tickets_opened, api_calls, is_estimated, is_closed, events_hash
     from customer_months where msp_id = $1 and period = $2 order by customer_id";
 
+/// Every period that was ever written, or in which a customer has a month.
+const LIST_KNOWN_PERIODS: &str = "
+    select period, coalesce(bool_or(state = 'closed'), false)
+    from (
+        select period, state from periods where msp_id = $1
+        union all
+        select distinct period, null from customer_months where msp_id = $1
+    ) as known
+    group by period";
+
 fn state(row: &granary_db::Row) -> Result<PeriodState, MeteringError> {
     let text: &str = row.get(0);
     text.parse()
@@ -62,6 +72,17 @@ pub(crate) async fn find_period(tx: &MspTx, period: Period) -> Result<Option<Per
 pub(crate) async fn lock_period(tx: &MspTx, period: Period) -> Result<Option<PeriodState>, MeteringError> {
     let row = tx.query_opt(LOCK_PERIOD, &[&tx.msp().id, &period.to_string()]).await?;
     row.as_ref().map(state).transpose()
+}
+
+/// Lists the periods that are known, and which of them are closed.
+pub(crate) async fn list_known_periods(tx: &MspTx) -> Result<Vec<(Period, bool)>, MeteringError> {
+    let rows = tx.query(LIST_KNOWN_PERIODS, &[&tx.msp().id]).await?;
+    let read = |row: &granary_db::Row| {
+        let text: &str = row.get(0);
+        let period = text.parse().map_err(|_| MeteringError::Corrupt(format!("'{text}' is not a period")))?;
+        Ok((period, row.get(1)))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Writes the state of a period; a closed one stays closed.

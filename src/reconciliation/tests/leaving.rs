@@ -141,6 +141,7 @@ impl World {
             insert into sites (id, msp_id, customer_id, name, country, time_zone, created_at)
                 values (gen_random_uuid(), '{msp}', '{id}', 'cellar of {code}', 'US', 'UTC', now());
             insert into customer_limits (customer_id, msp_id, updated_at) values ('{id}', '{msp}', now());
+            insert into retention_marks values ('{id}', '{msp}', 'tickets', '2024-01-01', now());
             insert into prices (id, msp_id, customer_id, item, unit_price, currency, valid_from, created_at)
                 values (gen_random_uuid(), '{msp}', '{id}', 'white_label', 7, 'USD', '2025-01-01', now());
             insert into run_rates values ('{id}', '{msp}', '2025-11', 5, 'USD', now());

@@ -1,12 +1,12 @@
 //! A month on the whole road: events, lines, invoices, the lake, and back.
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
-use granary_billing::{draft_period, finalise_period, seed_list_prices};
+use granary_billing::{Item, draft_period, finalise_period, list_lines, seed_list_prices};
 use granary_foundation::Silent;
 use granary_lake::Lake;
 use granary_metering::{ingest, rebuild_days};
 use granary_reconciliation::{CauseKind, Reconciliation, reconcile};
-use granary_tenants::{Granted, Msp, OperatorScope, ReadGrant, TenantScope};
+use granary_tenants::{Granted, Limits, Msp, OperatorScope, ReadGrant, TenantScope, get_limits, put_limits};
 use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{CountingRule, Currency, Period, Role};
 use granary_warehouse::{Budget, Models, Warehouse};
@@ -139,6 +139,48 @@ async fn both_roads_end_at_the_same_cent_by_every_counting_rule() {
             assert_eq!(amounts(&found), [("ACME", 5_500, 5_500, 5_500, 0), ("GLOBEX", 10_000, 10_000, 10_000, 0)]);
         }
     }
+}
+
+impl World {
+    /// Changes ACME's storage limit on a day of the MSP's.
+    async fn limit_acme(&self, at: &str, storage_gib: i64) {
+        self.db.clock().set(at.parse().unwrap());
+        let tx = self.db.tenants().begin_msp(&self.fixture.north_scope()).await.unwrap();
+        let before = get_limits(&tx, &self.fixture.acme).await.unwrap();
+        put_limits(&tx, &self.fixture.acme, &Limits { storage_gib, ..before }).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_changes_within_the_month_is_averaged_on_both_roads() {
+    let world = World::new().await;
+    // 20 days of 1,000 GiB and 11 of 1,093 are 1,033 on average: of 1,100 stored 67 lie above. It is late on the 21st in New York.
+    world.limit_acme("2025-10-15T12:00:00Z", 5_000).await;
+    world.limit_acme("2025-10-15T13:00:00Z", 1_000).await;
+    world.limit_acme("2025-10-22T03:59:00Z", 1_093).await;
+    world.limit_acme("2025-11-01T04:00:00Z", 50).await;
+    world.db.clock().set("2025-11-10T12:00:00Z".parse().unwrap());
+    let (tenants, north) = (world.db.tenants(), world.fixture.north.clone());
+    let draft = draft_period(tenants, &north, october(), Silent::shared()).await.unwrap();
+    assert_eq!((draft.failures.len(), draft.net_minor), (0, 4_500 + 670 + 10_000));
+    let found = world.reconciled(&north).await;
+    assert!(found.is_clean(), "{found:?}");
+    assert_eq!(amounts(&found), [("ACME", 5_170, 5_170, 5_170, 0), ("GLOBEX", 10_000, 10_000, 10_000, 0)]);
+    let tx = tenants.begin_tenant(&world.fixture.acme_scope()).await.unwrap();
+    let lines = list_lines(&tx, october()).await.unwrap();
+    tx.commit().await.unwrap();
+    let overage = lines.iter().find(|line| line.item == Item::StorageOverage).unwrap();
+    assert_eq!(overage.description, "Storage over the limit, GiB-months (average limit 1033 GiB)");
+
+    // A draft that is made after the change is the same, and so is the month once it is closed.
+    world.limit_acme("2025-11-11T12:00:00Z", 9_000).await;
+    assert_eq!(draft_period(tenants, &north, october(), Silent::shared()).await.unwrap().net_minor, draft.net_minor);
+    finalise_period(tenants, &north, october()).await.unwrap();
+    world.limit_acme("2025-11-12T12:00:00Z", 1).await;
+    assert_eq!(draft_period(tenants, &north, october(), Silent::shared()).await.unwrap().net_minor, draft.net_minor);
+    let found = world.reconciled(&north).await;
+    assert!(found.is_clean() && amounts(&found)[0] == ("ACME", 5_170, 5_170, 5_170, 0), "{found:?}");
 }
 
 #[tokio::test]

@@ -151,10 +151,13 @@ fn usage(contract: &Contract, period: Period, facts: &Facts) -> Usage {
         })
         .collect();
     months.sort_by_key(|month| month.period);
+    // A month is held against its own limits; one that the warehouse does not know against those of the contract.
+    let now = facts.months.iter().find(|month| month.period == period);
+    let agreed = || contract.storage_limit_gib.checked_mul(1 << 30);
     Usage {
         months,
-        storage_limit_bytes: contract.storage_limit_gib.checked_mul(1 << 30).filter(|limit| *limit > 0),
-        machine_limit: contract.machine_limit.map(i64::from),
+        storage_limit_bytes: now.and_then(|month| month.storage_limit_bytes).or_else(agreed).filter(|limit| *limit > 0),
+        machine_limit: now.map_or(contract.machine_limit.map(i64::from), |month| month.machine_limit),
     }
 }
 

@@ -66,6 +66,10 @@ pub struct MonthFact {
     pub runs_with_warning: u64,
     pub runs_failed: u64,
     pub stored_bytes_average: i64,
+    /// The average over the month's days.
+    pub storage_limit_bytes: Option<i64>,
+    /// At the month's end.
+    pub machine_limit: Option<i64>,
     pub transferred_bytes: i64,
     pub tickets_opened: i64,
 }

@@ -22,7 +22,8 @@ pub enum Enforcement {
     Hard,
 }
 
-/// A customer's limits. Machines and storage are terms of the contract in force: overage is billed by them.
+/// A customer's limits. Machines and storage are terms of the contract in force: overage is billed by their average over a
+/// period's days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// None for as many as it likes.
@@ -60,7 +61,8 @@ pub fn get_limits<'a>(tx: &'a MspTx, customer: &'a Customer) -> Boxed<'a, Result
     })
 }
 
-/// Replaces a customer's limits, from now on.
+/// Replaces a customer's limits from today on, the MSP's day: the days before keep theirs, so that a month that is over is billed
+/// by what held in it.
 ///
 /// # Errors
 /// When a limit is negative, the customer has no contract, or it has left.
@@ -77,7 +79,9 @@ pub fn put_limits<'a>(tx: &'a MspTx, customer: &'a Customer, limits: &'a Limits)
             return Ok(());
         }
         let today = day_of(tx.now(), &tx.msp().time_zone);
-        store::update_contract_limits(tx, customer.id, today, limits).await?;
+        if (before.machines, before.storage_gib) != (limits.machines, limits.storage_gib) {
+            store::update_contract_limits(tx, customer.id, today, limits).await?;
+        }
         store::upsert_limits(tx, (tx.msp().id, customer.id), limits).await?;
         audit(tx, customer, "customer.limits", json!({"before": words(&before), "after": words(limits)}), None).await
     })

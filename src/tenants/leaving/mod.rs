@@ -8,5 +8,5 @@ mod hold;
 mod steps;
 
 pub use certificate::{Certificate, CertificateFault};
-pub use hold::LegalHold;
+pub use hold::{LegalHold, list_holds, release_hold, set_hold};
 pub use steps::{BeginErasure, BuryCustomer, DestroyKeys, DropSilo, Erasure, IssueCertificate};

@@ -5,7 +5,7 @@ use granary_types::{ContractId, CustomerId, EndReason, MspId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::contract::{Contract, NewContract};
+use crate::contract::{Contract, ContractLimits, NewContract};
 use crate::error::TenantsError;
 
 const INSERT: &str = "
@@ -39,6 +39,17 @@ pub(super) const UPDATE_LIMITS: &str = "
     where id = (
         select id from contracts where customer_id = $1
         order by starts_on <= $2 desc, case when starts_on <= $2 then starts_on end desc, starts_on limit 1)";
+/// What the contract in force says now, it says from the day on, or from its own first when it has not begun.
+pub(super) const KEEP_LIMITS: &str = "
+    insert into contract_limits (contract_id, msp_id, customer_id, valid_from, machine_limit, storage_limit_gib, created_at)
+    select id, msp_id, customer_id, greatest(starts_on, $2), machine_limit, storage_limit_gib, $3
+    from contracts where customer_id = $1
+    order by starts_on <= $2 desc, case when starts_on <= $2 then starts_on end desc, starts_on limit 1
+    on conflict (contract_id, valid_from) do update
+    set machine_limit = excluded.machine_limit, storage_limit_gib = excluded.storage_limit_gib";
+const LIST_LIMITS: &str = "
+    select contract_id, valid_from, machine_limit, storage_limit_gib from contract_limits where msp_id = $1
+    order by customer_id, contract_id, valid_from";
 const GIVE_NOTICE: &str = "
     update contracts set notice_given_on = $2, ends_on = $3, end_reason = $4
     where id = (select id from contracts where customer_id = $1 and starts_on <= $3 order by starts_on desc limit 1)";
@@ -49,7 +60,7 @@ const UPDATE_END: &str = "
         and (ends_on is null or ends_on > $2)";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, LIST_OF, UPDATE_LIMITS, GIVE_NOTICE, UPDATE_END];
+pub(super) const STATEMENTS: &[&str] = &[INSERT, FIND_ON, LIST, LIST_OF, UPDATE_LIMITS, KEEP_LIMITS, LIST_LIMITS, GIVE_NOTICE, UPDATE_END];
 
 /// Inserts a contract.
 pub(crate) async fn insert_contract(
@@ -106,6 +117,20 @@ pub(crate) async fn list_contracts(tx: &Tx, msp: MspId) -> Result<Vec<Contract>,
 /// Lists a customer's contracts by start.
 pub(crate) async fn list_contracts_of(tx: &Tx, customer: CustomerId) -> Result<Vec<Contract>, TenantsError> {
     tx.query(LIST_OF, &[&customer]).await?.iter().map(contract).collect()
+}
+
+/// Lists the limits of an MSP's contracts, each contract's oldest first.
+pub(crate) async fn list_contract_limits(tx: &Tx, msp: MspId) -> Result<Vec<ContractLimits>, TenantsError> {
+    let get = TenantsError::column;
+    let limits = |row: &Row| {
+        Ok(ContractLimits {
+            contract_id: row.try_get("contract_id").map_err(get)?,
+            valid_from: row.try_get("valid_from").map_err(get)?,
+            machine_limit: row.try_get("machine_limit").map_err(get)?,
+            storage_limit_gib: row.try_get("storage_limit_gib").map_err(get)?,
+        })
+    };
+    tx.query(LIST_LIMITS, &[&msp]).await?.iter().map(limits).collect()
 }
 
 /// Notes a notice; false when the customer has no contract.

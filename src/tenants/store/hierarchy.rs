@@ -165,9 +165,10 @@ pub(crate) async fn delete_contact(tx: &Tx, customer: CustomerId, id: ContactId)
     Ok(tx.execute(DELETE_CONTACT, &[&customer, &id]).await? == 1)
 }
 
-/// Changes the limits of the contract in force on a day.
+/// Changes the limits of the contract in force on a day, from that day on.
 pub(crate) async fn update_contract_limits(tx: &Tx, customer: CustomerId, on: Date, limits: &Limits) -> Result<(), TenantsError> {
     tx.execute(super::contracts::UPDATE_LIMITS, &[&customer, &on, &limits.machines, &limits.storage_gib]).await?;
+    tx.execute(super::contracts::KEEP_LIMITS, &[&customer, &on, &tx.now()]).await?;
     Ok(())
 }
 

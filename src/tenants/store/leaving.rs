@@ -12,8 +12,13 @@ use crate::leaving::{Erasure, LegalHold};
 const INSERT_HOLD: &str = "
     insert into legal_holds (id, msp_id, customer_id, reason, set_by, set_at) values ($1, $2, $3, $4, $5, $6)
     on conflict (customer_id) where released_at is null do nothing";
-const RELEASE_HOLD: &str = "update legal_holds set released_by = $2, released_at = $3 where customer_id = $1 and released_at is null";
-const FIND_HOLD: &str = "select reason, set_by, set_at from legal_holds where customer_id = $1 and released_at is null";
+const RELEASE_HOLD: &str = "
+    update legal_holds set released_by = $2, released_at = $3 where customer_id = $1 and released_at is null
+    returning reason, set_by, set_at, released_by, released_at";
+const FIND_HOLD: &str = "
+    select reason, set_by, set_at, released_by, released_at from legal_holds where customer_id = $1 and released_at is null";
+const LIST_HOLDS: &str = "
+    select reason, set_by, set_at, released_by, released_at from legal_holds where customer_id = $1 order by set_at desc, id desc";
 /// Who asked for it and why is known from the operation.
 const INSERT_ERASURE: &str = "
     insert into erasures (customer_id, msp_id, code, reason, requested_by, started_at)
@@ -32,7 +37,7 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 18] = [
+pub(super) const FORGET: [&str; 20] = [
     "delete from sessions where user_id in (select id from users where customer_id = $1)",
     "delete from user_customers where customer_id = $1 or user_id in (select id from users where customer_id = $1)",
     "delete from api_keys where customer_id = $1 or control_plane_id in (select id from control_planes where customer_id = $1)",
@@ -41,6 +46,8 @@ pub(super) const FORGET: [&str; 18] = [
     "delete from control_planes where customer_id = $1",
     "delete from sites where customer_id = $1",
     "delete from customer_limits where customer_id = $1",
+    "delete from contract_limits where customer_id = $1",
+    "delete from retention_marks where customer_id = $1",
     "delete from contracts where customer_id = $1",
     "delete from customer_months where customer_id = $1",
     "delete from run_rates where customer_id = $1",
@@ -84,6 +91,7 @@ pub(super) const STATEMENTS: &[&str] = &[
     INSERT_HOLD,
     RELEASE_HOLD,
     FIND_HOLD,
+    LIST_HOLDS,
     INSERT_ERASURE,
     NOTE_FINDING,
     FIND_ERASURE,
@@ -102,19 +110,30 @@ pub(crate) async fn insert_hold(tx: &Tx, (msp, customer): (MspId, CustomerId), r
     Ok(tx.execute(INSERT_HOLD, &[&Uuid::now_v7(), &msp, &customer, &reason, &by, &tx.now()]).await? == 1)
 }
 
-/// Releases a hold; false when none stands.
-pub(crate) async fn release_hold(tx: &Tx, customer: CustomerId, by: &str) -> Result<bool, TenantsError> {
-    Ok(tx.execute(RELEASE_HOLD, &[&customer, &by, &tx.now()]).await? == 1)
+/// Releases a hold; none when none stands.
+pub(crate) async fn release_hold(tx: &Tx, customer: CustomerId, by: &str) -> Result<Option<LegalHold>, TenantsError> {
+    tx.query_opt(RELEASE_HOLD, &[&customer, &by, &tx.now()]).await?.as_ref().map(hold).transpose()
 }
 
 /// Finds the hold that stands.
 pub(crate) async fn find_hold(tx: &Tx, customer: CustomerId) -> Result<Option<LegalHold>, TenantsError> {
+    tx.query_opt(FIND_HOLD, &[&customer]).await?.as_ref().map(hold).transpose()
+}
+
+/// Lists all holds there ever were, the newest first.
+pub(crate) async fn list_holds(tx: &Tx, customer: CustomerId) -> Result<Vec<LegalHold>, TenantsError> {
+    tx.query(LIST_HOLDS, &[&customer]).await?.iter().map(hold).collect()
+}
+
+fn hold(row: &granary_db::Row) -> Result<LegalHold, TenantsError> {
     let get = TenantsError::column;
-    let row = tx.query_opt(FIND_HOLD, &[&customer]).await?;
-    row.map(|row| {
-        Ok(LegalHold { reason: row.try_get(0).map_err(get)?, set_by: row.try_get(1).map_err(get)?, set_at: row.try_get(2).map_err(get)? })
+    Ok(LegalHold {
+        reason: row.try_get(0).map_err(get)?,
+        set_by: row.try_get(1).map_err(get)?,
+        set_at: row.try_get(2).map_err(get)?,
+        released_by: row.try_get(3).map_err(get)?,
+        released_at: row.try_get(4).map_err(get)?,
     })
-    .transpose()
 }
 
 /// Begins an erasure's record.
@@ -244,6 +263,8 @@ mod tests {
                 "control_planes",
                 "sites",
                 "customer_limits",
+                "contract_limits",
+                "retention_marks",
                 "contracts",
                 "customer_months",
                 "run_rates",
@@ -272,6 +293,7 @@ mod tests {
                 "invoice_series",
                 "statements",
                 "erased_totals",
+                "retention_rules",
                 "lake_heads",
                 "dirty",
                 "refinery_schema_history",

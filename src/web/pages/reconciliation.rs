@@ -87,7 +87,7 @@ fn table(found: &Reconciliation) -> Markup {
                     @for row in rows {
                         tr {
                             th scope="row" { a href=(link::customer_rows("charges", found.period, &row.customer_code)) { (row.customer_code) } }
-                            td.n { (format::money(row.recomputed_minor, row.currency)) }
+                            td.n { @if row.has_evidence { (format::money(row.recomputed_minor, row.currency)) } @else { span.soft title="A rule of retention let go of the runs" { "let go" } } }
                             td.n { (format::money(row.rated_minor, row.currency)) }
                             td.n { (format::money(row.invoiced_minor, row.currency)) }
                             td.n { (format::money(row.paid_minor, row.currency)) }
