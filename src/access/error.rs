@@ -11,6 +11,13 @@ pub enum AccessError {
     /// The same words for an unknown address, a wrong password and a disabled user.
     #[error("the e-mail address or the password is wrong")]
     WrongPassword,
+    /// The same for an account that exists and one that does not.
+    #[error("too many attempts; try again {}", in_words(*.seconds))]
+    TooManyAttempts { seconds: i64 },
+    #[error("more people are logging in than this server takes at once; try again in a moment")]
+    Busy,
+    #[error("the password cannot be used: {0}")]
+    WeakPassword(&'static str),
     #[error("this needs a login or an API key")]
     Unauthenticated,
     #[error("the API key is not valid: {0}")]
@@ -21,6 +28,15 @@ pub enum AccessError {
     UnknownCustomer(String),
     #[error("there is no user '{0}'")]
     UnknownUser(String),
+    /// The same for a token that was used, replaced, is too old, or never was.
+    #[error("this link is not valid any more; ask for another one")]
+    LinkVoid,
+    #[error("{0}")]
+    NotInState(&'static str),
+    #[error("nobody changes their own login here; ask another administrator")]
+    OwnLogin,
+    #[error("there is no such session of yours")]
+    UnknownSession,
     #[error("the role {0} needs {1}")]
     RoleNeeds(Role, &'static str),
     #[error("there is a user '{0}' already")]
@@ -32,20 +48,34 @@ pub enum AccessError {
     #[error("a password could not be hashed: {0}")]
     Hashing(String),
     #[error(transparent)]
+    Vault(#[from] granary_vault::VaultError),
+    #[error(transparent)]
     Tenants(#[from] TenantsError),
     #[error(transparent)]
     Database(#[from] granary_db::DbError),
+}
+
+/// Says how long somebody waits, rounded up.
+fn in_words(seconds: i64) -> String {
+    match seconds {
+        ..=90 => format!("in {seconds} seconds"),
+        91..=86_400 => format!("in {} minutes", (seconds + 59) / 60),
+        _ => "after choosing a new password".to_owned(),
+    }
 }
 
 impl Classify for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::WrongPassword | Self::Unauthenticated | Self::InvalidKey(_) => ErrorKind::Unauthenticated,
-            Self::Denied(_) => ErrorKind::Denied,
-            Self::UnknownCustomer(_) | Self::UnknownUser(_) => ErrorKind::NotFound,
-            Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::UnknownScope(_) => ErrorKind::Invalid,
-            Self::EmailTaken(_) => ErrorKind::Conflict,
+            Self::TooManyAttempts { .. } => ErrorKind::RateLimited,
+            Self::Busy => ErrorKind::Unavailable,
+            Self::Denied(_) | Self::OwnLogin => ErrorKind::Denied,
+            Self::UnknownCustomer(_) | Self::UnknownUser(_) | Self::UnknownSession | Self::LinkVoid => ErrorKind::NotFound,
+            Self::WeakPassword(_) | Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::UnknownScope(_) => ErrorKind::Invalid,
+            Self::EmailTaken(_) | Self::NotInState(_) => ErrorKind::Conflict,
             Self::Hashing(_) => ErrorKind::Internal,
+            Self::Vault(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
             Self::Database(error) => error.kind(),
         }
@@ -54,16 +84,24 @@ impl Classify for AccessError {
     fn code(&self) -> &'static str {
         match self {
             Self::WrongPassword => "wrong_password",
+            Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::Busy => "logins_busy",
+            Self::WeakPassword(_) => "password_weak",
             Self::Unauthenticated => "unauthenticated",
             Self::InvalidKey(_) => "api_key_invalid",
             Self::Denied(_) => "permission_missing",
             Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownUser(_) => "user_not_found",
+            Self::LinkVoid => "link_void",
+            Self::NotInState(_) => "login_state",
+            Self::OwnLogin => "own_login",
+            Self::UnknownSession => "session_not_found",
             Self::RoleNeeds(..) => "role_incomplete",
             Self::InvalidUser(_) => "user_invalid",
             Self::UnknownScope(_) => "scope_unknown",
             Self::EmailTaken(_) => "email_taken",
             Self::Hashing(_) => "hashing_failed",
+            Self::Vault(error) => error.code(),
             Self::Tenants(error) => error.code(),
             Self::Database(error) => error.code(),
         }

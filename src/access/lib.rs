@@ -5,24 +5,33 @@
 //! [`Access::msp_scope`] for Postgres — and refuses what it may not open: a permission that is missing is *denied*,
 //! another tenant's thing is *not found*.
 //!
-//! Secrets are stored as hashes only: passwords as Argon2id, session tokens and API keys (random, long) as SHA-256.
+//! Secrets are stored as hashes only: passwords as Argon2id, session tokens and API keys (random, long) as SHA-256. What can be
+//! guessed is counted before it is looked at, for the account and for the client's address, in Postgres.
 //! Nothing here knows HTTP; cookies and headers are made in `web`.
 
 mod api_key;
+mod choosing;
 mod error;
+mod letters;
+mod managing;
 mod password;
 mod people;
 mod permission;
 mod principal;
+mod sessions;
 mod store;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod token;
 mod users;
 
 pub use api_key::{ApiKeyScope, NewApiKey};
 pub use error::AccessError;
+pub use letters::{Letter, LetterJob, LetterKind};
+pub use managing::{Grant, Invitation, Manager, Place};
 pub use people::Person;
 pub use permission::Permission;
 pub use principal::{Principal, Who};
-pub use users::{Access, NewUser, Session};
+pub use sessions::{Client, OpenSession, Session};
+pub use users::{Access, NewUser};

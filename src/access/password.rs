@@ -9,8 +9,71 @@ use tokio::sync::Semaphore;
 
 use crate::AccessError;
 
-/// Hashes that are computed at the same time; each holds 19 MiB and one core, so a flood of logins queues here.
-const CONCURRENT_HASHES: usize = 2;
+/// Hashes that may wait for their turn; more are refused, so that a flood of logins holds no memory.
+const WAITING_HASHES: usize = 256;
+/// NIST SP 800-63B asks for 15 where the password is all there is, for 8 beside a second factor, and for no rules of composition.
+const SHORTEST_PASSWORD: usize = 12;
+const LONGEST_PASSWORD: usize = 256;
+/// A password with fewer different characters is a pattern.
+const FEWEST_CHARACTERS: usize = 5;
+/// What everybody thinks of first, among passwords that are long enough.
+const COMMON: &[&str] = &[
+    "123456789012",
+    "1234567890123",
+    "12345678901234",
+    "123456789012345",
+    "1234567890123456",
+    "0123456789012",
+    "abcdefghijkl",
+    "abcdefghijklmnopqrstuvwxyz",
+    "qwertyuiop12",
+    "qwertyuiop123",
+    "qwertyuiop1234",
+    "qwertyuiop[]",
+    "qwertyuiopasdf",
+    "qwertyuiopasdfghjkl",
+    "1qaz2wsx3edc",
+    "1q2w3e4r5t6y",
+    "1q2w3e4r5t6y7u8i",
+    "asdfghjkl123",
+    "passwordpassword",
+    "password1234",
+    "password12345",
+    "password123456",
+    "administrator",
+    "administrator1",
+    "letmeinletmein",
+    "welcomewelcome",
+    "welcome12345",
+    "changemechangeme",
+    "changeme1234",
+    "iloveyou1234",
+    "trustno1trustno1",
+    "correcthorsebatterystaple",
+    "granarygranary",
+    "granary12345",
+];
+
+/// Refuses a password that is short, endless, a pattern, one that everybody uses, or the address itself.
+pub(crate) fn check_password(password: &str, email: &str) -> Result<(), AccessError> {
+    let refuse = |why| Err(AccessError::WeakPassword(why));
+    let (lower, email) = (password.to_lowercase(), email.trim().to_lowercase());
+    let length = password.chars().count();
+    if length < SHORTEST_PASSWORD {
+        return refuse("it needs twelve characters or more");
+    }
+    if length > LONGEST_PASSWORD {
+        return refuse("it may have 256 characters at most");
+    }
+    let name = email.split('@').next().unwrap_or_default();
+    if lower.contains(&email) || lower.trim_matches(|letter: char| !letter.is_alphabetic()) == name {
+        return refuse("it must not be the e-mail address");
+    }
+    if lower.chars().collect::<std::collections::BTreeSet<_>>().len() < FEWEST_CHARACTERS || COMMON.contains(&lower.as_str()) {
+        return refuse("it is one of those that are tried first");
+    }
+    Ok(())
+}
 
 /// A hash of nothing in particular: who logs in with an unknown address waits as long as everyone else.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$Z3JhbmFyeS1ub2JvZHk$Gk0D7pVtVrZjB5eKxPqXr1w2Gz3cS8mYtqLhN4uVbWc";
@@ -19,11 +82,14 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$Z3JhbmFyeS1ub2JvZHk$Gk0D7pV
 #[derive(Debug, Clone)]
 pub(crate) struct Passwords {
     slots: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(CONCURRENT_HASHES)) }
+        // Each holds 19 MiB and one core; the other half of the cores is for those who are in.
+        let slots = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 8));
+        Self { slots: Arc::new(Semaphore::new(slots)), waiting: Arc::new(Semaphore::new(WAITING_HASHES)) }
     }
 
     /// Hashes a password with a salt of its own.
@@ -54,6 +120,7 @@ impl Passwords {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccessError> {
+        let _place = self.waiting.try_acquire().map_err(|_| AccessError::Busy)?;
         let slot = self.slots.clone().acquire_owned().await.map_err(|error| AccessError::Hashing(error.to_string()))?;
         let task = tokio::task::spawn_blocking(move || {
             let _slot = slot;
@@ -76,6 +143,35 @@ mod tests {
         assert!(passwords.is_right(&right, Some(hash.clone())).await.unwrap());
         assert!(!passwords.is_right(&Secret::new("correct horse"), Some(hash)).await.unwrap());
         assert!(!passwords.is_right(&right, None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_hashes_is_refused_beyond_a_bound() {
+        let passwords = Passwords { slots: Arc::new(Semaphore::new(1)), waiting: Arc::new(Semaphore::new(1)) };
+        let _held = passwords.waiting.try_acquire().unwrap();
+        assert!(matches!(passwords.hash(&Secret::new("whatever")).await, Err(AccessError::Busy)));
+    }
+
+    #[test]
+    fn a_password_is_long_and_neither_a_pattern_nor_the_address() {
+        let email = "Administrator@North.example";
+        for (password, words) in [
+            ("eleven char", "twelve"),
+            ("zwölf Zeich", "twelve"),
+            (&"long".repeat(100), "256"),
+            ("administrator@north.example", "address"),
+            ("my administrator@north.example!", "address"),
+            ("Administrator1", "address"),
+            ("aaaaaaaaaaaaaaaa", "first"),
+            ("121212121212121212", "first"),
+            ("Password123456", "first"),
+        ] {
+            let error = check_password(password, email).unwrap_err().to_string();
+            assert!(error.contains(words), "{password}: {error}");
+        }
+        for password in ["granary-demo", "correct horse battery", "ein schönes Wort mehr"] {
+            check_password(password, email).unwrap();
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{Access, AccessError, store};
+use crate::{Access, AccessError, Grant, store};
 
 /// A user, as its MSP and the person itself may know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,12 +16,28 @@ pub struct Person {
     pub name: String,
     pub email: String,
     pub role: Role,
+    /// None for the operator's people.
+    pub msp_id: Option<MspId>,
     /// None for people of the MSP.
     pub customer_id: Option<CustomerId>,
+    /// The customers that a confined operator or analyst sees; none for all, and for every other role.
+    pub granted: Option<Vec<CustomerId>>,
+    pub can_read_billing: bool,
+    /// Whether it has not chosen a password yet.
+    pub is_invited: bool,
     pub is_disabled: bool,
     pub created_at: Timestamp,
     /// Browser sessions that are kept, ended ones among them.
     pub sessions: i64,
+    /// Of those sessions.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Person {
+    /// Returns what the login may do.
+    pub fn grant(&self) -> Grant {
+        Grant { role: self.role, granted: self.granted.clone(), can_read_billing: self.can_read_billing }
+    }
 }
 
 impl Access {
@@ -32,7 +48,7 @@ impl Access {
     pub fn list_users_of<'a>(&'a self, customer: CustomerId) -> Boxed<'a, Result<Vec<Person>, AccessError>> {
         Box::pin(async move {
             let tx = self.begin().await?;
-            let people = store::list_users_of(&tx, customer).await?;
+            let people = store::people::list_users_of(&tx, customer).await?;
             tx.commit().await?;
             Ok(people)
         })
@@ -45,7 +61,7 @@ impl Access {
     pub fn find_person<'a>(&'a self, msp: MspId, email: &'a str) -> Boxed<'a, Result<Option<Person>, AccessError>> {
         Box::pin(async move {
             let tx = self.begin().await?;
-            let person = store::find_person(&tx, msp, email.trim()).await?;
+            let person = store::people::find_person(&tx, msp, email.trim()).await?;
             tx.commit().await?;
             Ok(person)
         })

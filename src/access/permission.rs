@@ -32,6 +32,10 @@ pub enum Permission {
     CustomerSuspend,
     /// Close a customer, and have it erased.
     CustomerClose,
+    /// Invite people, give and take roles, stop logins; never more than one holds oneself.
+    UserWrite,
+    /// See who of the MSP and the operator opened a customer's data.
+    AccessRead,
     /// Send usage events.
     UsageWrite,
     /// Ask the warehouse anything that the grant covers.
@@ -53,6 +57,8 @@ impl Permission {
         Self::ContractWrite,
         Self::CustomerSuspend,
         Self::CustomerClose,
+        Self::UserWrite,
+        Self::AccessRead,
         Self::UsageWrite,
         Self::Sql,
     ];
@@ -72,6 +78,8 @@ impl Permission {
             Self::ContractWrite => "contracts.write",
             Self::CustomerSuspend => "customers.suspend",
             Self::CustomerClose => "customers.close",
+            Self::UserWrite => "users.write",
+            Self::AccessRead => "access.read",
             Self::UsageWrite => "usage.write",
             Self::Sql => "sql",
         }
@@ -101,6 +109,8 @@ impl Permission {
                 Self::ContractWrite,
                 Self::CustomerSuspend,
                 Self::CustomerClose,
+                Self::UserWrite,
+                Self::AccessRead,
                 Self::Sql,
             ],
             Role::MspOperator => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead, Self::CustomerWrite],
@@ -115,7 +125,8 @@ impl Permission {
                 Self::ContractWrite,
                 Self::CustomerSuspend,
             ],
-            Role::CustomerAdmin | Role::CustomerBilling | Role::CustomerViewer => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead],
+            Role::CustomerAdmin => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead, Self::UserWrite, Self::AccessRead],
+            Role::CustomerBilling | Role::CustomerViewer => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead],
         }
     }
 }

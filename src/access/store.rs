@@ -1,13 +1,18 @@
-//! The SQL of users, sessions and API keys.
+//! The SQL of users and API keys; the rest has files of its own.
+
+pub(crate) mod attempts;
+pub(crate) mod people;
+pub(crate) mod sessions;
+pub(crate) mod tokens;
 
 use granary_db::{Row, Tx};
 use granary_foundation::Secret;
 use granary_tenants::{Door, Granted, Standing};
-use granary_types::{ApiKeyId, CustomerId, CustomerStatus, MspId, Role, SessionId, UserId};
+use granary_types::{ApiKeyId, CustomerId, CustomerStatus, MspId, Role, UserId};
 use jiff::Timestamp;
 
 use crate::users::granted;
-use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Person, Principal, Session, Who, token};
+use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Principal, Who, token};
 
 const INSERT_USER: &str = "
     insert into users (id, msp_id, customer_id, email, name, role, can_read_billing, sees_all_customers, password_hash, created_at)
@@ -24,38 +29,17 @@ const FIND_USER_BY_EMAIL: &str = "
     left join customers c on c.id = u.customer_id
     where lower(u.email) = lower($1) and not u.is_disabled";
 
-macro_rules! person_where {
-    ($condition:literal) => {
-        concat!(
-            "select u.id, u.name, u.email, u.role, u.customer_id, u.is_disabled, u.created_at,
-                (select count(*) from sessions s where s.user_id = u.id) as sessions
-            from users u where ",
-            $condition
-        )
-    };
-}
+const GET_CREDENTIALS: &str = "select email, password_hash from users where id = $1 and not is_disabled";
 
-const LIST_USERS_OF: &str = person_where!("u.customer_id = $1 order by lower(u.email)");
+const UPDATE_PASSWORD: &str = "update users set password_hash = $2 where id = $1";
 
-const FIND_PERSON: &str = person_where!("u.msp_id = $1 and lower(u.email) = lower($2)");
-
-const DELETE_USER: [&str; 3] =
-    ["delete from sessions where user_id = $1", "delete from user_customers where user_id = $1", "delete from users where id = $1"];
-
-const INSERT_SESSION: &str = "
-    insert into sessions (id, user_id, token_hash, csrf_token, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)";
-
-const FIND_SESSION: &str = "
-    select s.id, s.csrf_token, s.expires_at, u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
-        array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
-        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
-    from sessions s
-    join users u on u.id = s.user_id
-    left join customers c on c.id = u.customer_id
-    where s.token_hash = $1 and s.revoked_at is null and s.expires_at > $2 and not u.is_disabled";
-
-const UPDATE_SESSION_REVOKED: &str = "
-    update sessions set revoked_at = $2 where token_hash = $1 and revoked_at is null";
+const DELETE_USER: [&str; 5] = [
+    "delete from mails where user_id = $1",
+    "delete from user_tokens where user_id = $1",
+    "delete from sessions where user_id = $1",
+    "delete from user_customers where user_id = $1",
+    "delete from users where id = $1",
+];
 
 const INSERT_API_KEY: &str = "
     insert into api_keys (id, msp_id, customer_id, control_plane_id, name, prefix, secret_hash, scopes, created_at, expires_at)
@@ -78,17 +62,16 @@ const UPDATE_API_KEY_REVOKED: &str = "
 /// Every statement, for the test that prepares them.
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
-    LIST_USERS_OF,
-    FIND_PERSON,
+    GET_CREDENTIALS,
+    UPDATE_PASSWORD,
     DELETE_USER[0],
     DELETE_USER[1],
     DELETE_USER[2],
+    DELETE_USER[3],
+    DELETE_USER[4],
     INSERT_USER,
     INSERT_USER_CUSTOMER,
     FIND_USER_BY_EMAIL,
-    INSERT_SESSION,
-    FIND_SESSION,
-    UPDATE_SESSION_REVOKED,
     INSERT_API_KEY,
     FIND_API_KEY,
     UPDATE_API_KEY_USED,
@@ -122,14 +105,16 @@ pub(crate) async fn find_user_by_email(tx: &Tx, email: &str, now: Timestamp) -> 
     Ok(row.map(|row| (principal_of(&row), row.get("password_hash"))))
 }
 
-/// Lists a customer's users.
-pub(crate) async fn list_users_of(tx: &Tx, customer: CustomerId) -> Result<Vec<Person>, AccessError> {
-    Ok(tx.query(LIST_USERS_OF, &[&customer]).await?.iter().map(person).collect())
+/// Returns the address and the hash of the password of an enabled user.
+pub(crate) async fn get_credentials(tx: &Tx, id: UserId) -> Result<(String, String), AccessError> {
+    let row = tx.query_opt(GET_CREDENTIALS, &[&id]).await?.ok_or(AccessError::Unauthenticated)?;
+    Ok((row.get("email"), row.get("password_hash")))
 }
 
-/// Finds an MSP's user, disabled or not.
-pub(crate) async fn find_person(tx: &Tx, msp: MspId, email: &str) -> Result<Option<Person>, AccessError> {
-    Ok(tx.query_opt(FIND_PERSON, &[&msp, &email]).await?.as_ref().map(person))
+/// Replaces a password.
+pub(crate) async fn update_password(tx: &Tx, id: UserId, password_hash: &str) -> Result<(), AccessError> {
+    tx.execute(UPDATE_PASSWORD, &[&id, &password_hash]).await?;
+    Ok(())
 }
 
 /// Deletes a user and what hangs on it; false when there is none.
@@ -139,43 +124,6 @@ pub(crate) async fn delete_user(tx: &Tx, id: UserId) -> Result<bool, AccessError
         touched = tx.execute(statement, &[&id]).await?;
     }
     Ok(touched == 1)
-}
-
-fn person(row: &Row) -> Person {
-    Person {
-        id: row.get("id"),
-        name: row.get("name"),
-        email: row.get("email"),
-        role: row.get("role"),
-        customer_id: row.get("customer_id"),
-        is_disabled: row.get("is_disabled"),
-        created_at: row.get("created_at"),
-        sessions: row.get("sessions"),
-    }
-}
-
-/// Inserts a session.
-pub(crate) async fn insert_session(tx: &Tx, session: &Session, user: UserId, token_hash: &[u8], now: Timestamp) -> Result<(), AccessError> {
-    let csrf = session.csrf_token.reveal();
-    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &now, &session.expires_at]).await?;
-    Ok(())
-}
-
-/// Finds an open session.
-pub(crate) async fn find_session(tx: &Tx, token_hash: &[u8], now: Timestamp) -> Result<Option<Session>, AccessError> {
-    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now]).await?.filter(|row| is_open(row, Door::Portal, now));
-    Ok(row.map(|row| Session {
-        id: row.get::<_, SessionId>("id"),
-        principal: principal_of(&row),
-        csrf_token: Secret::new(row.get::<_, String>("csrf_token")),
-        expires_at: row.get("expires_at"),
-    }))
-}
-
-/// Ends a session.
-pub(crate) async fn update_session_revoked(tx: &Tx, token_hash: &[u8], now: Timestamp) -> Result<(), AccessError> {
-    tx.execute(UPDATE_SESSION_REVOKED, &[&token_hash, &now]).await?;
-    Ok(())
 }
 
 /// Inserts a key.

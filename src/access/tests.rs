@@ -5,7 +5,11 @@ use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Classify, CustomerCode, CustomerStatus, ErrorKind, Role};
 use jiff::ToSpan;
 
-use crate::{Access, AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, store};
+use crate::{Access, AccessError, ApiKeyScope, Client, NewApiKey, NewUser, Permission, store};
+
+mod letters;
+mod managing;
+mod throttle;
 
 const PASSWORD: &str = "a long enough password";
 
@@ -42,7 +46,9 @@ async fn every_statement_fits_the_schema() {
     let test = TestDatabase::new().await;
     let client = test.superuser().await;
     client.batch_execute("set search_path to control").await.unwrap();
-    for sql in store::STATEMENTS {
+    let all =
+        [store::STATEMENTS, store::attempts::STATEMENTS, store::people::STATEMENTS, store::sessions::STATEMENTS, store::tokens::STATEMENTS];
+    for sql in all.concat() {
         client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 }
@@ -53,7 +59,7 @@ async fn a_login_opens_a_session_until_it_ends() {
     let made = test.two_customers().await;
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("Ada@North.example", Role::MspAdmin, &made)).await.unwrap();
-    let (session, token) = access.log_in(" ada@north.EXAMPLE ", &Secret::new(PASSWORD)).await.unwrap();
+    let (session, token) = access.log_in(" ada@north.EXAMPLE ", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     assert_eq!(session.principal.role(), Role::MspAdmin);
 
     let found = access.session(token.reveal()).await.unwrap().unwrap();
@@ -61,7 +67,7 @@ async fn a_login_opens_a_session_until_it_ends() {
     assert!(found.principal.may(Permission::MarginRead));
     assert!(access.session(&"0".repeat(64)).await.unwrap().is_none());
 
-    let (_, other) = access.log_in("ada@north.example", &Secret::new(PASSWORD)).await.unwrap();
+    let (_, other) = access.log_in("ada@north.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     access.log_out(other.reveal()).await.unwrap();
     assert!(access.session(other.reveal()).await.unwrap().is_none());
     assert!(access.session(token.reveal()).await.unwrap().is_some(), "the other session goes on");
@@ -82,7 +88,7 @@ async fn whatever_was_wrong_with_a_login_sounds_the_same() {
     for (email, password) in
         [("ada@north.example", "wrong"), ("nobody@north.example", PASSWORD), ("gone@north.example", PASSWORD), ("", "")]
     {
-        let error = access.log_in(email, &Secret::new(password)).await.unwrap_err();
+        let error = access.log_in(email, &Secret::new(password), &Client::default()).await.unwrap_err();
         assert!(matches!(error, AccessError::WrongPassword), "{email}: {error}");
     }
 }
@@ -93,7 +99,7 @@ async fn nothing_that_opens_the_house_is_stored_as_it_is() {
     let made = test.two_customers().await;
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
-    let (_, token) = access.log_in("ada@north.example", &Secret::new(PASSWORD)).await.unwrap();
+    let (_, token) = access.log_in("ada@north.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     let (_, secret) = access.create_api_key(&key(&made)).await.unwrap();
     let client = test.superuser().await;
     for (table, hidden) in [("users", PASSWORD), ("sessions", token.reveal()), ("api_keys", secret.reveal())] {
@@ -146,7 +152,7 @@ async fn another_tenants_customer_is_not_found() {
         ("ops@north", Some(made.acme.id), false),
         ("admin@south", Some(made.south_acme.id), false),
     ] {
-        let principal = access.log_in(email, &Secret::new(PASSWORD)).await.unwrap().0.principal;
+        let principal = access.log_in(email, &Secret::new(PASSWORD), &Client::default()).await.unwrap().0.principal;
         let found = access.tenant_scope(&principal, &code("ACME")).await.unwrap();
         assert_eq!(Some(found.customer.id), acme, "{email}");
         let other = access.tenant_scope(&principal, &code("GLOBEX")).await;
@@ -165,7 +171,7 @@ async fn the_operator_has_no_grant_without_a_reason() {
     let made = test.two_customers().await;
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("olga@granary", Role::OperatorAdmin, &made)).await.unwrap();
-    let principal = access.log_in("olga@granary", &Secret::new(PASSWORD)).await.unwrap().0.principal;
+    let principal = access.log_in("olga@granary", &Secret::new(PASSWORD), &Client::default()).await.unwrap().0.principal;
     assert_eq!(principal.read_grant().unwrap_err().kind(), ErrorKind::Denied);
     assert_eq!(access.tenant_scope(&principal, &code("ACME")).await.unwrap_err().kind(), ErrorKind::Denied);
 }
@@ -207,17 +213,17 @@ async fn a_closed_customers_people_and_programs_stay_thirty_days_and_its_facts_f
     let suspend_at = test.clock().now();
     test.tenants().set_status(made.acme.id, CustomerStatus::Suspended, Some("unpaid"), suspend_at).await.unwrap();
     test.clock().set(suspend_at.checked_add((60 * 24).hours()).unwrap());
-    access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    access.log_in("viewer@acme.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     test.clock().set(suspend_at);
     test.tenants().set_status(made.acme.id, CustomerStatus::Closed, Some("left"), suspend_at).await.unwrap();
     test.clock().set(suspend_at.checked_add((30 * 24 - 1).hours()).unwrap());
-    let (_, token) = access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    let (_, token) = access.log_in("viewer@acme.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     assert!(access.session(token.reveal()).await.unwrap().is_some());
     assert_eq!(access.key(secret.reveal()).await.unwrap().permissions.len(), 3);
 
     test.clock().set(suspend_at.checked_add((30 * 24).hours()).unwrap());
     assert!(access.session(token.reveal()).await.unwrap().is_none());
-    let refused = access.log_in("viewer@acme.example", &Secret::new(PASSWORD)).await.unwrap_err();
+    let refused = access.log_in("viewer@acme.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap_err();
     assert_eq!(refused.code(), "wrong_password");
     let principal = access.key(secret.reveal()).await.unwrap();
     assert!(principal.may(Permission::UsageWrite) && !principal.may(Permission::UsageRead));
@@ -230,7 +236,7 @@ async fn a_person_is_found_and_forgotten_by_its_own_msp_only() {
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("Wendy@acme.example", Role::CustomerAdmin, &made)).await.unwrap();
     access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
-    let (_, token) = access.log_in("wendy@acme.example", &Secret::new(PASSWORD)).await.unwrap();
+    let (_, token) = access.log_in("wendy@acme.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
     assert_eq!(access.find_person(made.south.id, "wendy@acme.example").await.unwrap(), None);
     let wendy = access.find_person(made.north.id, " WENDY@acme.example").await.unwrap().unwrap();
     assert_eq!((wendy.email.as_str(), wendy.customer_id, wendy.sessions), ("Wendy@acme.example", Some(made.acme.id), 1));

@@ -1,17 +1,13 @@
-//! The way in: users and their sessions, keys and their holders, and the scopes that they mint.
+//! The way in: users, keys and their holders, and the scopes that they mint.
 
-use granary_foundation::Boxed;
-use granary_foundation::Secret;
+use granary_db::Tx;
+use granary_foundation::{Boxed, Secret};
 use granary_tenants::{AccessTx, Granted, MspScope, TenantScope, Tenants};
-use granary_types::{ApiKeyId, CustomerCode, CustomerId, MspId, Role, SessionId, UserId};
-use jiff::{Timestamp, ToSpan};
+use granary_types::{ApiKeyId, Clock, CustomerCode, CustomerId, MspId, Role, UserId};
+use jiff::Timestamp;
 
-use crate::password::Passwords;
-use crate::{AccessError, ApiKeyScope, NewApiKey, Permission, Principal, Who, store, token};
-
-/// A browser session ends after this many hours, used or not.
-const SESSION_HOURS: i64 = 12;
-const SHORTEST_PASSWORD: usize = 10;
+use crate::password::{Passwords, check_password};
+use crate::{AccessError, ApiKeyScope, NewApiKey, Permission, Principal, store, token};
 
 /// A user to be made.
 #[derive(Debug, Clone)]
@@ -29,37 +25,38 @@ pub struct NewUser {
     pub password: Secret,
 }
 
-/// A browser session that is open.
-#[derive(Debug, Clone)]
-pub struct Session {
-    pub id: SessionId,
-    pub principal: Principal,
-    /// What every form must send back.
-    pub csrf_token: Secret,
-    pub expires_at: Timestamp,
-}
-
 /// Recognises people and programs.
 #[derive(Debug, Clone)]
 pub struct Access {
     tenants: Tenants,
-    passwords: Passwords,
+    pub(crate) passwords: Passwords,
+    clock: Clock,
 }
 
 impl Access {
     /// Returns the way in to an installation.
     pub fn new(tenants: Tenants) -> Self {
-        Self { tenants, passwords: Passwords::new() }
+        let clock = tenants.clock().clone();
+        Self { tenants, passwords: Passwords::new(), clock }
+    }
+
+    /// Replaces the clock by which people come and go: attempts, sessions and letters run by the machine's, also where the
+    /// business clock stands still.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Makes a user.
     ///
     /// # Errors
-    /// When the e-mail address is taken or no address, the password is shorter than ten characters, or the role does not
-    /// fit the MSP and customer given.
+    /// When the e-mail address is taken or no address, the password is not good enough, or the role does not fit the MSP and
+    /// customer given.
     pub fn create_user<'a>(&'a self, user: &'a NewUser) -> Boxed<'a, Result<UserId, AccessError>> {
         Box::pin(async move {
             check(user)?;
+            check_password(user.password.reveal(), &user.email)?;
             let password_hash = self.passwords.hash(&user.password).await?;
             let tx = self.begin().await?;
             let id = UserId::new();
@@ -69,35 +66,6 @@ impl Access {
             }
             tx.commit().await?;
             Ok(id)
-        })
-    }
-
-    /// Opens a session and returns it with its token, which is nowhere stored.
-    ///
-    /// # Errors
-    /// [`AccessError::WrongPassword`], whatever was wrong.
-    pub fn log_in<'a>(&'a self, email: &'a str, password: &'a Secret) -> Boxed<'a, Result<(Session, Secret), AccessError>> {
-        Box::pin(async move {
-            let tx = self.begin().await?;
-            let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
-            tx.commit().await?;
-            let (principal, stored) = found.map_or((None, None), |(principal, hash)| (Some(principal), Some(hash)));
-            let is_right = self.passwords.is_right(password, stored).await?;
-            let principal = principal.filter(|_| is_right).ok_or(AccessError::WrongPassword)?;
-            let Who::User { id: user_id, .. } = principal.who else { return Err(AccessError::WrongPassword) };
-
-            let token = token::random_token();
-            let now = self.now();
-            let session = Session {
-                id: SessionId::new(),
-                principal,
-                csrf_token: token::random_token(),
-                expires_at: now.checked_add(SESSION_HOURS.hours()).unwrap_or(Timestamp::MAX),
-            };
-            let tx = self.begin().await?;
-            store::insert_session(&tx, &session, user_id, &token::hash(token.reveal()), now).await?;
-            tx.commit().await?;
-            Ok((session, token))
         })
     }
 
@@ -111,32 +79,6 @@ impl Access {
             let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
             tx.commit().await?;
             found.map(|(principal, _)| principal).ok_or_else(|| AccessError::UnknownUser(email.chars().take(100).collect()))
-        })
-    }
-
-    /// Returns the session of a token: none when it never was, has expired, was ended, or its user is disabled.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub fn session<'a>(&'a self, token: &'a str) -> Boxed<'a, Result<Option<Session>, AccessError>> {
-        Box::pin(async move {
-            let tx = self.begin().await?;
-            let session = store::find_session(&tx, &token::hash(token), self.now()).await?;
-            tx.commit().await?;
-            Ok(session)
-        })
-    }
-
-    /// Ends a session; an unknown token is fine.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub fn log_out<'a>(&'a self, token: &'a str) -> Boxed<'a, Result<(), AccessError>> {
-        Box::pin(async move {
-            let tx = self.begin().await?;
-            store::update_session_revoked(&tx, &token::hash(token), self.now()).await?;
-            tx.commit().await?;
-            Ok(())
         })
     }
 
@@ -232,8 +174,18 @@ impl Access {
         })
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) const fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// The business clock: whether a customer's doors are open.
+    pub(crate) fn now(&self) -> Timestamp {
         self.tenants.clock().now()
+    }
+
+    /// The clock of people.
+    pub(crate) fn instant(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(crate) async fn begin(&self) -> Result<AccessTx, AccessError> {
@@ -241,14 +193,12 @@ impl Access {
     }
 }
 
-/// Refuses a user whose role, MSP, customer, address or password do not fit together.
-fn check(user: &NewUser) -> Result<(), AccessError> {
+/// Refuses a user whose role, MSP, customer and address do not fit together.
+pub(crate) fn check(user: &NewUser) -> Result<(), AccessError> {
     let (name, domain) = user.email.trim().split_once('@').unwrap_or_default();
-    if name.is_empty() || domain.is_empty() || user.email.len() > 254 {
+    let is_odd = user.email.trim().chars().any(|letter| letter.is_whitespace() || letter.is_control() || "<>,;\"".contains(letter));
+    if name.is_empty() || domain.is_empty() || domain.contains('@') || is_odd || user.email.len() > 254 {
         return Err(AccessError::InvalidUser("the e-mail address needs a name, an '@' and a domain"));
-    }
-    if user.password.reveal().chars().count() < SHORTEST_PASSWORD {
-        return Err(AccessError::InvalidUser("the password needs ten characters or more"));
     }
     let is_confinable = matches!(user.role, Role::MspOperator | Role::MspAnalyst);
     if user.granted.is_some() && !is_confinable {
@@ -262,6 +212,17 @@ fn check(user: &NewUser) -> Result<(), AccessError> {
         (_, Some(_), None) => Ok(()),
         (role, _, _) => Err(AccessError::RoleNeeds(role, "an MSP and no customer")),
     }
+}
+
+/// Refuses customers that are not the user's MSP's.
+pub(crate) async fn check_customers(tx: &Tx, user: &NewUser) -> Result<(), AccessError> {
+    let mut named: Vec<CustomerId> = user.granted.iter().flatten().copied().chain(user.customer_id).collect();
+    named.sort_unstable();
+    if named.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(AccessError::InvalidUser("a customer is granted twice"));
+    }
+    let known = store::people::count_customers(tx, user.msp_id, &named).await?;
+    if usize::try_from(known) == Ok(named.len()) { Ok(()) } else { Err(AccessError::UnknownCustomer("of the list".to_owned())) }
 }
 
 /// What a stored user sees: customers' roles their own, the MSP's admin and finance all, the others what was granted.

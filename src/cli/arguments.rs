@@ -13,6 +13,7 @@ use super::output::Format;
 mod data;
 mod leaving;
 mod life;
+mod mail;
 mod months;
 mod person;
 mod portfolio;
@@ -22,6 +23,7 @@ mod text;
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
+pub(crate) use mail::Mail;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
@@ -125,6 +127,9 @@ pub(crate) enum Command {
     /// Look at the job queue
     #[command(subcommand, after_help = "Examples:\n  granary jobs list\n  granary jobs run night.run")]
     Jobs(Jobs),
+    /// Look at the letters that people were sent
+    #[command(subcommand, after_help = "Examples:\n  granary mail list")]
+    Mail(Mail),
     /// Look for holes in the walls between tenants, and for what may lose data
     Doctor(Doctor),
 }

@@ -33,7 +33,7 @@ const ZONE: &str = "America/New_York";
 
 /// Prepares the demo and serves it, or stops after the summary.
 pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Failure> {
-    let config = configuration(global)?;
+    let mut config = configuration(global)?;
     let demo = decide(&config.data_dir, &command)?;
     let reporter = Reporter::shared();
     let listener = if command.once {
@@ -41,6 +41,8 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
     } else {
         let address = command.listen.unwrap_or(config.server.listen);
         let listener = Listener::start(address, Arc::clone(&reporter)).await?;
+        // Letters lead there.
+        config.server.listen = listener.address;
         say!("open http://{} to see how far it is", listener.address);
         Some(listener)
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use granary_access::LetterJob;
 use granary_db::jobs::{Cron, JobError, NewJob, Registry, Worker, WorkerSettings};
 use granary_db::outbox::Arrived;
 use granary_foundation::{Job, Silent};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::house::Rooms;
+use super::letters;
 use super::life::{self, LifecycleJob};
 use super::night::{self, NightJob};
 
@@ -27,13 +29,13 @@ impl Job for RelayJob {
 
 /// Returns every kind of job that a worker knows.
 pub(crate) fn kinds() -> Vec<&'static str> {
-    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND]
+    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND]
 }
 
 fn registry(rooms: &Rooms) -> Registry {
     // Nobody watches a job's progress: its outcome is in the queue and in the log.
     let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
-    let (nights, relays, lives) = (rooms.clone(), rooms.clone(), rooms);
+    let (nights, relays, lives, letters) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms);
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -46,6 +48,10 @@ fn registry(rooms: &Rooms) -> Registry {
         .on(move |_, _: LifecycleJob| {
             let rooms = lives.clone();
             async move { life::run_job(&rooms).await }
+        })
+        .on(move |_, job: LetterJob| {
+            let rooms = letters.clone();
+            async move { letters::run_job(&rooms, &job).await }
         })
 }
 

@@ -10,6 +10,7 @@ use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
 use granary_lake::{Lake, Retention};
+use granary_notifications::{Mailer, Post, Smtp};
 use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
 use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
 use granary_vault::{Keys, MasterKey, Objects};
@@ -35,6 +36,7 @@ pub(crate) struct Rooms {
     pub(crate) lake: Lake,
     pub(crate) retention: Retention,
     pub(crate) warehouse: Warehouse,
+    pub(crate) mailer: Mailer,
     pub(crate) progress: SharedProgress,
 }
 
@@ -205,9 +207,11 @@ impl Rooms {
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
         let retention = Retention::new(lake.clone(), granary_metering::RETAINED, config.leaving.keep_invoices_years);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
-        let access = Access::new(tenants.clone());
+        let access = Access::new(tenants.clone()).with_clock(Clock::System);
         let lifecycle = super::life::lifecycle(&tenants, &lake, &config);
-        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, retention, warehouse, progress })
+        let post = Smtp::of(&config.mail)?.map(|smtp| Arc::new(smtp) as Arc<dyn Post>);
+        let mailer = Mailer::new(database.clone(), tenants.keys().clone(), post);
+        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, retention, warehouse, mailer, progress })
     }
 
     /// Finds the MSP that a command is about: the named one, or the only one.
@@ -345,6 +349,7 @@ pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<Err
         granary_vault::VaultError,
         granary_tenants::TenantsError,
         granary_access::AccessError,
+        granary_notifications::NotificationError,
         granary_metering::MeteringError,
         granary_metering::veeam::VeeamError,
         granary_billing::BillingError,

@@ -20,6 +20,7 @@ mod files;
 mod house;
 mod import;
 mod jobs;
+mod letters;
 mod life;
 mod listener;
 mod migrate;
@@ -96,6 +97,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Reconcile(command) => reconcile::run(&global, command).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Jobs(command) => jobs::run(&global, command).await,
+        Command::Mail(command) => letters::run(&global, command).await,
         Command::Doctor(command) => doctor::run(&global, command).await,
     }
 }

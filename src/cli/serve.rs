@@ -17,9 +17,11 @@ use super::{Failure, events, migrate};
 
 /// Serves until Ctrl-C.
 pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
-    let config = configuration(global)?;
+    let mut config = configuration(global)?;
     let reporter = Reporter::shared();
     let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter)).await?;
+    // Letters lead there.
+    config.server.listen = listener.address;
     let house = unless_interrupted(House::open_with(config, reporter.port())).await?;
     unless_interrupted(migrate::catch_up(&house)).await?;
     run(house, listener, command.with_worker).await

@@ -20,6 +20,7 @@ pub struct Config {
     pub clusters: BTreeMap<String, ClusterConfig>,
     pub lake: LakeConfig,
     pub server: ServerConfig,
+    pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
@@ -92,8 +93,22 @@ pub struct ServerConfig {
     pub listen: std::net::SocketAddr,
     /// Largest accepted request body in bytes. Default 16 MiB.
     pub max_body_bytes: usize,
-    /// Whether browsers reach the server by HTTPS, through a proxy: cookies are then marked `Secure`. Default false.
+    /// Whether browsers reach the server by HTTPS, through a proxy: cookies are then marked `Secure`, and the client's address,
+    /// for which logins are counted, is the last one that the proxy writes into `X-Forwarded-For`. Default false.
     pub behind_https: bool,
+    /// Where people reach the server, for the links in letters: `https://backup.example.com`. Default `http://` and what it listens on.
+    pub public_url: Option<String>,
+}
+
+/// `[mail]`: how letters go out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailConfig {
+    /// The mail server: `smtps://user:password@mail.example.com`, `smtp://…:587?tls=required` for STARTTLS, or `smtp://localhost` on
+    /// this machine. None: letters are kept, and `granary mail list` shows them. Overridden by `GRANARY_MAIL_URL`.
+    pub url: Option<Secret>,
+    /// Who writes. Default `Granary <granary@localhost>`.
+    pub from: String,
 }
 
 /// `[worker]`
@@ -158,6 +173,7 @@ impl Default for Config {
             clusters: BTreeMap::new(),
             lake: LakeConfig::default(),
             server: ServerConfig::default(),
+            mail: MailConfig::default(),
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
@@ -174,7 +190,13 @@ impl Default for DatabaseConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)), max_body_bytes: 16 << 20, behind_https: false }
+        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)), max_body_bytes: 16 << 20, behind_https: false, public_url: None }
+    }
+}
+
+impl Default for MailConfig {
+    fn default() -> Self {
+        Self { url: None, from: "Granary <granary@localhost>".to_owned() }
     }
 }
 
@@ -211,6 +233,8 @@ pub enum ConfigError {
     Malformed { path: PathBuf, message: String },
     #[error("worker.night_hour is {0}; hours go from 0 to 23")]
     NightHour(u8),
+    #[error("server.public_url is '{0}'; it begins with http:// or https:// and has no '?', '#' or spaces")]
+    PublicUrl(String),
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
 }
@@ -223,7 +247,7 @@ impl Classify for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "configuration_unreadable",
-            Self::Malformed { .. } | Self::NightHour(_) | Self::Leaving => "configuration_invalid",
+            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Leaving => "configuration_invalid",
         }
     }
 }
@@ -256,11 +280,21 @@ impl Config {
         if let Some(secret) = environment("GRANARY_LAKE_S3_SECRET_ACCESS_KEY") {
             config.lake.s3.secret_access_key = Some(Secret::new(secret));
         }
+        if let Some(url) = environment("GRANARY_MAIL_URL") {
+            config.mail.url = Some(Secret::new(url));
+        }
         if let Some(filter) = environment("GRANARY_LOG") {
             config.log.filter = filter;
         }
         if config.worker.night_hour > 23 {
             return Err(ConfigError::NightHour(config.worker.night_hour));
+        }
+        if let Some(url) = &mut config.server.public_url {
+            let is_web = url.starts_with("https://") || url.starts_with("http://");
+            if !is_web || url.contains(['?', '#']) || url.contains(char::is_whitespace) {
+                return Err(ConfigError::PublicUrl(url.chars().take(100).collect()));
+            }
+            url.truncate(url.trim_end_matches('/').len());
         }
         if !(0..=100).contains(&config.leaving.keep_invoices_years) || config.leaving.backup_days > 3_650 {
             return Err(ConfigError::Leaving);
@@ -315,8 +349,15 @@ mod tests {
     }
 
     #[test]
+    fn links_in_letters_lead_to_a_web_address() {
+        let url = |text: &str| load(&format!("[server]\npublic_url = '{text}'\n")).map(|config| config.server.public_url);
+        assert_eq!(url("https://backup.example/").unwrap().as_deref(), Some("https://backup.example"));
+        assert!(url("backup.example").is_err() && url("https://b.example/?x").is_err());
+    }
+
+    #[test]
     fn a_secret_does_not_print() {
-        let config = load("[database]\nurl = 'postgres://u:hunter2@h/d'\n").unwrap();
+        let config = load("[database]\nurl = 'postgres://u:hunter2@h/d'\n[mail]\nurl = 'smtps://u:hunter2@h'\n").unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

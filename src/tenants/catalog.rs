@@ -55,7 +55,8 @@ impl Tenants {
         self.clusters.home()
     }
 
-    pub(crate) const fn keys(&self) -> &Keys {
+    /// Returns the key store, for what a room seals itself.
+    pub const fn keys(&self) -> &Keys {
         &self.keys
     }
 

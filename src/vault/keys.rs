@@ -31,6 +31,8 @@ const BLIND_INDEX: &str = "blind_index";
 pub enum Owner {
     Msp(MspId),
     Customer(CustomerId),
+    /// The operator's own, who belongs to no MSP.
+    Installation,
 }
 
 impl Owner {
@@ -39,6 +41,8 @@ impl Owner {
         match self {
             Self::Msp(id) => id.uuid(),
             Self::Customer(id) => id.uuid(),
+            // There is one.
+            Self::Installation => Uuid::nil(),
         }
     }
 
@@ -46,6 +50,7 @@ impl Owner {
         match self {
             Self::Msp(_) => "msp",
             Self::Customer(_) => "customer",
+            Self::Installation => "installation",
         }
     }
 
@@ -56,7 +61,7 @@ impl Owner {
     const fn purposes(self) -> &'static [&'static str] {
         match self {
             Self::Msp(_) => &[WRAP, BLIND_INDEX, "audit", SIGNING],
-            Self::Customer(_) => &[WRAP, BLIND_INDEX],
+            Self::Customer(_) | Self::Installation => &[WRAP, BLIND_INDEX],
         }
     }
 }

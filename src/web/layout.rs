@@ -16,6 +16,7 @@ pub(crate) enum Place {
     Customers,
     Invoices,
     Reconciliation,
+    People,
     Elsewhere,
 }
 
@@ -34,7 +35,7 @@ pub(crate) fn page(visitor: &Visitor, place: Place, title: &str, body: &Markup) 
                     }
                 }
                 div.who {
-                    span title=(role_words(visitor.principal.role())) { (visitor.principal.name()) }
+                    a.me href="/account" title=(role_words(visitor.principal.role())) { (visitor.principal.name()) }
                     button.quiet type="button" data-theme-switch hidden aria-label="Switch between light and dark" { (theme_mark()) }
                     form method="post" action="/logout" {
                         input type="hidden" name="csrf" value=(visitor.csrf_token());
@@ -55,11 +56,12 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
         (Place::Customers, "/customers", "Customers", Permission::PortfolioRead),
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),
+        (Place::People, "/people", "People", Permission::UserWrite),
     ];
     all.into_iter().filter(|entry| visitor.may(entry.3)).map(|(place, href, words, _)| (place, href, words)).collect()
 }
 
-const fn role_words(role: Role) -> &'static str {
+pub(crate) const fn role_words(role: Role) -> &'static str {
     match role {
         Role::OperatorAdmin => "Operator",
         Role::MspAdmin => "Administrator",
@@ -92,6 +94,15 @@ pub(crate) fn open_page(title: &str, body: &Markup) -> Html<String> {
 /// A page with one thing in the middle.
 pub(crate) fn centred(title: &str, refresh_seconds: Option<u32>, body: &Markup) -> Markup {
     document(title, None, refresh_seconds, &html! { main.centre id="main" { (body) } })
+}
+
+/// What a form had to say: that it was done, or why it was not.
+pub(crate) fn said(outcome: Option<Result<&str, &str>>) -> Markup {
+    match outcome {
+        Some(Ok(words)) => html! { p.notice role="status" { (words) } },
+        Some(Err(words)) => html! { p.alert role="alert" { (sentence(words)) } },
+        None => html! {},
+    }
 }
 
 /// The page of a failure.

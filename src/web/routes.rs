@@ -92,8 +92,17 @@ pub const ROUTES: &[Route] = &[
     read(openapi::PATH, Gate::Open, openapi::PATH, None, || get(openapi::download)),
     read("/docs/api", Gate::Open, "/docs/api", None, || get(openapi::show)),
     act("/login", Gate::Open, "email=nobody%40north.example&password=not+the+password", || post(pages::login::log_in)),
+    read("/forgot", Gate::Open, "/forgot", None, || get(pages::password::ask)),
+    act("/forgot", Gate::Open, "email=nobody%40north.example", || post(pages::password::forgot)),
+    read("/password", Gate::Open, "/password", None, || get(pages::password::show)),
+    act("/password", Gate::Open, "token=wrong&new=another+long+password", || post(pages::password::choose)),
     act("/logout", Gate::SignedIn, "csrf=wrong", || post(pages::login::log_out)),
     read("/", Gate::SignedIn, "/", None, || get(pages::start::show)),
+    read("/account", Gate::SignedIn, "/account", None, || get(pages::account::show)),
+    act("/account/sessions", Gate::SignedIn, "csrf=wrong&session=others", || post(pages::account::end_sessions)),
+    act("/account/password", Gate::SignedIn, "csrf=wrong&old=a+long+enough+password&new=another+long+password", || {
+        post(pages::account::change_password)
+    }),
     read("/customers", Gate::Page(Permission::PortfolioRead), "/customers", None, || get(pages::customers::list)),
     read("/customers/{code}", Gate::Page(Permission::UsageRead), "/customers/ACME", Some("/customers/GLOBEX"), || {
         get(pages::customer::show)
@@ -120,6 +129,19 @@ pub const ROUTES: &[Route] = &[
         "/reports/ACME/2025-10.pdf",
         Some("/reports/GLOBEX/2025-10.pdf"),
         || get(pages::report::download),
+    ),
+    read("/people", Gate::Page(Permission::UserWrite), "/people", None, || get(pages::people::show)),
+    act("/people", Gate::Page(Permission::UserWrite), "csrf=wrong&action=invite", || post(pages::people::act)),
+    read("/customers/{code}/people", Gate::Page(Permission::UserWrite), "/customers/ACME/people", Some("/customers/GLOBEX/people"), || {
+        get(pages::people::show)
+    }),
+    change(
+        Method::Post,
+        "/customers/{code}/people",
+        Gate::Page(Permission::UserWrite),
+        ["/customers/ACME/people", "/customers/GLOBEX/people"],
+        "csrf=wrong&action=invite",
+        || post(pages::people::act),
     ),
     act("/api/v1/usage/events", Gate::Api(Permission::UsageWrite), "[]", || post(api::events::receive)),
     read("/api/v1/msp/customers", Gate::Api(Permission::UsageRead), "/api/v1/msp/customers", None, || get(api::customers::list)),
@@ -290,6 +312,41 @@ pub const ROUTES: &[Route] = &[
         "{}",
         || post(api::contacts::remove),
     ),
+    read("/api/v1/msp/users", Gate::Api(Permission::UserWrite), "/api/v1/msp/users", None, || get(api::people::list)),
+    act("/api/v1/msp/users", Gate::Api(Permission::UserWrite), "{}", || post(api::people::invite)),
+    Route {
+        method: Method::Post,
+        path: "/api/v1/msp/users/{id}",
+        gate: Gate::Api(Permission::UserWrite),
+        fixture: Fixture { own: "/api/v1/msp/users/00000000-0000-0000-0000-000000000000", foreign: None, body: "{}" },
+        handler: || post(api::people::change),
+    },
+    read(
+        "/api/v1/msp/customers/{code}/users",
+        Gate::Api(Permission::UserWrite),
+        "/api/v1/msp/customers/ACME/users",
+        Some("/api/v1/msp/customers/GLOBEX/users"),
+        || get(api::people::list),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/users",
+        Gate::Api(Permission::UserWrite),
+        ["/api/v1/msp/customers/ACME/users", "/api/v1/msp/customers/GLOBEX/users"],
+        "{}",
+        || post(api::people::invite),
+    ),
+    change(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/users/{id}",
+        Gate::Api(Permission::UserWrite),
+        [
+            "/api/v1/msp/customers/ACME/users/00000000-0000-0000-0000-000000000000",
+            "/api/v1/msp/customers/GLOBEX/users/00000000-0000-0000-0000-000000000000",
+        ],
+        "{}",
+        || post(api::people::change),
+    ),
 ];
 
 /// Builds the router from the table.
@@ -325,6 +382,7 @@ mod tests {
     #[test]
     fn what_is_open_is_on_the_list_of_open_things() {
         let open: Vec<_> = ROUTES.iter().filter(|route| route.gate == Gate::Open).map(|route| route.path).collect();
-        assert_eq!(open, ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api", "/login"]);
+        let login = ["/login", "/forgot", "/forgot", "/password", "/password"];
+        assert_eq!(open, [&["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api"][..], &login].concat());
     }
 }

@@ -117,6 +117,24 @@ pub(crate) enum User {
         #[arg(long)]
         customer: Option<CustomerCode>,
     },
+    /// Invite a user by letter, who then chooses the password; without a mail server the letter is kept: granary mail list
+    #[command(after_help = "Example:\n  granary user invite ada@north.example --role msp_admin --name 'Ada North'")]
+    Invite {
+        /// The e-mail address to log in with
+        email: String,
+        /// operator_admin, msp_admin, msp_operator, msp_analyst, msp_finance, customer_admin, customer_billing or customer_viewer
+        #[arg(long)]
+        role: Role,
+        /// The person's name [default: the e-mail address]
+        #[arg(long, value_parser = text::name)]
+        name: Option<String>,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// For a customer's role
+        #[arg(long)]
+        customer: Option<CustomerCode>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

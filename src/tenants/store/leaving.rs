@@ -37,7 +37,9 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 20] = [
+pub(super) const FORGET: [&str; 22] = [
+    "delete from mails where customer_id = $1",
+    "delete from user_tokens where user_id in (select id from users where customer_id = $1)",
     "delete from sessions where user_id in (select id from users where customer_id = $1)",
     "delete from user_customers where customer_id = $1 or user_id in (select id from users where customer_id = $1)",
     "delete from api_keys where customer_id = $1 or control_plane_id in (select id from control_planes where customer_id = $1)",
@@ -255,6 +257,8 @@ mod tests {
         (
             "rows go",
             &[
+                "mails",
+                "user_tokens",
                 "sessions",
                 "user_customers",
                 "api_keys",
@@ -288,6 +292,7 @@ mod tests {
             &[
                 "installations",
                 "msps",
+                "login_attempts",
                 "cron_slots",
                 "periods",
                 "invoice_series",

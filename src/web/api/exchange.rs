@@ -56,6 +56,19 @@ impl Sent {
         Ok(wanted)
     }
 
+    /// Reads a body of which one field, and no other, may be a list of texts.
+    pub(crate) fn read_listing<T: DeserializeOwned>(&self, field: &str) -> Result<T, Problem> {
+        let refuse = |why: String| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {why}"));
+        let mut value: Value = serde_json::from_slice(&self.body).map_err(|error| refuse(error.to_string()))?;
+        let wanted = serde_json::from_slice(&self.body).map_err(|error| refuse(error.to_string()))?;
+        let is_texts = |list: &Value| list.as_array().is_none_or(|texts| texts.iter().all(Value::is_string));
+        let list = value.as_object_mut().and_then(|fields| fields.remove(field));
+        if has_list(&value) || !list.as_ref().is_none_or(is_texts) {
+            return Err(refuse("write an object where a list is".to_owned()));
+        }
+        Ok(wanted)
+    }
+
     /// Returns the answer that the same request with the same key was given before. Called first in the transaction that does
     /// the work.
     pub(crate) async fn replay(&self, app: &AppState, tx: &MspTx) -> Result<Option<Response>, Problem> {
@@ -162,7 +175,7 @@ pub(crate) struct EndIn {
     pub(crate) reason: String,
 }
 
-/// No field of any request is a list.
+/// No field of a request is a list, unless its reader says so.
 fn has_list(value: &Value) -> bool {
     value.is_array() || value.as_object().is_some_and(|fields| fields.values().any(has_list))
 }

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod life;
 pub(crate) mod limits;
+pub(crate) mod people;
 pub(crate) mod planes;
 pub(crate) mod sites;
 pub(crate) mod usage;

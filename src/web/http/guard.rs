@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use granary_access::{AccessError, Permission, Principal};
 use granary_foundation::Secret;
 use granary_tenants::{Msp, TenantScope};
-use granary_types::ErrorKind;
+use granary_types::{ErrorKind, SessionId};
 
 use super::{Problem, cookie};
 use crate::AppState;
@@ -22,6 +22,8 @@ pub(crate) struct Visitor {
     pub(crate) principal: Principal,
     /// None for the operator.
     pub(crate) msp: Option<Msp>,
+    /// The browser session; none for a program.
+    pub(crate) session: Option<SessionId>,
     /// What forms send back; none for a program.
     csrf_token: Option<Secret>,
 }
@@ -46,6 +48,11 @@ impl Visitor {
     /// Returns what forms send back.
     pub(crate) fn csrf_token(&self) -> &str {
         self.csrf_token.as_ref().map_or("", Secret::reveal)
+    }
+
+    /// Returns the browser session that a page was asked for with.
+    pub(crate) fn session(&self) -> Result<SessionId, Problem> {
+        self.session.ok_or_else(|| Problem::from(AccessError::Unauthenticated))
     }
 
     /// Refuses a form that did not come from one of our pages.
@@ -95,12 +102,12 @@ impl<E: Into<Problem>> From<E> for Refusal {
 
 async fn recognise(app: &AppState, gate: Gate, permission: Option<Permission>, headers: &HeaderMap) -> Result<Visitor, Refusal> {
     let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default());
-    let (principal, csrf_token) = match (key, cookie::session_token(headers)) {
+    let (principal, session) = match (key, cookie::session_token(headers)) {
         (Some(key), _) if matches!(gate, Gate::Api(_)) => (app.access.key(key.trim()).await?, None),
         (_, None) => return Err(Refusal::Stranger),
         (_, Some(token)) => {
             let session = app.access.session(token).await?.ok_or(Refusal::Stranger)?;
-            (session.principal, Some(session.csrf_token))
+            (session.principal, Some((session.id, session.csrf_token)))
         }
     };
     if let Some(permission) = permission {
@@ -110,7 +117,8 @@ async fn recognise(app: &AppState, gate: Gate, permission: Option<Permission>, h
         Some(id) => Some(app.tenants.get_msp(id).await?),
         None => None,
     };
-    Ok(Visitor { principal, msp, csrf_token })
+    let (session, csrf_token) = session.unzip();
+    Ok(Visitor { principal, msp, session, csrf_token })
 }
 
 /// Returns the address of the login that leads back to `target`.

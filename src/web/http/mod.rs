@@ -1,9 +1,11 @@
 //! The HTTP kit: problems, the guard in front of every route, headers, cookies. It knows no page.
 
+pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod guard;
 pub(crate) mod headers;
 pub(crate) mod problem;
 
+pub(crate) use client::Asker;
 pub(crate) use guard::Visitor;
 pub(crate) use problem::Problem;

@@ -230,9 +230,10 @@ impl Operation {
         operations::of::<ProblemOut<'_>>()
     }
 
-    /// Whether the route changes something once, however often it is asked to; events know by themselves that they were here.
+    /// Whether the route changes something once, however often it is asked to; events know by themselves that they were here, and
+    /// a login that is changed twice is what it was after the first time.
     fn takes_key(&self) -> bool {
-        self.method != Method::Get && !self.reports_refusals()
+        self.method != Method::Get && !self.reports_refusals() && self.tag != "People"
     }
 
     fn reports_refusals(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, Customer
 use crate::api::exchange::EndIn;
 use crate::api::life::ChangeIn;
 use crate::api::limits::LimitsOut;
+use crate::api::people::{UserChangeIn, UserIn, UserOut, UsersOut};
 use crate::api::planes::{ControlPlaneIn, ControlPlaneOut, ControlPlanesOut};
 use crate::api::sites::{SiteIn, SiteOut, SitesOut};
 use crate::api::usage::UsageOut;
@@ -73,6 +74,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Control planes", "The backup systems at a customer, which send usage events."),
     ("Sites", "Places where a customer's machines stand."),
     ("Contacts", "People at a customer. They lie encrypted, and are removed for good."),
+    ("People", "Logins of the MSP and of its customers. Nobody gives or takes more than they hold; a key manages none."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 
@@ -230,6 +232,27 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ["removeContact", "Contacts", "Remove a contact"],
         of::<EndIn>(),
         (200, Shape::Written("ContactRemoved")),
+    ),
+    read("/api/v1/msp/users", "listUsers", "People", "List logins", of::<UsersOut>())
+        .says("The logins of where the caller belongs: of the MSP, or of the customer."),
+    send(Method::Post, "/api/v1/msp/users", ["inviteUser", "People", "Invite somebody"], of::<UserIn>(), (201, of::<UserOut>()))
+        .says("Makes a login without a password and sends its owner a letter that leads to choosing one, for seven days. Who has not answered is written to again."),
+    send(Method::Post, "/api/v1/msp/users/{id}", ["changeUser", "People", "Change a login"], of::<UserChangeIn>(), (200, of::<UserOut>()))
+        .says("Gives another role, stops a login (its sessions end at once) or lets it in again. Nobody changes their own."),
+    read("/api/v1/msp/customers/{code}/users", "listCustomerUsers", "People", "List a customer's logins", of::<UsersOut>()),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/users",
+        ["inviteCustomerUser", "People", "Invite somebody of a customer"],
+        of::<UserIn>(),
+        (201, of::<UserOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/users/{id}",
+        ["changeCustomerUser", "People", "Change a customer's login"],
+        of::<UserChangeIn>(),
+        (200, of::<UserOut>()),
     ),
     send(
         Method::Post,

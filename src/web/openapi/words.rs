@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use granary_tenants::ContactKind as Kind;
-use granary_types::{BillingChannel as Channel, CustomerStatus, Deployment as Kept, EndReason as End, Tier as Level};
+use granary_types::{BillingChannel as Channel, CustomerStatus, Deployment as Kept, EndReason as End, Role as Who, Tier as Level};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -42,6 +42,8 @@ named! {
     EndReason: one_of(End::ALL), "Why a contract ended.";
     BillingChannel: one_of(Channel::ALL), "Who sends the invoice.";
     ContactKind: one_of(&Kind::ALL.map(Kind::as_str)), "What a contact is asked about.";
+    Role: one_of(Who::ALL), "What somebody sees and may do.";
+    LoginState: one_of(&["invited", "active", "disabled"]), "`invited` until a password is chosen; `disabled` when somebody stopped the login.";
     Enforcement: one_of(&["soft", "hard"]),
         "`soft` alerts at 80 % and 100 % of a limit, `hard` refuses new protection as well. Facts are always counted.";
     Text: text(200, PRINTABLE), "1 to 200 characters, none of them a control character.";

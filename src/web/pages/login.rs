@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use granary_access::AccessError;
 use granary_foundation::Secret;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::AppState;
 use crate::http::guard::safe_target;
-use crate::http::{Problem, Visitor, cookie};
+use crate::http::{Asker, Problem, Visitor, cookie};
 use crate::layout;
 
 #[derive(Debug, Deserialize)]
@@ -40,8 +40,8 @@ pub(crate) async fn show(Query(query): Query<LoginQuery>) -> Html<String> {
 }
 
 /// `POST /login`
-pub(crate) async fn log_in(State(app): State<AppState>, Form(input): Form<LoginIn>) -> Result<Response, Problem> {
-    match app.access.log_in(&input.email, &input.password).await {
+pub(crate) async fn log_in(State(app): State<AppState>, Asker(client): Asker, Form(input): Form<LoginIn>) -> Result<Response, Problem> {
+    match app.access.log_in(&input.email, &input.password, &client).await {
         Ok((_, token)) => {
             let cookie = cookie::keep(token.reveal(), app.is_https);
             Ok(([(SET_COOKIE, cookie)], Redirect::to(safe_target(&input.next))).into_response())
@@ -49,6 +49,10 @@ pub(crate) async fn log_in(State(app): State<AppState>, Form(input): Form<LoginI
         Err(AccessError::WrongPassword) => {
             let page = form(&input.next, &input.email, Some("The e-mail address or the password is wrong."));
             Ok((StatusCode::UNAUTHORIZED, Html(page.into_string())).into_response())
+        }
+        Err(error @ AccessError::TooManyAttempts { seconds }) => {
+            let page = form(&input.next, &input.email, Some(&layout::sentence(&error.to_string())));
+            Ok((StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds.to_string())], Html(page.into_string())).into_response())
         }
         Err(error) => Err(error.into()),
     }
@@ -88,6 +92,7 @@ fn form(next: &str, email: &str, wrong: Option<&str>) -> Markup {
                 input type="hidden" name="next" value=(safe_target(next));
                 button.primary type="submit" { "Sign in" }
             }
+            p { a href="/forgot" { "Forgot your password?" } }
         }
     };
     layout::centred("Sign in · Granary", None, &body)

@@ -1,5 +1,6 @@
 //! The pages, one file each.
 
+pub(crate) mod account;
 pub(crate) mod customer;
 pub(crate) mod customer_parts;
 pub(crate) mod customers;
@@ -7,6 +8,8 @@ pub(crate) mod explore;
 pub(crate) mod invoices;
 pub(crate) mod login;
 pub(crate) mod overview;
+pub(crate) mod password;
+pub(crate) mod people;
 pub(crate) mod portfolio;
 pub(crate) mod probe;
 pub(crate) mod reconciliation;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION};
 use axum::http::{HeaderMap, Request, StatusCode};
-use granary_access::{Access, ApiKeyScope, NewApiKey, NewUser};
+use granary_access::{Access, ApiKeyScope, Client, NewApiKey, NewUser};
 use granary_foundation::{Secret, Silent};
 use granary_lake::Lake;
 use granary_reports::monthly::MonthlyReport;
@@ -139,7 +139,7 @@ impl House {
             password: Secret::new(PASSWORD),
         };
         self.access.create_user(&user).await.unwrap();
-        let (_, token) = self.access.log_in(&email, &Secret::new(PASSWORD)).await.unwrap();
+        let (_, token) = self.access.log_in(&email, &Secret::new(PASSWORD), &Client::default()).await.unwrap();
         Caller::Session(token.reveal().to_owned())
     }
 

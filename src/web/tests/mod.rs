@@ -5,4 +5,5 @@ mod customers;
 mod house;
 mod isolation;
 mod openapi;
+mod people;
 mod promises;

@@ -93,9 +93,18 @@ async fn every_view_of_the_catalogue_answers_as_a_page_and_as_csv() {
 async fn pages_are_whole_and_need_nothing_from_elsewhere() {
     let house = House::open().await;
     let admin = house.user(Role::MspAdmin, &house.made.north, None).await;
-    for path in
-        ["/", "/customers", "/customers/ACME", "/invoices", "/reconciliation", "/explore?view=mrr&period=2025-10", "/login", "/nowhere"]
-    {
+    for path in [
+        "/",
+        "/account",
+        "/customers",
+        "/customers/ACME",
+        "/invoices",
+        "/reconciliation",
+        "/explore?view=mrr&period=2025-10",
+        "/login",
+        "/forgot",
+        "/nowhere",
+    ] {
         let page = house.get(path, &admin).await;
         assert!(page.body.starts_with("<!DOCTYPE html>"), "{path}: {}", page.body);
         assert_eq!(page.body.matches("<h1").count(), 1, "{path}");
