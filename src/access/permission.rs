@@ -30,12 +30,16 @@ pub enum Permission {
     ContractWrite,
     /// Make a trial a customer, suspend and resume.
     CustomerSuspend,
-    /// Close a customer, and have it erased.
+    /// Close a customer.
     CustomerClose,
     /// Invite people, give and take roles, stop logins; never more than one holds oneself.
     UserWrite,
     /// See who of the MSP and the operator opened a customer's data.
     AccessRead,
+    /// Have a closed customer erased, and forbid and allow it.
+    CustomerErase,
+    /// Say how long rows are kept.
+    RetentionWrite,
     /// Send usage events.
     UsageWrite,
     /// Ask the warehouse anything that the grant covers.
@@ -59,6 +63,8 @@ impl Permission {
         Self::CustomerClose,
         Self::UserWrite,
         Self::AccessRead,
+        Self::CustomerErase,
+        Self::RetentionWrite,
         Self::UsageWrite,
         Self::Sql,
     ];
@@ -80,6 +86,8 @@ impl Permission {
             Self::CustomerClose => "customers.close",
             Self::UserWrite => "users.write",
             Self::AccessRead => "access.read",
+            Self::CustomerErase => "customers.erase",
+            Self::RetentionWrite => "retention.write",
             Self::UsageWrite => "usage.write",
             Self::Sql => "sql",
         }
@@ -89,7 +97,8 @@ impl Permission {
     pub const fn of_transition(transition: Transition) -> Self {
         match transition {
             Transition::Activate | Transition::Suspend | Transition::Resume => Self::CustomerSuspend,
-            Transition::Close | Transition::Erase => Self::CustomerClose,
+            Transition::Close => Self::CustomerClose,
+            Transition::Erase => Self::CustomerErase,
         }
     }
 
@@ -111,6 +120,8 @@ impl Permission {
                 Self::CustomerClose,
                 Self::UserWrite,
                 Self::AccessRead,
+                Self::CustomerErase,
+                Self::RetentionWrite,
                 Self::Sql,
             ],
             Role::MspOperator => &[Self::PortfolioRead, Self::UsageRead, Self::ReportRead, Self::IntelligenceRead, Self::CustomerWrite],
@@ -153,6 +164,8 @@ mod tests {
             Permission::ContractWrite,
             Permission::CustomerSuspend,
             Permission::CustomerClose,
+            Permission::CustomerErase,
+            Permission::RetentionWrite,
         ];
         for role in Role::ALL.iter().copied().filter(|role| role.is_customer()) {
             assert!(forbidden.iter().all(|permission| !Permission::of_role(role).contains(permission)), "{role}");

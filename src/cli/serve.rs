@@ -120,6 +120,7 @@ fn state(rooms: &Rooms) -> AppState {
         lifecycle: rooms.lifecycle.clone(),
         access: rooms.access.clone(),
         lake: rooms.lake.clone(),
+        retention: rooms.retention.clone(),
         warehouse: rooms.warehouse.clone(),
         renderer: Arc::new(TypstRenderer::new()),
         clock: rooms.clock.clone(),

@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use granary_access::Access;
-use granary_lake::Lake;
+use granary_lake::{Lake, Retention};
 use granary_reports::Renderer;
 use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
@@ -43,6 +43,8 @@ pub struct AppState {
     pub lifecycle: Lifecycle,
     pub access: Access,
     pub lake: Lake,
+    /// How long rows are kept.
+    pub retention: Retention,
     pub warehouse: Warehouse,
     /// Makes PDFs of reports.
     pub renderer: Arc<dyn Renderer>,

@@ -96,6 +96,18 @@ impl Sent {
         self.answer(&at.app, at.tx, status, out).await
     }
 
+    /// Refuses a request without a key: what cannot be undone is asked for once, and answered alike when it is asked for again.
+    pub(crate) fn require_key(&self) -> Result<(), Problem> {
+        if self.key.is_some() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ErrorKind::Invalid,
+            "idempotency_key_missing",
+            "this needs an Idempotency-Key: a text of yours, new for every wish",
+        ))
+    }
+
     fn keyed(&self) -> Result<Option<KeyedRequest>, Problem> {
         let Some(key) = &self.key else { return Ok(None) };
         Ok(Some(KeyedRequest::new(key.to_str().unwrap_or_default(), &self.about, &self.body)?))

@@ -3,11 +3,14 @@
 pub(crate) mod contacts;
 pub(crate) mod contracts;
 pub(crate) mod customers;
+pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod exchange;
+pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod people;
 pub(crate) mod planes;
+pub(crate) mod retention;
 pub(crate) mod sites;
 pub(crate) mod usage;

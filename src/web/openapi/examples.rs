@@ -13,6 +13,9 @@ use super::schemas::example_events;
 pub(crate) struct Example {
     pub(crate) operation: String,
     pub(crate) path: String,
+    /// The idempotency key that came with it.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
     #[serde(default)]
     pub(crate) request: Option<Value>,
     pub(crate) status: u16,

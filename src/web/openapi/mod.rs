@@ -124,7 +124,14 @@ fn parameters_of(operation: &Operation) -> Vec<Value> {
         }
         out
     });
-    let key = operation.takes_key().then(|| json!({"$ref": "#/components/parameters/Idempotency-Key"}));
+    let key = operation.takes_key().then(|| {
+        // Where the example has one, it is needed.
+        let needed = examples::of(operation.id, operation.status).and_then(|example| example.key.as_deref());
+        let Some(key) = needed else { return json!({"$ref": "#/components/parameters/Idempotency-Key"}) };
+        let mut parameter = parameters()["Idempotency-Key"].take();
+        (parameter["required"], parameter["example"]) = (true.into(), key.into());
+        parameter
+    });
     in_path.chain(in_query).chain(key).collect()
 }
 
@@ -143,10 +150,14 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
     if operation.takes_key() {
         headers["idempotent-replayed"] = json!({"$ref": "#/components/headers/idempotent-replayed"});
     }
-    if operation.id == "createCustomer" {
+    if matches!(operation.id, "createCustomer" | "eraseCustomer") {
         headers["location"] = json!({"$ref": "#/components/headers/location"});
     }
-    let words = if operation.status == 201 { "It is made." } else { "Done, or found." };
+    let words = match operation.status {
+        201 => "It is made.",
+        202 => "It is begun, and goes on after the answer.",
+        _ => "Done, or found.",
+    };
     let mut out = json!({operation.status.to_string(): {"description": words, "headers": headers, "content": {kind: content.clone()}}});
     for (status, _, _) in REFUSALS.iter().filter(|(status, _, _)| operation.may_refuse_with(*status)) {
         let refusal = json!({"$ref": format!("#/components/responses/{status}")});
@@ -198,6 +209,7 @@ fn parameters() -> Value {
     json!({
         "code": in_path("code", "The customer, by its code.", reference("Code"), "ACME"),
         "id": in_path("id", "As the list shows it.", json!({"type": "string", "format": "uuid"}), "019a0000-0000-7000-8000-000000000001"),
+        "dataset": in_path("dataset", "The dataset, as the list of rules shows it.", json!({"type": "string", "pattern": "^[a-z_]+$"}), "tickets"),
         "file": in_path("file", "The month, with the ending .pdf.", json!({"type": "string", "pattern": "^20[0-9][0-9]-(0[1-9]|1[0-2])[.]pdf$"}), "2025-10.pdf"),
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header", "required": false,

@@ -12,11 +12,14 @@ use crate::Method;
 use crate::api::contacts::{ContactIn, ContactOut, ContactsOut};
 use crate::api::contracts::{ContractIn, ContractOut, ContractsOut};
 use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, CustomersOut};
+use crate::api::erasure::ErasureOut;
 use crate::api::exchange::EndIn;
+use crate::api::holds::{HoldOut, HoldsOut};
 use crate::api::life::ChangeIn;
 use crate::api::limits::LimitsOut;
 use crate::api::people::{UserChangeIn, UserIn, UserOut, UsersOut};
 use crate::api::planes::{ControlPlaneIn, ControlPlaneOut, ControlPlanesOut};
+use crate::api::retention::{RetentionIn, RetentionOut, RetentionsOut};
 use crate::api::sites::{SiteIn, SiteOut, SitesOut};
 use crate::api::usage::UsageOut;
 
@@ -75,6 +78,8 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Sites", "Places where a customer's machines stand."),
     ("Contacts", "People at a customer. They lie encrypted, and are removed for good."),
     ("People", "Logins of the MSP and of its customers. Nobody gives or takes more than they hold; a key manages none."),
+    ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
+    ("Retention", "How long rows are kept."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 
@@ -254,6 +259,38 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         of::<UserChangeIn>(),
         (200, of::<UserOut>()),
     ),
+    read("/api/v1/msp/customers/{code}/holds", "listHolds", "Leaving", "List legal holds", of::<HoldsOut>()),
+    send(Method::Post, "/api/v1/msp/customers/{code}/holds", ["setHold", "Leaving", "Set a legal hold"], of::<EndIn>(), (201, of::<HoldOut>()))
+        .says("While it stands nothing of the customer is erased and none of its rows are let go, whoever asks. One that stands stays as it is."),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/holds/release",
+        ["releaseHold", "Leaving", "Release the legal hold"],
+        of::<EndIn>(),
+        (200, of::<HoldOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/erasure",
+        ["eraseCustomer", "Leaving", "Erase a closed customer"],
+        of::<EndIn>(),
+        (202, of::<ErasureOut>()),
+    )
+    .says(
+        "Destroys the keys, files, database and rows of a closed customer but what the law keeps. There is no way back: an `Idempotency-Key` \
+         is needed. The work goes on after the answer; ask for its state.",
+    ),
+    read("/api/v1/msp/customers/{code}/erasure", "showErasure", "Leaving", "Show an erasure", of::<ErasureOut>())
+        .says("How far it is, and in the end the certificate, by the code that the customer had."),
+    read("/api/v1/msp/retention", "listRetention", "Retention", "List how long rows are kept", of::<RetentionsOut>()),
+    send(
+        Method::Put,
+        "/api/v1/msp/retention/{dataset}",
+        ["putRetention", "Retention", "Say how long rows are kept"],
+        of::<RetentionIn>(),
+        (200, of::<RetentionOut>()),
+    )
+    .says("Rows that are older go every night, in the database and in the lake. A rule that would cut what somebody needs is refused."),
     send(
         Method::Post,
         "/api/v1/usage/events",

@@ -11,17 +11,17 @@ use super::house::{Answer, Caller, House};
 const CUSTOMERS: &str = "/api/v1/msp/customers";
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    fn code(&self) -> String {
+    pub(super) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 /// A key of an MSP that may manage customers.
-async fn manager(house: &House, msp: &Msp) -> Caller {
+pub(super) async fn manager(house: &House, msp: &Msp) -> Caller {
     let key = NewApiKey {
         msp_id: msp.id,
         customer_id: None,

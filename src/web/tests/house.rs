@@ -11,7 +11,10 @@ use granary_foundation::{Secret, Silent};
 use granary_lake::Lake;
 use granary_reports::monthly::MonthlyReport;
 use granary_reports::{RenderError, Renderer};
-use granary_tenants::{Customer, Msp, MspScope, OperatorScope, TenantScope};
+use granary_tenants::{
+    BeginErasure, BuryCustomer, Customer, DestroyKeys, DropSilo, IssueCertificate, Lifecycle, Msp, MspScope, Operation, OperatorScope,
+    TenantScope,
+};
 use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Period, Role};
 use granary_warehouse::{Budget, Warehouse};
@@ -56,7 +59,7 @@ pub(super) struct Answer {
 impl House {
     /// Sets the house up through the front door: events come in by API key, then the month is billed and exported.
     pub(super) async fn open() -> Self {
-        let (house, lake, warehouse) = Self::build().await;
+        let (house, lake, warehouse) = Self::build(|lifecycle| lifecycle).await;
         house.deliver().await;
         house.bill(&house.made.north.clone()).await;
         house.bill(&house.made.south.clone()).await;
@@ -69,10 +72,23 @@ impl House {
 
     /// Sets the house up without a single event, for what does not ask the warehouse.
     pub(super) async fn bare() -> Self {
-        Self::build().await.0
+        Self::build(|lifecycle| lifecycle).await.0
     }
 
-    async fn build() -> (Self, Lake, Warehouse) {
+    /// Sets the house up bare, with the steps of an erasure that need no lake.
+    pub(super) async fn leaving() -> Self {
+        let steps = |lifecycle: Lifecycle| {
+            lifecycle
+                .with(Operation::Erase, BeginErasure)
+                .with(Operation::Erase, DestroyKeys)
+                .with(Operation::Erase, DropSilo)
+                .with(Operation::Erase, BuryCustomer)
+                .with(Operation::Erase, IssueCertificate { backup_days: 35 })
+        };
+        Self::build(steps).await.0
+    }
+
+    async fn build(steps: impl FnOnce(Lifecycle) -> Lifecycle) -> (Self, Lake, Warehouse) {
         let test = TestDatabase::new().await;
         let made = test.two_customers().await;
         let tenants = test.tenants().clone();
@@ -83,9 +99,10 @@ impl House {
         let warehouse = Warehouse::new(lake.clone(), Budget::default()).unwrap();
         let app = AppState {
             tenants: tenants.clone(),
-            lifecycle: granary_tenants::Lifecycle::new(tenants.clone()),
+            lifecycle: steps(Lifecycle::new(tenants.clone())),
             access: access.clone(),
             lake: lake.clone(),
+            retention: granary_lake::Retention::new(lake.clone(), granary_metering::RETAINED, 10),
             warehouse: warehouse.clone(),
             renderer: Arc::new(Echo),
             clock: test.clock().clone(),

@@ -4,6 +4,7 @@ mod beginning;
 mod customers;
 mod house;
 mod isolation;
+mod leaving;
 mod openapi;
 mod people;
 mod promises;

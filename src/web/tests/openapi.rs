@@ -135,10 +135,11 @@ impl Shifting {
     fn same(&mut self, told: &Value, real: &Value) -> bool {
         match (told, real) {
             (Value::String(told), Value::String(real)) if told != real => {
-                if is_id(told) && is_id(real) {
+                let (told, real) = (told.trim_start_matches("user:").to_owned(), real.trim_start_matches("user:").to_owned());
+                if is_id(&told) && is_id(&real) {
                     // The number of a request is the one that is written without hyphens.
                     let is_number = !told.contains('-');
-                    return is_number || *self.ids.entry(told.clone()).or_insert_with(|| real.clone()) == *real;
+                    return is_number || *self.ids.entry(told).or_insert_with(|| real.clone()) == real;
                 }
                 told.parse::<Timestamp>().is_ok() && real.parse::<Timestamp>().is_ok()
             }
@@ -183,7 +184,11 @@ async fn exchange(house: &House, example: &Example, caller: &Caller, shifting: &
     let operation = OPERATIONS.iter().find(|operation| operation.id == example.operation).unwrap();
     let body = example.request.as_ref().map(Value::to_string).unwrap_or_default();
     let method = format!("{:?}", operation.method).to_uppercase();
-    let answer = house.send(&method, &shifting.sent(&example.path), caller, &shifting.sent(&body)).await;
+    let (path, body) = (shifting.sent(&example.path), shifting.sent(&body));
+    let answer = match &example.key {
+        Some(key) => house.send_keyed(&method, &path, caller, &body, key).await,
+        None => house.send(&method, &path, caller, &body).await,
+    };
     (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
 }
 
