@@ -200,7 +200,7 @@ impl Rooms {
         let database = Database::connect(&settings, clock.clone()).await?;
         let keys = Keys::new(database.clone(), master);
         let lake_url = config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()));
-        let objects = Objects::open(&lake_url, &config.lake.s3)?;
+        let objects = Objects::open_regions(&lake_url, &config.lake)?;
         let tenants = Tenants::over(Clusters::new(database.clone(), clusters), keys.clone());
         let datasets =
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();

@@ -69,6 +69,34 @@ pub struct LakeConfig {
     pub url: Option<String>,
     /// `[lake.s3]`: how to reach an S3 server; ignored for `file://`.
     pub s3: S3Config,
+    /// `[lake.regions.<region>]`: where the files of customers of a region go. Default none: all of them go to `lake.url`, as what an
+    /// MSP has itself always does.
+    pub regions: BTreeMap<String, LakeRegionConfig>,
+}
+
+/// `[lake.regions.<region>]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LakeRegionConfig {
+    /// As `lake.url`.
+    pub url: String,
+    /// As `lake.s3.endpoint`, which holds when there is none here.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// As `lake.s3.region`, which holds when there is none here.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+impl LakeRegionConfig {
+    /// How the region's S3 server is reached: with the credentials of all.
+    pub fn s3(&self, common: &S3Config) -> S3Config {
+        S3Config {
+            endpoint: self.endpoint.clone().or_else(|| common.endpoint.clone()),
+            region: self.region.clone().or_else(|| common.region.clone()),
+            ..common.clone()
+        }
+    }
 }
 
 /// `[lake.s3]`

@@ -27,7 +27,10 @@ impl Lake {
     pub fn collect<'a>(&'a self, stored_before: Timestamp) -> Boxed<'a, Result<Collected, LakeError>> {
         Box::pin(async move {
             // Listed before the manifest is read: what is committed in between is then known.
-            let objects = self.objects().list("lake").await?;
+            let mut objects = Vec::new();
+            for root in self.objects().roots() {
+                objects.extend(self.objects().list(&root).await?);
+            }
             let tx = self.tenants().begin_operator(&OperatorScope::for_job(ACTOR, "collect unreferenced objects")).await?;
             let named: HashSet<String> = store::list_paths(&tx).await?.into_iter().collect();
             tx.commit().await?;

@@ -31,6 +31,8 @@ pub(crate) struct Encoder {
 struct Files {
     dataset: Dataset,
     owner: FileOwner,
+    /// What the names of the owner's files begin with.
+    root: String,
     objects: Objects,
     runtime: Handle,
     /// The hashes of what the lake holds; an equal file is not written again.
@@ -43,12 +45,12 @@ struct Files {
 impl Encoder {
     pub(crate) fn new(
         dataset: Dataset,
-        owner: FileOwner,
+        (owner, root): (FileOwner, String),
         objects: Objects,
         current: HashMap<Part, Vec<u8>>,
         out: mpsc::Sender<Encoded>,
     ) -> Result<Self, LakeError> {
-        let files = Files { dataset, owner, objects, runtime: Handle::current(), current, out, open: None, seen: HashSet::new() };
+        let files = Files { dataset, owner, root, objects, runtime: Handle::current(), current, out, open: None, seen: HashSet::new() };
         Ok(Self { decoder: CopyDecoder::new(dataset)?, files })
     }
 
@@ -71,7 +73,7 @@ impl Files {
             if !self.seen.insert(part) {
                 return Err(LakeError::Format { dataset: self.dataset.name, reason: "its months are not in order" });
             }
-            let path = self.owner.new_path(self.dataset.name, part);
+            let path = self.owner.new_path(&self.root, self.dataset.name, part);
             let writer = SealedWriter::create(path, arrow_schema(&self.dataset), self.objects.clone(), self.runtime.clone())?;
             self.open = Some((part, writer));
         }

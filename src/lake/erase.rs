@@ -32,8 +32,7 @@ pub struct EraseRows(pub Lake);
 impl Lake {
     async fn erase_files(&self, subject: &Subject) -> Result<(), LakeError> {
         let (msp, customer) = (&subject.msp, subject.customer.id);
-        let folder = FileOwner { msp: msp.id, customer: Some(customer) }.folder();
-        let objects = self.objects().list(&folder).await?;
+        let objects = self.list_objects(FileOwner { msp: msp.id, customer: Some(customer) }).await?;
         let found = json!({"files": objects.len(), "bytes": objects.iter().map(|object| object.size).sum::<u64>()});
         self.tenants().note_finding(customer, "lake", &found).await?;
         for object in objects {
@@ -46,10 +45,19 @@ impl Lake {
         Ok(())
     }
 
+    /// Lists everything that an owner has, also in the stores of regions that it was in before.
+    async fn list_objects(&self, owner: FileOwner) -> Result<Vec<object_store::ObjectMeta>, LakeError> {
+        let mut found = Vec::new();
+        for root in self.objects().roots() {
+            found.extend(self.objects().list(&owner.folder(&root)).await?);
+        }
+        Ok(found)
+    }
+
     /// Looks for what is left of a customer's files: objects, and rows of the manifest.
     async fn traces(&self, subject: &Subject) -> Result<(bool, bool), LakeError> {
-        let folder = FileOwner { msp: subject.msp.id, customer: Some(subject.customer.id) }.folder();
-        let has_objects = !self.objects().list(&folder).await?.is_empty();
+        let owner = FileOwner { msp: subject.msp.id, customer: Some(subject.customer.id) };
+        let has_objects = !self.list_objects(owner).await?.is_empty();
         let tx = self.begin(&subject.msp).await?;
         let has_rows = store::knows_customer(&tx, subject.customer.id).await?;
         tx.commit().await?;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::encode::{Encoded, Encoder};
-use crate::manifest::{Changes, CurrentFile, FileOwner, NewFile};
+use crate::manifest::{Changes, CurrentFile, FileOwner, HOME_ROOT, NewFile};
 use crate::plan::{Plan, Wanted, label};
 use crate::{LakeError, store};
 
@@ -64,6 +64,14 @@ impl Exported {
         match self {
             Self::Customer(scope) => FileOwner { msp: scope.msp.id, customer: Some(scope.customer.id) },
             Self::Msp(scope) => FileOwner { msp: scope.msp.id, customer: None },
+        }
+    }
+
+    /// What the names of the owner's files begin with: a customer's region decides; an MSP is at home.
+    fn root(&self, objects: &Objects) -> String {
+        match self {
+            Self::Customer(scope) => objects.root_of(&scope.customer.region),
+            Self::Msp(_) => HOME_ROOT.to_owned(),
         }
     }
 
@@ -149,7 +157,7 @@ impl OwnerExport<'_> {
         let tx = self.exported.begin(self.tenants).await?;
         let dirty = store::list_dirty(&tx).await?;
         tx.commit().await?;
-        Ok(!Plan::new(&self.datasets(), dirty, known)?.is_empty())
+        Ok(!Plan::new(&self.datasets(), &self.exported.root(self.objects), dirty, known)?.is_empty())
     }
 
     /// Announces the export; whoever announced before may no longer commit.
@@ -167,7 +175,7 @@ impl OwnerExport<'_> {
     pub(crate) async fn write(&self, ticket: &Ticket) -> Result<Draft, LakeError> {
         let snapshot = self.exported.begin_snapshot(self.tenants).await?;
         let dirty = store::list_dirty(&snapshot).await?;
-        let plan = Plan::new(&self.datasets(), dirty, &ticket.exported)?;
+        let plan = Plan::new(&self.datasets(), &self.exported.root(self.objects), dirty, &ticket.exported)?;
         let mut changes = Changes::default();
         for (dataset, wanted) in &plan.datasets {
             self.write_dataset(&snapshot, dataset, wanted, ticket, &mut changes).await?;
@@ -187,7 +195,8 @@ impl OwnerExport<'_> {
         if !draft.changes.is_empty() {
             draft.changes.apply(&tx, owner, "export").await?;
         }
-        let labels: Vec<String> = self.datasets().iter().map(label).collect();
+        let root = self.exported.root(self.objects);
+        let labels: Vec<String> = self.datasets().iter().map(|dataset| label(dataset, &root)).collect();
         store::finish_export(&tx, owner.id(), &labels).await?;
         Ok(tx.commit().await?)
     }
@@ -213,13 +222,16 @@ impl OwnerExport<'_> {
     ) -> Result<(), LakeError> {
         let owner = self.exported.owner();
         let current = ticket.current.iter().filter(|file| file.dataset == dataset.name);
-        let current: std::collections::HashMap<_, _> = current.map(|file| (file.part, file.source_hash.clone())).collect();
-        let parts: Vec<_> = current.keys().copied().collect();
+        let parts: Vec<_> = current.clone().map(|file| file.part).collect();
+        let root = self.exported.root(self.objects);
+        // A file that lies in the store of another region is written anew, however equal it is.
+        let here = current.filter(|file| file.path.split('/').next() == Some(&root));
+        let current: std::collections::HashMap<_, _> = here.map(|file| (file.part, file.source_hash.clone())).collect();
 
         let rows = snapshot.copy_out(&store::copy_statement(dataset, wanted)).await?;
         let (chunks, chunks_in) = mpsc::channel(QUEUE);
         let (files, mut files_in) = mpsc::channel::<Encoded>(QUEUE);
-        let encoder = Encoder::new(*dataset, owner, self.objects.clone(), current, files)?;
+        let encoder = Encoder::new(*dataset, (owner, root), self.objects.clone(), current, files)?;
         let encoding = tokio::task::spawn_blocking(move || encoder.run(chunks_in));
         let storing = futures::stream::poll_fn(move |context| files_in.poll_recv(context))
             .map(|Encoded { part, file }| NewFile::store(file, owner, dataset.name, part, self.keys, self.objects))

@@ -326,6 +326,33 @@ async fn a_fault_in_the_lake_is_found_and_a_bad_tenant_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_customers_files_lie_in_the_store_of_its_region_and_follow_it() {
+    let fixture = Fixture::new().await;
+    let north = &fixture.north;
+    fixture.sql(&fixture.acme, "insert into visits values ('2025-10-03', 'a', 1), ('2025-11-03', 'b', 2)").await;
+    night(&fixture.lake).await;
+    let before = files(&fixture.lake, north, "visits").await;
+    assert!(before.len() == 2 && before.iter().all(|file| file.path.starts_with("lake/")));
+
+    // Its region gets a store: the next night writes everything of it anew there, once, and nothing else.
+    let lake = fixture.lake_with_region(&fixture.acme.region);
+    night(&lake).await;
+    let after = files(&lake, north, "visits").await;
+    assert!(after.len() == 2 && after.iter().all(|file| file.path.starts_with("lake-local/")), "{after:?}");
+    for (one, other) in before.iter().zip(&after) {
+        assert_eq!(rows(&lake, one).await, rows(&lake, other).await);
+    }
+    assert!(files(&lake, north, "customers").await.iter().all(|file| file.path.starts_with("lake/")), "what is the MSP's stays");
+    assert_eq!(lake.verify(north.id).await.unwrap().faults().count(), 0);
+    assert_eq!(night(&lake).await.files_written(), 0);
+
+    // And back again.
+    let home = fixture.lake_of(fixture.lake.datasets().to_vec());
+    night(&home).await;
+    assert!(files(&home, north, "visits").await.iter().all(|file| file.path.starts_with("lake/")));
+}
+
+#[tokio::test]
 async fn a_changed_description_writes_a_dataset_anew() {
     const NARROW: Dataset = Dataset { columns: &[Column::new("day", ColumnKind::Date), Column::new("kind", ColumnKind::Text)], ..VISITS };
     let fixture = Fixture::new().await;

@@ -11,6 +11,9 @@ use crate::month::Part;
 use crate::statistics::FileStatistics;
 use crate::{LakeError, store};
 
+/// What the names of an MSP's own files begin with, and those of customers whose region has no store.
+pub(crate) const HOME_ROOT: &str = "lake";
+
 /// Whose files: an MSP's, or those of one of its customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileOwner {
@@ -27,16 +30,16 @@ impl FileOwner {
         self.key_owner().id()
     }
 
-    /// Returns the folder of everything that the owner has. The two digits in front spread owners over an object store's
-    /// partitions.
-    pub(crate) fn folder(self) -> String {
+    /// Returns the folder of everything that the owner has under a root, which is its region's or the home's. The two digits in front
+    /// spread owners over an object store's partitions.
+    pub(crate) fn folder(self, root: &str) -> String {
         let spread = hex::encode(&Sha256::digest(self.id().as_bytes())[..1]);
-        format!("lake/{spread}/{}", self.id())
+        format!("{root}/{spread}/{}", self.id())
     }
 
     /// Names a new object.
-    pub(crate) fn new_path(self, dataset: &str, part: Part) -> String {
-        format!("{}/{dataset}/{part}/{}.parquet", self.folder(), Uuid::now_v7())
+    pub(crate) fn new_path(self, root: &str, dataset: &str, part: Part) -> String {
+        format!("{}/{dataset}/{part}/{}.parquet", self.folder(root), Uuid::now_v7())
     }
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct CurrentFile {
     pub(crate) dataset: String,
     pub(crate) part: Part,
     pub(crate) source_hash: Vec<u8>,
+    pub(crate) path: String,
 }
 
 /// A file that exists and is not yet in the manifest.

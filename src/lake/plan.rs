@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use granary_types::{Dataset, Period};
 
 use crate::LakeError;
+use crate::manifest::HOME_ROOT;
 use crate::month::Part;
 use crate::schema::{arrow_schema, signature};
 use crate::store::DirtyRow;
@@ -27,8 +28,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Decides; `exported` names the datasets, with their schemas, that went out before.
-    pub(crate) fn new(datasets: &[Dataset], dirty: Vec<DirtyRow>, exported: &[String]) -> Result<Self, LakeError> {
+    /// Decides; `exported` names the datasets, with their schemas and the root of their files' names, that went out before.
+    pub(crate) fn new(datasets: &[Dataset], root: &str, dirty: Vec<DirtyRow>, exported: &[String]) -> Result<Self, LakeError> {
         let mut plan = Self::default();
         let mut parts: BTreeMap<String, BTreeSet<Part>> = BTreeMap::new();
         for row in dirty {
@@ -37,7 +38,7 @@ impl Plan {
             plan.dirty_ids.extend(row.ids);
         }
         for dataset in datasets {
-            let is_known = exported.contains(&label(dataset));
+            let is_known = exported.contains(&label(dataset, root));
             let dirty = parts.remove(dataset.name).unwrap_or_default();
             if is_known && dirty.is_empty() {
                 continue;
@@ -69,11 +70,13 @@ impl Wanted {
     }
 }
 
-/// Names a dataset and its schema.
-pub(crate) fn label(dataset: &Dataset) -> String {
+/// Names a dataset, its schema, and the region's store that its files go to, if any: where one of them is another, everything goes
+/// out anew.
+pub(crate) fn label(dataset: &Dataset, root: &str) -> String {
     let mut hash = hex::encode(signature(&arrow_schema(dataset)));
     hash.truncate(16);
-    format!("{} {hash}", dataset.name)
+    let place = if root == HOME_ROOT { String::new() } else { format!(" {root}") };
+    format!("{} {hash}{place}", dataset.name)
 }
 
 #[cfg(test)]
@@ -103,24 +106,38 @@ mod tests {
 
     #[test]
     fn only_dirty_months_of_known_datasets_are_read() {
-        let known = [label(&RUNS), label(&MACHINES)];
+        let known = [label(&RUNS, HOME_ROOT), label(&MACHINES, HOME_ROOT)];
         let rows = vec![dirty("runs", "2025-10", 1), dirty("runs", "2025-11", 2), dirty("gone", "all", 3)];
-        let plan = Plan::new(&[RUNS, MACHINES], rows, &known).unwrap();
+        let plan = Plan::new(&[RUNS, MACHINES], HOME_ROOT, rows, &known).unwrap();
         let months = ["2025-10", "2025-11"].map(|month| month.parse().unwrap()).into();
         assert_eq!(plan.datasets, [(RUNS, Wanted::Months(months))]);
         assert_eq!(plan.dirty_ids, [1, 2, 3]);
-        assert!(Plan::new(&[RUNS, MACHINES], vec![], &known).unwrap().is_empty());
+        assert!(Plan::new(&[RUNS, MACHINES], HOME_ROOT, vec![], &known).unwrap().is_empty());
     }
 
     #[test]
     fn a_new_or_changed_dataset_goes_out_whole() {
-        let plan = Plan::new(&[RUNS, MACHINES], vec![dirty("runs", "2025-10", 1)], &[label(&MACHINES), "runs 0123".to_owned()]).unwrap();
+        let plan = Plan::new(
+            &[RUNS, MACHINES],
+            HOME_ROOT,
+            vec![dirty("runs", "2025-10", 1)],
+            &[label(&MACHINES, HOME_ROOT), "runs 0123".to_owned()],
+        )
+        .unwrap();
         assert_eq!(plan.datasets, [(RUNS, Wanted::All)]);
     }
 
     #[test]
+    fn what_moves_to_another_region_goes_out_whole() {
+        let known = [label(&RUNS, HOME_ROOT)];
+        let plan = Plan::new(&[RUNS], "lake-eu", vec![], &known).unwrap();
+        assert_eq!(plan.datasets, [(RUNS, Wanted::All)]);
+        assert!(Plan::new(&[RUNS], "lake-eu", vec![], &[label(&RUNS, "lake-eu")]).unwrap().is_empty());
+    }
+
+    #[test]
     fn a_dataset_without_months_is_read_whole() {
-        let plan = Plan::new(&[MACHINES], vec![dirty("machines", "2025-10", 1)], &[label(&MACHINES)]).unwrap();
+        let plan = Plan::new(&[MACHINES], HOME_ROOT, vec![dirty("machines", "2025-10", 1)], &[label(&MACHINES, HOME_ROOT)]).unwrap();
         assert_eq!(plan.datasets, [(MACHINES, Wanted::All)]);
     }
 }

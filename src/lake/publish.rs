@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::file::{SealedFile, SealedWriter};
 use crate::lake::Lake;
-use crate::manifest::{Changes, CurrentFile, FileOwner, NewFile};
+use crate::manifest::{Changes, CurrentFile, FileOwner, HOME_ROOT, NewFile};
 use crate::month::Part;
 use crate::schema::{conform, published_schema};
 use crate::{LakeError, store};
@@ -124,7 +124,7 @@ impl Lake {
             if batches.iter().all(|batch| batch.num_rows() == 0) {
                 return Ok(None);
             }
-            let mut writer = SealedWriter::create(owner.new_path(&dataset, part), schema.clone(), objects, runtime)?;
+            let mut writer = SealedWriter::create(owner.new_path(HOME_ROOT, &dataset, part), schema.clone(), objects, runtime)?;
             for batch in batches {
                 writer.write(&batch)?;
             }

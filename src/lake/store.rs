@@ -36,7 +36,7 @@ const LOCK_EXPORT: &str = "select token from lake_exports where owner_id = $1 fo
 const FINISH_EXPORT: &str = "update lake_exports set datasets = $2 where owner_id = $1 and datasets is distinct from $2";
 
 const LIST_CURRENT: &str = "
-    select id, dataset, month, source_hash
+    select id, dataset, month, source_hash, path
     from lake_files
     where msp_id = $1
         and coalesce(customer_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
@@ -169,7 +169,7 @@ pub(crate) async fn list_current(tx: &MspTx, msp: MspId, customer: Option<Custom
     let file = |row: &Row| {
         let month: String = row.get(2);
         let part = month.parse::<Part>().map_err(|_| LakeError::Manifest(format!("'{month}' is not a month")))?;
-        Ok(CurrentFile { dataset: row.get(1), part, source_hash: row.get(3) })
+        Ok(CurrentFile { dataset: row.get(1), part, source_hash: row.get(3), path: row.get(4) })
     };
     rows.iter().map(file).collect()
 }

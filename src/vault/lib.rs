@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod master;
 mod objects;
+mod regions;
 mod seal;
 mod signature;
 mod store;

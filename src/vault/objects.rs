@@ -1,6 +1,6 @@
 //! The object store: a local folder or an S3 bucket, behind one interface.
 
-use granary_foundation::Boxed;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use granary_foundation::config::S3Config;
+use granary_foundation::Boxed;
+use granary_foundation::config::{LakeConfig, S3Config};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -17,6 +18,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig};
 
 use crate::VaultError;
+use crate::regions::{self, Regions};
 
 /// Files that are flushed to the disk at the same time; one journal commit then serves many.
 const PARALLEL_FLUSHES: usize = 16;
@@ -28,13 +30,16 @@ const RETRIES: RetryConfig = RetryConfig {
     retry_timeout: Duration::from_secs(30),
 };
 
-/// Where files lie, under names that are relative to the store's URL.
+/// Where files lie, under names that are relative to the store's URL. Names begin with [`Objects::root_of`] a region, so that what
+/// belongs to it lies in its own store if it has one.
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     url: Arc<str>,
-    /// The folder, when the store is one.
-    folder: Option<Arc<std::path::Path>>,
+    /// The folders, of stores that are one, by the first part of their objects' names.
+    folders: Arc<BTreeMap<String, PathBuf>>,
+    /// The regions that have a store of their own.
+    regions: Arc<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Objects {
@@ -49,32 +54,39 @@ impl Objects {
     /// # Errors
     /// When the URL is neither, or the folder cannot be made.
     pub fn open(url: &str, s3: &S3Config) -> Result<Self, VaultError> {
-        let fail = |reason: String| VaultError::StoreUrl { url: url.to_owned(), reason };
-        if let Some(path) = url.strip_prefix("file://") {
-            if !path.starts_with('/') {
-                return Err(fail("a file URL has an absolute path".to_owned()));
-            }
-            std::fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
-            let folder = PathBuf::from(path).canonicalize().map_err(|error| fail(error.to_string()))?;
-            let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| fail(error.to_string()))?.with_automatic_cleanup(true);
-            return Ok(Self { store: Arc::new(store), url: url.into(), folder: Some(folder.into()) });
+        let (store, folder) = open(url, s3)?;
+        let folders = folder.map(|folder| (regions::HOME.to_owned(), folder)).into_iter().collect();
+        Ok(Self { store, url: url.into(), folders: Arc::new(folders), regions: Arc::default() })
+    }
+
+    /// As [`Self::open`], with the stores of the regions that have one.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_regions(url: &str, config: &LakeConfig) -> Result<Self, VaultError> {
+        let home = Self::open(url, &config.s3)?;
+        if config.regions.is_empty() {
+            return Ok(home);
         }
-        let Some(place) = url.strip_prefix("s3://") else { return Err(fail("unknown scheme".to_owned())) };
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let region = s3.region.as_deref().unwrap_or("us-east-1");
-        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RETRIES);
-        if let Some(endpoint) = &s3.endpoint {
-            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+        let (mut stores, mut folders) = (BTreeMap::new(), (*home.folders).clone());
+        for (name, region) in &config.regions {
+            let (store, folder) = open(&region.url, &region.s3(&config.s3))?;
+            let root = regions::root_of(name);
+            folders.extend(folder.map(|folder| (root.clone(), folder)));
+            stores.insert(root, store);
         }
-        match (&s3.access_key_id, &s3.secret_access_key) {
-            (Some(id), Some(secret)) => builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal()),
-            // The machine's own role.
-            (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => return Err(VaultError::HalfCredentials),
-        }
-        let bucket = builder.build().map_err(|error| fail(error.to_string()))?;
-        let prefix = Path::parse(prefix).map_err(|error| fail(error.to_string()))?;
-        Ok(Self { store: Arc::new(PrefixStore::new(bucket, prefix)), url: url.into(), folder: None })
+        let store = Arc::new(Regions::new(home.store, stores));
+        Ok(Self { store, url: home.url, folders: Arc::new(folders), regions: Arc::new(config.regions.keys().cloned().collect()) })
+    }
+
+    /// Returns what the names of a region's objects begin with.
+    pub fn root_of(&self, region: &str) -> String {
+        if self.regions.contains(region) { regions::root_of(region) } else { regions::HOME.to_owned() }
+    }
+
+    /// Lists what the names of objects begin with, wherever they lie.
+    pub fn roots(&self) -> impl Iterator<Item = String> {
+        std::iter::once(regions::HOME.to_owned()).chain(self.regions.iter().map(|region| regions::root_of(region)))
     }
 
     /// Returns the store itself, for readers that fetch ranges on their own.
@@ -144,8 +156,9 @@ impl Objects {
     /// When a file cannot be flushed.
     pub fn flush<'a>(&'a self, paths: &'a [String]) -> Boxed<'a, Result<(), VaultError>> {
         Box::pin(async move {
-            let Some(folder) = &self.folder else { return Ok(()) };
-            let files: Vec<PathBuf> = paths.iter().map(|path| folder.join(path)).collect();
+            let root = |path: &str| self.roots().find(|root| path.split('/').next() == Some(root)).unwrap_or(regions::HOME.to_owned());
+            let folder = |path: &String| self.folders.get(&root(path));
+            let files: Vec<PathBuf> = paths.iter().filter_map(|path| Some(folder(path)?.join(path))).collect();
             let flushes = futures::stream::iter(files).map(|file| async move {
                 let flushed = tokio::task::spawn_blocking(move || std::fs::File::open(file)?.sync_all()).await;
                 flushed.map_err(std::io::Error::other).and_then(|outcome| outcome)
@@ -156,8 +169,40 @@ impl Objects {
     }
 }
 
+/// Opens one store; the folder, when it is one.
+fn open(url: &str, s3: &S3Config) -> Result<(Arc<dyn ObjectStore>, Option<PathBuf>), VaultError> {
+    let fail = |reason: String| VaultError::StoreUrl { url: url.to_owned(), reason };
+    if let Some(path) = url.strip_prefix("file://") {
+        if !path.starts_with('/') {
+            return Err(fail("a file URL has an absolute path".to_owned()));
+        }
+        std::fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
+        let folder = PathBuf::from(path).canonicalize().map_err(|error| fail(error.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| fail(error.to_string()))?.with_automatic_cleanup(true);
+        return Ok((Arc::new(store), Some(folder)));
+    }
+    let Some(place) = url.strip_prefix("s3://") else { return Err(fail("unknown scheme".to_owned())) };
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let region = s3.region.as_deref().unwrap_or("us-east-1");
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(RETRIES);
+    if let Some(endpoint) = &s3.endpoint {
+        builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+    }
+    match (&s3.access_key_id, &s3.secret_access_key) {
+        (Some(id), Some(secret)) => builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal()),
+        // The machine's own role.
+        (None, None) => {}
+        (Some(_), None) | (None, Some(_)) => return Err(VaultError::HalfCredentials),
+    }
+    let bucket = builder.build().map_err(|error| fail(error.to_string()))?;
+    let prefix = Path::parse(prefix).map_err(|error| fail(error.to_string()))?;
+    Ok((Arc::new(PrefixStore::new(bucket, prefix)), None))
+}
+
 #[cfg(test)]
 mod tests {
+    use granary_foundation::config::LakeRegionConfig;
+
     use super::*;
 
     fn local(folder: &std::path::Path) -> Objects {
@@ -178,6 +223,27 @@ mod tests {
         objects.delete("lake/a/b").await.unwrap();
         objects.delete("lake/a/b").await.unwrap();
         assert!(matches!(objects.get("lake/a/b").await.unwrap_err(), VaultError::ObjectMissing(_)));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_region_lies_in_its_own_store() {
+        let (home, eu) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let region = LakeRegionConfig { url: format!("file://{}", eu.path().display()), endpoint: None, region: None };
+        let config = LakeConfig { regions: [("eu".to_owned(), region)].into(), ..LakeConfig::default() };
+        let objects = Objects::open_regions(&format!("file://{}", home.path().display()), &config).unwrap();
+        assert_eq!([objects.root_of("eu"), objects.root_of("mars")], ["lake-eu", "lake"]);
+        assert_eq!(objects.roots().collect::<Vec<_>>(), ["lake", "lake-eu"]);
+        for name in ["lake-eu/a", "lake/a", "lake-europe/a"] {
+            objects.put_new(name, Bytes::from(name)).await.unwrap();
+            assert_eq!(objects.get(name).await.unwrap(), name);
+            assert_eq!(objects.list(name.split('/').next().unwrap()).await.unwrap().len(), 1);
+        }
+        objects.flush(&["lake-eu/a".to_owned(), "lake/a".to_owned()]).await.unwrap();
+        assert!(eu.path().join("lake-eu/a").exists() && !home.path().join("lake-eu").exists());
+        assert!(home.path().join("lake/a").exists() && home.path().join("lake-europe/a").exists());
+        objects.delete("lake-eu/a").await.unwrap();
+        objects.delete("lake-eu/a").await.unwrap();
+        assert!(!eu.path().join("lake-eu/a").exists() && home.path().join("lake/a").exists());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Two MSPs whose customers share a code, tables of their own (one with every kind of column), and a lake in a folder.
 
+use granary_foundation::config::{LakeConfig, LakeRegionConfig};
 use granary_tenants::{Customer, DATASETS, Msp, TenantScope};
 use granary_test_support::TestDatabase;
 use granary_types::Dataset;
-use granary_vault::{Keys, MasterKey};
+use granary_vault::{Keys, MasterKey, Objects};
 
 use super::{EVERY_KIND, VISITS};
 use crate::lake::Lake;
@@ -56,6 +57,15 @@ impl Fixture {
         let master = MasterKey::load_or_create(&self.database.folder().join("master")).unwrap();
         let keys = Keys::new(self.database.database().clone(), master);
         Lake::new(self.database.tenants().clone(), keys, self.database.objects().clone(), datasets)
+    }
+
+    /// Returns the lake with a store of its own for a region.
+    pub(super) fn lake_with_region(&self, region: &str) -> Lake {
+        let folder = |name: &str| format!("file://{}", self.database.folder().join(name).display());
+        let store = LakeRegionConfig { url: folder("region"), endpoint: None, region: None };
+        let config = LakeConfig { regions: [(region.to_owned(), store)].into(), ..LakeConfig::default() };
+        let objects = Objects::open_regions(&folder("lake"), &config).unwrap();
+        Lake::new(self.database.tenants().clone(), self.database.keys().clone(), objects, self.lake.datasets().to_vec())
     }
 
     /// Runs a statement in a customer's schema, as the customer.
