@@ -18,7 +18,7 @@ mod months;
 mod person;
 mod portfolio;
 mod retention;
-mod text;
+pub(crate) mod text;
 
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};

@@ -61,7 +61,7 @@ async fn erase(
         found => found?,
     };
     if !is_sure && customer.status != CustomerStatus::Erased {
-        confirm(&format!("everything of {code}"), "its code", code.as_str())?;
+        confirm(&format!("everything of {code} will be destroyed for ever"), "its code", code.as_str())?;
     }
     let change = Change::now(Transition::Erase, Some(reason));
     let tx = house.tenants.begin_msp(&Rooms::msp_scope(&msp)).await?;
@@ -84,7 +84,7 @@ async fn erase(
 /// Lets whoever asked type a word again.
 pub(crate) fn confirm(what: &str, word: &str, wanted: &str) -> Result<(), Failure> {
     let mut screen = std::io::stderr();
-    write!(screen, "{what} will be destroyed for ever; type {word} again to go on: ")?;
+    write!(screen, "{what}; type {word} again to go on: ")?;
     screen.flush()?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed)?;

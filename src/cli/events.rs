@@ -11,6 +11,7 @@ use granary_types::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::customer_placement::{self, PlacementJob};
 use super::house::Rooms;
 use super::letters;
 use super::life::{self, LifecycleJob};
@@ -29,13 +30,13 @@ impl Job for RelayJob {
 
 /// Returns every kind of job that a worker knows.
 pub(crate) fn kinds() -> Vec<&'static str> {
-    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND]
+    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND, PlacementJob::KIND]
 }
 
 fn registry(rooms: &Rooms) -> Registry {
     // Nobody watches a job's progress: its outcome is in the queue and in the log.
     let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
-    let (nights, relays, lives, letters) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms);
+    let (nights, relays, lives, letters, places) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone(), rooms);
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -52,6 +53,10 @@ fn registry(rooms: &Rooms) -> Registry {
         .on(move |_, job: LetterJob| {
             let rooms = letters.clone();
             async move { letters::run_job(&rooms, &job).await }
+        })
+        .on(move |_, _: PlacementJob| {
+            let rooms = places.clone();
+            async move { customer_placement::run_job(&rooms).await }
         })
 }
 
@@ -97,8 +102,8 @@ pub(crate) fn worker(rooms: &Rooms) -> Worker {
     Worker::new(rooms.database.clone(), registry(rooms), Clock::System).with_settings(settings)
 }
 
-/// Returns the schedules: the relay every minute; and unless the clock stands still, the night once a day and a look every minute
-/// at operations on customers and at trials.
+/// Returns the schedules: the relay every minute; and unless the clock stands still, the night once a day, a look every minute at
+/// operations on customers and at trials, and one every five minutes at moves and copies of silos.
 ///
 /// # Errors
 /// Never in practice: the payloads are our own.
@@ -121,8 +126,14 @@ pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
         offset: Duration::from_secs(MINUTE / 2),
         job: NewJob::new(&LifecycleJob {})?.unique("lifecycle"),
     };
+    let placement = Cron {
+        name: "placement",
+        period: Duration::from_secs(5 * MINUTE),
+        offset: Duration::ZERO,
+        job: NewJob::new(&PlacementJob {})?.unique("placement"),
+    };
     Ok(match rooms.clock {
-        Clock::System => vec![night, relay, life],
+        Clock::System => vec![night, relay, life, placement],
         Clock::Fixed(_) => vec![relay],
     })
 }

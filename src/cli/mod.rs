@@ -6,6 +6,7 @@ mod output;
 mod arguments;
 mod billing;
 mod churn;
+mod customer_clones;
 mod customer_export;
 mod customer_import;
 mod customer_leaving;

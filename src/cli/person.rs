@@ -130,7 +130,7 @@ async fn erase(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason: 
         }
     }
     if !is_sure {
-        confirm(&format!("login and contacts of {}", email.as_str()), "the address", email.as_str())?;
+        confirm(&format!("login and contacts of {} will be destroyed for ever", email.as_str()), "the address", email.as_str())?;
     }
     let (mut contacts, mut addresses) = (0, 0);
     for traces in &known.traces {

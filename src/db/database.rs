@@ -145,6 +145,11 @@ impl Database {
         self.inner.owners.open().await
     }
 
+    /// How the owner connects.
+    pub(crate) fn owner_config(&self) -> &Config {
+        self.inner.owners.config()
+    }
+
     /// Returns the house's clock.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock

@@ -26,6 +26,10 @@ pub enum DbError {
     Migration { schema: String, message: String },
     #[error(transparent)]
     Identifier(#[from] InvalidIdentifier),
+    #[error("{program} failed: {message}")]
+    Program { program: &'static str, message: String },
+    #[error("there is no {0}: install Postgres' client programs, or name their directory in GRANARY_POSTGRES_BIN")]
+    NoProgram(&'static str),
     #[error("the payload of {kind} cannot be written as JSON: {message}")]
     Payload { kind: &'static str, message: String },
 }
@@ -130,7 +134,12 @@ impl Classify for DbError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable(_) | Self::NoConnection(_) => ErrorKind::Unavailable,
-            Self::InvalidUrl(_) | Self::ServerTooOld(_) | Self::Identifier(_) | Self::OtherCluster { .. } => ErrorKind::Invalid,
+            Self::InvalidUrl(_)
+            | Self::ServerTooOld(_)
+            | Self::Identifier(_)
+            | Self::OtherCluster { .. }
+            | Self::Program { .. }
+            | Self::NoProgram(_) => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_unstorable_text() => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
             Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() || self.is_stale_plan() => ErrorKind::Unavailable,
@@ -151,6 +160,8 @@ impl Classify for DbError {
             Self::Migration { .. } => "migration_failed",
             Self::Identifier(_) => "identifier_invalid",
             Self::Payload { .. } => "payload_invalid",
+            Self::Program { .. } => "program_failed",
+            Self::NoProgram(_) => "program_missing",
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod audit;
 mod database;
+mod dump;
 pub mod embedded;
 mod error;
 mod installation;
@@ -23,6 +24,7 @@ mod tx;
 
 pub use audit::{AuditEntry, record_audit};
 pub use database::{Database, DatabaseConfig};
+pub use dump::{Dump, DumpRows, TableRows};
 pub use error::DbError;
 pub use installation::{InstallationNames, plan_control};
 pub use owner::OwnerConnection;

@@ -47,6 +47,10 @@ impl Owners {
         Self { config, permits: Arc::new(Semaphore::new(at_once)), idle: Arc::default() }
     }
 
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Waits for its turn and takes a session: one that was given back, or a new one.
     pub(crate) async fn take(&self) -> Result<OwnerConnection, DbError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
@@ -204,6 +208,14 @@ impl OwnerConnection {
     pub async fn lock(&self, name: &str) -> Result<(), DbError> {
         self.session.client.execute(store::LOCK, &[&name]).await?;
         Ok(())
+    }
+
+    /// Takes a lock on `name` for as long as the connection lives; false when somebody else has it.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn try_lock(&self, name: &str) -> Result<bool, DbError> {
+        Ok(self.session.client.query_one(store::TRY_LOCK, &[&name]).await?.try_get(0)?)
     }
 
     /// Makes one schema, alone, the place of everything that follows, and checks that it is there.

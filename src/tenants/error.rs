@@ -21,6 +21,12 @@ pub enum TenantsError {
     UnknownCustomer(CustomerId),
     #[error("there is no cluster '{0}' in the configuration; name its url under [clusters.{0}]")]
     UnknownCluster(String),
+    #[error("there is no copy '{0}'; granary customer clone list shows those that there are")]
+    UnknownClone(CustomerCode),
+    #[error("{0}")]
+    Unfit(String),
+    #[error("the copy {0} is not complete; make it again with granary customer clone make, or drop it")]
+    Unfinished(CustomerCode),
     #[error("{code} is on its way to {to}; finish that first with granary customer move {code} --to {to}")]
     OtherMove { code: CustomerCode, to: String },
     #[error("{cluster} has a schema {schema} already, which nobody remembers; look at it and drop it")]
@@ -88,11 +94,14 @@ impl Classify for TenantsError {
             | Self::UnknownCustomer(_)
             | Self::UnknownThing(_)
             | Self::UnknownCluster(_)
+            | Self::UnknownClone(_)
             | Self::NoContract(_) => ErrorKind::NotFound,
             Self::OnItsWay(_) => ErrorKind::Unavailable,
-            Self::OtherMove { .. } | Self::Occupied { .. } | Self::OnHold(..) | Self::NoHold | Self::Irrevocable => ErrorKind::Conflict,
+            Self::OtherMove { .. } | Self::Occupied { .. } | Self::Unfinished(_) | Self::OnHold(..) | Self::NoHold | Self::Irrevocable => {
+                ErrorKind::Conflict
+            }
             Self::CopyDiffers { .. } => ErrorKind::Internal,
-            Self::UnknownTimeZone(_) | Self::Invalid(_) | Self::KeyReused => ErrorKind::Invalid,
+            Self::UnknownTimeZone(_) | Self::Invalid(_) | Self::Unfit(_) | Self::KeyReused => ErrorKind::Invalid,
             Self::Taken(_)
             | Self::ContractOverlaps(_)
             | Self::Left(_)
@@ -113,6 +122,9 @@ impl Classify for TenantsError {
             Self::UnknownMspCode(_) | Self::UnknownMsp(_) => "msp_not_found",
             Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownCluster(_) => "cluster_not_found",
+            Self::UnknownClone(_) => "clone_not_found",
+            Self::Unfinished(_) => "clone_unfinished",
+            Self::Unfit(_) => "copy_unfit",
             Self::OnItsWay(_) => "customer_on_its_way",
             Self::OnHold(..) => "customer_on_hold",
             Self::NoHold => "no_legal_hold",

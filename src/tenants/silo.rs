@@ -88,12 +88,23 @@ pub(crate) async fn build(
     role: &str,
     bucket: i32,
 ) -> Result<(), TenantsError> {
+    build_at(&MIGRATIONS, database, owner, (schema_name, role), bucket).await
+}
+
+/// As [`build`], at the version that the first of the migrations lead to.
+pub(crate) async fn build_at(
+    migrations: &[Migration],
+    database: &Database,
+    owner: &OwnerConnection,
+    (schema_name, role): (&str, &str),
+    bucket: i32,
+) -> Result<(), TenantsError> {
     let names = SiloNames::new(schema_name, role)?;
     let login = database.prepare_bucket(owner, bucket).await?;
     let tenants = &database.installation().tenants_role;
     let creation = store::CREATE_SILO.replace("{tenants}", tenants.as_str()).replace("{login}", login.as_str());
     let history = owner.batch_rows(&names.fill(&format!("{creation};{}", store::READ_HISTORY))).await?;
-    apply(owner, &names, &MIGRATIONS, history.get(1..).unwrap_or_default()).await?;
+    apply(owner, &names, migrations, history.get(1..).unwrap_or_default()).await?;
     Ok(())
 }
 

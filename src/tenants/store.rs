@@ -1,5 +1,6 @@
 //! All statements of the room, and the reading of their rows.
 
+mod clones;
 mod contracts;
 mod customers;
 mod drift;
@@ -12,6 +13,7 @@ mod msps;
 mod person;
 mod placement;
 mod requests;
+mod restoring;
 mod retention;
 mod silo;
 
@@ -20,6 +22,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+pub(crate) use clones::*;
 pub(crate) use contracts::*;
 pub(crate) use customers::*;
 pub(crate) use drift::*;
@@ -32,6 +35,7 @@ pub(crate) use msps::*;
 pub(crate) use person::*;
 pub(crate) use placement::*;
 pub(crate) use requests::*;
+pub(crate) use restoring::*;
 pub(crate) use retention::*;
 pub(crate) use silo::*;
 
@@ -86,6 +90,7 @@ mod tests {
         let superuser = test.superuser().await;
         superuser.batch_execute("set search_path = control").await.unwrap();
         for statement in [
+            super::clones::STATEMENTS,
             super::contracts::STATEMENTS,
             super::customers::STATEMENTS,
             super::drift::STATEMENTS,
@@ -97,6 +102,7 @@ mod tests {
             &super::leaving::BLANK,
             super::lifecycle::STATEMENTS,
             super::requests::STATEMENTS,
+            super::restoring::STATEMENTS,
             super::retention::STATEMENTS,
             super::msps::STATEMENTS,
             super::person::STATEMENTS,

@@ -40,17 +40,25 @@ pub struct Column {
     pub name: &'static str,
     pub kind: ColumnKind,
     pub is_nullable: bool,
+    /// Whether it may name somebody, or was written by somebody: a copy for strangers shows a pseudonym.
+    pub is_personal: bool,
 }
 
 impl Column {
     /// Describes a column that is never null.
     pub const fn new(name: &'static str, kind: ColumnKind) -> Self {
-        Self { name, kind, is_nullable: false }
+        Self { name, kind, is_nullable: false, is_personal: false }
     }
 
     /// Describes a column that may be null.
     pub const fn nullable(name: &'static str, kind: ColumnKind) -> Self {
-        Self { name, kind, is_nullable: true }
+        Self { name, kind, is_nullable: true, is_personal: false }
+    }
+
+    /// Says that the column may name somebody; it is a text.
+    #[must_use]
+    pub const fn personal(self) -> Self {
+        Self { is_personal: true, ..self }
     }
 }
 

@@ -59,6 +59,12 @@ pub(crate) enum Customer {
     Life(Life),
     #[command(flatten)]
     Placement(crate::cli::customer_placement::Placement),
+    /// Make, list, ask and drop copies of silos, for support and staging
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  granary customer clone make ACME --as STAGING --reason 'trying version 2'\n  granary customer clone list"
+    )]
+    Clone(crate::cli::customer_clones::Clones),
     #[command(flatten)]
     Leaving(super::leaving::Leaving),
 }

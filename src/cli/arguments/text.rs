@@ -8,17 +8,17 @@ const NAME_CHARS: usize = 200;
 const REASON_CHARS: usize = 1_000;
 
 /// A name: not blank, without spaces around it.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     filled(text, NAME_CHARS)
 }
 
 /// A reason for the audit log: not blank.
-pub(super) fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     filled(text, REASON_CHARS)
 }
 
 /// The id of a job.
-pub(super) fn job(text: &str) -> Result<JobId, String> {
+pub(crate) fn job(text: &str) -> Result<JobId, String> {
     text.parse().map_err(|_| "not the id of a job, which has 36 characters; granary jobs list shows them".to_owned())
 }
 

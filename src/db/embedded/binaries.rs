@@ -73,6 +73,19 @@ pub fn available_version() -> Result<u32, EmbeddedError> {
     Binaries::find(Path::new("/nonexistent"), None).map(|binaries| binaries.major)
 }
 
+/// Finds the directory of a client program such as `pg_dump`: the one that `GRANARY_POSTGRES_BIN` names, or the newest that there is,
+/// because a newer one understands older servers and dumps.
+pub(crate) fn client_programs(program: &str) -> Option<PathBuf> {
+    let named = config::environment(VARIABLE).map(PathBuf::from);
+    let candidates = named.map_or_else(candidates, |directory| vec![directory]);
+    let version = |directory: &PathBuf| {
+        let output = Command::new(directory.join(program)).arg("--version").output().ok()?;
+        major(&String::from_utf8_lossy(&output.stdout))
+    };
+    let found = candidates.into_iter().filter(|directory| directory.join(program).is_file());
+    found.filter_map(|directory| Some((version(&directory)?, directory))).max_by_key(|(major, _)| *major).map(|(_, directory)| directory)
+}
+
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 fn major(version: &str) -> Option<u32> {
     let number = version.split_whitespace().nth(2)?;

@@ -14,5 +14,6 @@ mod lease;
 mod server;
 
 pub use binaries::available_version;
+pub(crate) use binaries::client_programs;
 pub use error::EmbeddedError;
 pub use server::Server;

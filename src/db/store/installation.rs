@@ -10,6 +10,7 @@ pub(crate) const CLEAN: &str = "close all; set session authorization default; re
 pub(crate) const SERVER_VERSION: &str = "select current_setting('server_version_num')::int";
 pub(crate) const CURRENT_SCHEMA: &str = "select current_schema()::text";
 pub(crate) const LOCK: &str = "select pg_advisory_lock(hashtextextended($1::text, 0))";
+pub(crate) const TRY_LOCK: &str = "select pg_try_advisory_lock(hashtextextended($1::text, 0))";
 
 /// The name of the lock under which one process at a time prepares the database.
 pub(crate) const PREPARE_LOCK: &str = "granary prepares the control schema";

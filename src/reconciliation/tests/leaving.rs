@@ -367,7 +367,7 @@ async fn an_erasure_is_not_taken_back_nor_overtaken_by_what_was_computed_before(
     assert!(listed.iter().any(|customer| customer.id == heir.id) && !listed.iter().any(|customer| customer.id == first.id));
     // Nobody moves it, nobody holds it.
     let progress = Silent::shared();
-    let moved = world.db.tenants().move_customer(first.id, "local", "test".into(), &progress).await;
+    let moved = world.db.tenants().move_customer(first.id, "local", granary_tenants::Residency::Kept, "test".into(), &progress).await;
     assert_eq!(moved.unwrap_err().code(), "customer_has_left");
     assert_eq!(world.db.tenants().set_hold(first.id, "lawsuit", "test".into()).await.unwrap_err().code(), "customer_has_left");
 }

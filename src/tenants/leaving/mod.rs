@@ -9,4 +9,5 @@ mod steps;
 
 pub use certificate::{Certificate, CertificateFault};
 pub use hold::{LegalHold, list_holds, release_hold, set_hold};
+pub(crate) use steps::destroy;
 pub use steps::{BeginErasure, BuryCustomer, DestroyKeys, DropSilo, Erasure, IssueCertificate};

@@ -11,6 +11,7 @@ use super::certificate::{Certificate, KIND};
 use crate::catalog::Tenants;
 use crate::error::TenantsError;
 use crate::lifecycle::{Extent, LifecycleStep, StepFailure, Subject};
+use crate::placement::SiloClone;
 use crate::silo::SiloNames;
 use crate::store;
 
@@ -142,9 +143,9 @@ impl LifecycleStep for DestroyKeys {
 }
 
 /// The copies of the customer's silo, which die with it.
-async fn clones_of(subject: &Subject) -> Result<Vec<store::CloneRow>, TenantsError> {
+async fn clones_of(subject: &Subject) -> Result<Vec<SiloClone>, TenantsError> {
     let tx = subject.tenants.begin_catalog().await?;
-    let clones = store::list_clones(&tx, subject.customer.id).await?;
+    let clones = store::list_clones_of(&tx, subject.customer.id).await?;
     tx.commit().await?;
     Ok(clones)
 }
@@ -169,14 +170,22 @@ impl DropSilo {
         }
         Ok(Some((tables.len(), rows)))
     }
+}
 
-    async fn destroy(tenants: &Tenants, cluster: &str, schema: &str, role: &str) -> Result<(), TenantsError> {
-        let owner: OwnerConnection = tenants.clusters().get(cluster).await?.owner().await?;
+/// Drops schema and role of a silo or a copy, whose lock the caller holds, and the news that the role left behind; what is not
+/// there is fine.
+pub(crate) async fn destroy(owner: &OwnerConnection, schema: &str, role: &str) -> Result<(), TenantsError> {
+    let names = SiloNames::new(schema, role)?;
+    store::delete_news(owner, role).await?;
+    owner.batch(&store::drop_schemas(&[&names.schema])).await?;
+    store::drop_role(owner, role).await
+}
+
+impl Tenants {
+    async fn destroy_silo(&self, cluster: &str, schema: &str, role: &str) -> Result<(), TenantsError> {
+        let owner: OwnerConnection = self.clusters().get(cluster).await?.owner().await?;
         owner.lock(schema).await?;
-        let names = SiloNames::new(schema, role)?;
-        store::delete_news(&owner, role).await?;
-        owner.batch(&store::drop_schemas(&[&names.schema])).await?;
-        store::drop_role(&owner, role).await
+        destroy(&owner, schema, role).await
     }
 }
 
@@ -194,9 +203,9 @@ impl LifecycleStep for DropSilo {
                 tenants.note_finding(customer.id, "silo", &found).await?;
             }
             for clone in clones {
-                Self::destroy(tenants, &clone.cluster, &clone.schema_name, &clone.role_name).await?;
+                tenants.destroy_silo(&clone.cluster, &clone.schema_name, &clone.role_name).await?;
             }
-            Ok(Self::destroy(tenants, cluster, schema, role).await?)
+            Ok(tenants.destroy_silo(cluster, schema, role).await?)
         })
     }
 

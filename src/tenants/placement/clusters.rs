@@ -87,6 +87,16 @@ impl Clusters {
         self.others().find(|cluster| cluster.region == region).map_or(HOME, |cluster| &cluster.name)
     }
 
+    /// Tells whether a cluster is where a customer's data may lie: in its region, or anywhere when it asked for none.
+    pub(crate) fn is_in_region(&self, cluster: &str, region: &str) -> bool {
+        region == HOME || self.region_of(cluster) == region
+    }
+
+    /// Returns the region of a cluster.
+    pub(crate) fn region_of(&self, cluster: &str) -> &str {
+        self.others.get(cluster).map_or(HOME, |other| &other.cluster.region)
+    }
+
     /// Closes the pools.
     pub fn close(&self) {
         self.home.close();

@@ -1,4 +1,5 @@
-//! Rows that go from one silo to another: all of them in one snapshot, then those that changed meanwhile.
+//! Rows that go from one silo to another: all of them in one snapshot, then, when the silo itself moves, those that changed
+//! meanwhile.
 
 use granary_db::{Identifier, OwnerConnection};
 use granary_foundation::SharedProgress;
@@ -33,7 +34,7 @@ impl Copying<'_> {
         }
         self.to.batch(store::COMMIT).await?;
         for table in &tables {
-            let (here, there) = (table.digest(self.schema), table.digest(self.arriving));
+            let (here, there) = (table.digest_shown(self.schema), table.digest(self.arriving));
             self.compare(table, &here, &there).await?;
             progress.advance(1);
         }

@@ -14,10 +14,13 @@ pub(crate) struct Question {
     pub(crate) sql: &'static str,
 }
 
-/// Every customer that has or should have a silo in a cluster.
+/// Every customer that has or should have a silo in a cluster, and every copy of one.
 const LIST_SILOS: &str = "
     select schema_name, role_name, bucket, schema_version
-    from customers where cluster = $1 and status <> 'erased' order by id";
+    from customers where cluster = $1 and status <> 'erased'
+    union all
+    select schema_name, role_name, bucket, schema_version from clones where cluster = $1
+    order by schema_name";
 
 /// How many connections a login that is no superuser may open.
 const ROOM: &str = "

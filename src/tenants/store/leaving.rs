@@ -85,7 +85,6 @@ const IS_BURIED: &str = "
             and not exists (select from contacts k where k.customer_id = c.id) and not exists (select from jobs j where j.customer_id = c.id)]
     from customers c where id = $1";
 const IS_ERASED_BEGUN: &str = "select exists (select from erasures where customer_id = $1)";
-const LIST_CLONES: &str = "select id, schema_name, role_name, cluster from clones where parent_id = $1";
 const KEPT_INVOICES: &str = "select number, keep_until from kept_invoices where customer_id = $1 order by number";
 
 #[cfg(test)]
@@ -104,7 +103,6 @@ pub(super) const STATEMENTS: &[&str] = &[
     IS_BURIED,
     IS_ERASED_BEGUN,
     KEPT_INVOICES,
-    LIST_CLONES,
 ];
 
 /// Sets a hold; false when one stands already.
@@ -196,29 +194,6 @@ pub(crate) async fn kept_invoices(tx: &Tx, customer: CustomerId) -> Result<Vec<(
     let get = TenantsError::column;
     let rows = tx.query(KEPT_INVOICES, &[&customer]).await?;
     rows.iter().map(|row| Ok((row.try_get(0).map_err(get)?, row.try_get(1).map_err(get)?))).collect()
-}
-
-/// A copy of a silo: whose key it has, and where it lies.
-#[derive(Debug)]
-pub(crate) struct CloneRow {
-    pub(crate) id: CustomerId,
-    pub(crate) schema_name: String,
-    pub(crate) role_name: String,
-    pub(crate) cluster: String,
-}
-
-/// Lists the copies of a silo: they die with it.
-pub(crate) async fn list_clones(tx: &Tx, parent: CustomerId) -> Result<Vec<CloneRow>, TenantsError> {
-    let get = TenantsError::column;
-    let row = |row: &granary_db::Row| {
-        Ok(CloneRow {
-            id: row.try_get(0).map_err(get)?,
-            schema_name: row.try_get(1).map_err(get)?,
-            role_name: row.try_get(2).map_err(get)?,
-            cluster: row.try_get(3).map_err(get)?,
-        })
-    };
-    tx.query(LIST_CLONES, &[&parent]).await?.iter().map(row).collect()
 }
 
 /// Removes the news that a silo's role left on its cluster.

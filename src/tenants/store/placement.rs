@@ -10,13 +10,16 @@ const FIND_MOVE: &str = "select from_cluster, to_cluster from moves where custom
 const INSERT_MOVE: &str = "
     insert into moves (customer_id, msp_id, from_cluster, to_cluster, started_at) values ($1, $2, $3, $4, $5)
     on conflict (customer_id) do nothing";
+const LIST_MOVES: &str = "
+    select m.customer_id, c.schema_name, m.from_cluster, m.to_cluster
+    from moves m join customers c on c.id = m.customer_id order by m.started_at";
 const DELETE_MOVE: &str = "delete from moves where customer_id = $1";
-const UPDATE_CLUSTER: &str = "update customers set cluster = $2 where id = $1";
+const UPDATE_CLUSTER: &str = "update customers set cluster = $2, region = $3 where id = $1";
 const COUNT_SILOS: &str =
     "select cluster, count(*) as silos from customers where schema_version > 0 and status <> 'erased' group by cluster";
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[&str] = &[FIND_MOVE, INSERT_MOVE, DELETE_MOVE, UPDATE_CLUSTER, COUNT_SILOS];
+pub(super) const STATEMENTS: &[&str] = &[FIND_MOVE, INSERT_MOVE, LIST_MOVES, DELETE_MOVE, UPDATE_CLUSTER, COUNT_SILOS];
 
 /// Both sides write rows alike, and nobody is cut off in the middle.
 const SESSION: &str = "
@@ -25,7 +28,9 @@ const SESSION: &str = "
 const HAS_SCHEMA: &str = "select to_regnamespace($1) is not null";
 const LIST_TABLES: &str = "
     select c.relname::text as plain_name, format('%I', c.relname) as name,
-        (select string_agg(format('%I', a.attname), ', ' order by a.attnum)
+        (select array_agg(a.attname::text order by a.attnum)
+            from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as plain_columns,
+        (select array_agg(format('%I', a.attname) order by a.attnum)
             from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns,
         string_agg(format('%I', a.attname), ', ' order by k.position) as key,
         string_agg(format('(key->>%s)::%s', k.position - 1, format_type(a.atttypid, a.atttypmod)), ', ' order by k.position) as key_values
@@ -54,24 +59,68 @@ const DROP_ROLE: &str = "
 pub(crate) struct Table {
     pub(crate) plain_name: String,
     name: String,
+    /// The columns, their names as they are and quoted.
+    named: Vec<(String, String)>,
     columns: String,
+    /// What of each column travels; the columns themselves unless told.
+    shown: String,
     key: String,
     key_values: String,
 }
 
+/// What of a column travels to a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    AsItIs,
+    /// A text in its place, the same one for the same value.
+    Pseudonym,
+    Nothing,
+}
+
 impl Table {
+    /// Lets only that travel which `shown` says of each column; the pseudonyms depend on `salt`, which has hexadecimal digits.
+    #[must_use]
+    pub(crate) fn showing(mut self, salt: &str, shown: impl Fn(&str) -> Shown) -> Self {
+        let parts = self.named.iter().map(|(plain, name)| match shown(plain) {
+            Shown::AsItIs => name.clone(),
+            Shown::Pseudonym => format!("'p-' || left(encode(sha256(convert_to('{salt}' || {name}, 'UTF8')), 'hex'), 16)"),
+            Shown::Nothing => "null".to_owned(),
+        });
+        self.shown = parts.collect::<Vec<_>>().join(", ");
+        self
+    }
+
     pub(crate) fn copy_out(&self, schema: &Identifier) -> String {
-        format!("copy {schema}.{} ({}) to stdout (format binary)", self.name, self.columns)
+        let Self { name, columns, shown, .. } = self;
+        if columns == shown {
+            return format!("copy {schema}.{name} ({columns}) to stdout (format binary)");
+        }
+        format!("copy (select {shown} from {schema}.{name}) to stdout (format binary)")
     }
 
     pub(crate) fn copy_in(&self, schema: &Identifier) -> String {
         format!("copy {schema}.{} ({}) from stdin (format binary)", self.name, self.columns)
     }
 
+    /// Takes the named columns as text; none when the table has no such column.
+    pub(crate) fn copy_text_in(&self, schema: &Identifier, columns: &[String]) -> Option<String> {
+        let quoted = |name: &String| self.named.iter().find(|(plain, _)| plain == name).map(|(_, quoted)| quoted.as_str());
+        let columns = columns.iter().map(quoted).collect::<Option<Vec<_>>>()?.join(", ");
+        Some(format!("copy {schema}.{} ({columns}) from stdin", self.name))
+    }
+
     /// How many rows, and a sum over all of them that does not depend on their order.
     pub(crate) fn digest(&self, schema: &Identifier) -> String {
-        let Self { name, columns, .. } = self;
-        format!("select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)::numeric), 0)::text from {schema}.{name}")
+        self.digest_of(&self.columns, schema)
+    }
+
+    /// As [`Self::digest`], of what travels.
+    pub(crate) fn digest_shown(&self, schema: &Identifier) -> String {
+        self.digest_of(&self.shown, schema)
+    }
+
+    fn digest_of(&self, columns: &str, schema: &Identifier) -> String {
+        format!("select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)::numeric), 0)::text from {schema}.{}", self.name)
     }
 
     /// Triggers that note the keys of changed rows.
@@ -157,10 +206,15 @@ pub(crate) async fn list_tables(owner: &OwnerConnection, schema: &Identifier) ->
         return Err(TenantsError::Stored(format!("{} of {count} tables have a primary key in {}", rows.len(), schema.as_str())));
     }
     let table = |row: &Row| {
+        let (plain, quoted): (Vec<String>, Vec<String>) =
+            (row.try_get("plain_columns").map_err(get)?, row.try_get("columns").map_err(get)?);
+        let columns = quoted.join(", ");
         Ok(Table {
             plain_name: row.try_get("plain_name").map_err(get)?,
             name: row.try_get("name").map_err(get)?,
-            columns: row.try_get("columns").map_err(get)?,
+            named: plain.into_iter().zip(quoted).collect(),
+            shown: columns.clone(),
+            columns,
             key: row.try_get("key").map_err(get)?,
             key_values: row.try_get("key_values").map_err(get)?,
         })
@@ -277,6 +331,29 @@ pub(crate) async fn find_move(tx: &Tx, customer: CustomerId) -> Result<Option<(S
     row.map(|row| Ok((row.try_get(0).map_err(get)?, row.try_get(1).map_err(get)?))).transpose()
 }
 
+/// A move that was entered and has not ended.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenMove {
+    pub(crate) customer: CustomerId,
+    pub(crate) schema_name: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+/// Lists the moves that have not ended, the oldest first.
+pub(crate) async fn list_moves(tx: &Tx) -> Result<Vec<OpenMove>, TenantsError> {
+    let get = TenantsError::column;
+    let open = |row: &Row| {
+        Ok(OpenMove {
+            customer: row.try_get(0).map_err(get)?,
+            schema_name: row.try_get(1).map_err(get)?,
+            from: row.try_get(2).map_err(get)?,
+            to: row.try_get(3).map_err(get)?,
+        })
+    };
+    tx.query(LIST_MOVES, &[]).await?.iter().map(open).collect()
+}
+
 pub(crate) async fn insert_move(tx: &Tx, (msp, customer): (MspId, CustomerId), from: &str, to: &str) -> Result<(), TenantsError> {
     tx.execute(INSERT_MOVE, &[&customer, &msp, &from, &to, &tx.now()]).await?;
     Ok(())
@@ -287,8 +364,8 @@ pub(crate) async fn delete_move(tx: &Tx, customer: CustomerId) -> Result<(), Ten
     Ok(())
 }
 
-pub(crate) async fn update_cluster(tx: &Tx, customer: CustomerId, cluster: &str) -> Result<(), TenantsError> {
-    tx.execute(UPDATE_CLUSTER, &[&customer, &cluster]).await?;
+pub(crate) async fn update_cluster(tx: &Tx, customer: CustomerId, cluster: &str, region: &str) -> Result<(), TenantsError> {
+    tx.execute(UPDATE_CLUSTER, &[&customer, &cluster, &region]).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use granary_db::outbox::{self, Arrived};
 use granary_foundation::{Event, Silent};
-use granary_tenants::{Actor, Cluster, TenantScope, Tenants, TenantsError};
+use granary_tenants::{Actor, Cluster, Residency, TenantScope, Tenants, TenantsError};
 use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Classify, ErrorKind};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ async fn a_silo_moves_under_writes_and_nothing_is_lost() {
     let writers: Vec<_> =
         (0..2).map(|_| tokio::spawn(write(tenants.clone(), them.acme_scope(), Arc::clone(&stop), Arc::clone(&longest)))).collect();
     tokio::time::sleep(Duration::from_millis(150)).await;
-    let report = tenants.move_customer(them.acme.id, "eu1", ACTOR, &Silent::shared()).await.unwrap().unwrap();
+    let report = tenants.move_customer(them.acme.id, "eu1", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(150)).await;
     stop.store(true, Ordering::Relaxed);
     let mut committed = 0;
@@ -107,8 +107,8 @@ async fn a_silo_moves_under_writes_and_nothing_is_lost() {
     tx.execute("update machines set name = 'x'", &[]).await.unwrap();
     assert!(tx.query_one("select count(*) from dirty", &[]).await.unwrap().get::<_, i64>(0) > 0);
     tx.commit().await.unwrap();
-    assert!(tenants.move_customer(them.acme.id, "local", ACTOR, &Silent::shared()).await.unwrap().is_some());
-    assert!(tenants.move_customer(them.acme.id, "local", ACTOR, &Silent::shared()).await.unwrap().is_none());
+    assert!(tenants.move_customer(them.acme.id, "local", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap().is_some());
+    assert!(tenants.move_customer(them.acme.id, "local", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap().is_none());
     assert_eq!(sums(&tenants, &them.acme_scope()).await.0, committed + 1);
     assert_eq!(sums(test.tenants(), &them.globex_scope()).await, (0, 0, 0, 0));
 }
@@ -125,7 +125,7 @@ async fn a_move_that_is_killed_anywhere_is_finished_by_the_next() {
         let mut patience = 20 + 7 * (places.len() as u64);
         loop {
             let progress = Silent::shared();
-            let moving = tenants.move_customer(them.acme.id, to, ACTOR, &progress);
+            let moving = tenants.move_customer(them.acme.id, to, Residency::Kept, ACTOR, &progress);
             match tokio::time::timeout(Duration::from_millis(patience), moving).await {
                 Ok(outcome) => break drop(outcome.unwrap()),
                 Err(_) => {
@@ -145,12 +145,54 @@ async fn a_move_that_is_killed_anywhere_is_finished_by_the_next() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_nobody_calls_again_is_finished_by_the_house() {
+    let test = TestDatabase::new().await;
+    let (them, cluster, tenants) = house(&test).await;
+    let (stop, longest) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+    let writer = tokio::spawn(write(tenants.clone(), them.acme_scope(), Arc::clone(&stop), longest));
+    let superuser = test.superuser().await;
+    let (mut kills, mut places) = (0, ["eu1", "local"].into_iter().cycle());
+    for patience in [30, 60, 90, 120, 150, 180, 210, 240] {
+        let progress = Silent::shared();
+        let moving = tenants.move_customer(them.acme.id, places.next().unwrap(), Residency::Kept, ACTOR, &progress);
+        kills += i32::from(tokio::time::timeout(Duration::from_millis(patience), moving).await.is_err());
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        // The server lets go of the lock when it sees that the connection is gone.
+        while superuser.query_one("select count(*) from control.moves", &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            assert!(tenants.finish_moves(ACTOR).await.unwrap().is_empty() && std::time::Instant::now() < deadline);
+        }
+    }
+    tenants.move_customer(them.acme.id, "local", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let committed = writer.await.unwrap();
+    let (audit, activity, machines, _) = sums(&tenants, &them.acme_scope()).await;
+    assert_eq!((audit, activity, machines), (committed + 1, committed, 500), "after {kills} kills");
+    assert!(kills > 2, "it was killed {kills} times");
+
+    // One that somebody works on is left to them.
+    let open =
+        "insert into control.moves (customer_id, msp_id, from_cluster, to_cluster, started_at) values ($1, $2, 'local', 'eu1', now())";
+    superuser.execute(open, &[&them.acme.id.uuid(), &them.north.id.uuid()]).await.unwrap();
+    superuser.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&them.acme.schema_name]).await.unwrap();
+    assert!(tenants.finish_moves(ACTOR).await.unwrap().is_empty());
+    assert_eq!(tenants.get_customer(them.acme.id).await.unwrap().cluster, "local");
+    drop(superuser);
+    while tenants.get_customer(them.acme.id).await.unwrap().cluster != "eu1" {
+        assert!(tenants.finish_moves(ACTOR).await.unwrap().is_empty());
+    }
+    let left = "select count(*) from pg_namespace where nspname like $1 || '\\_%'";
+    for place in [test.superuser().await, test.superuser_of(&cluster).await] {
+        assert_eq!(place.query_one(left, &[&them.acme.schema_name]).await.unwrap().get::<_, i64>(0), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_fenced_silo_waits_for_the_switch_and_is_finished_forward() {
     let test = TestDatabase::new().await;
     let (them, cluster, tenants) = house(&test).await;
     // As if killed between the fence and the switch.
-    tenants.move_customer(them.acme.id, "eu1", ACTOR, &Silent::shared()).await.unwrap();
+    tenants.move_customer(them.acme.id, "eu1", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap();
     let (home, there) = (test.superuser().await, test.superuser_of(&cluster).await);
     let schema = &them.acme.schema_name;
     there.batch_execute(&format!("alter schema {schema} rename to {schema}_arriving")).await.unwrap();
@@ -168,9 +210,9 @@ async fn a_fenced_silo_waits_for_the_switch_and_is_finished_forward() {
         let (tenants, scope) = (tenants.clone(), them.acme_scope());
         tokio::spawn(async move { sums(&tenants, &scope).await })
     };
-    let error = tenants.move_customer(them.acme.id, "local", ACTOR, &Silent::shared()).await.unwrap_err();
+    let error = tenants.move_customer(them.acme.id, "local", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "customer_moves_elsewhere"));
-    let report = tenants.move_customer(them.acme.id, "eu1", ACTOR, &Silent::shared()).await.unwrap().unwrap();
+    let report = tenants.move_customer(them.acme.id, "eu1", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap().unwrap();
     assert_eq!((report.rows_copied, report.pause_ms), (None, None));
     assert_eq!(waiting.await.unwrap().2, 500);
     assert_eq!(
@@ -190,7 +232,7 @@ impl Event for Counted {
 async fn news_comes_home_from_every_cluster_once() {
     let test = TestDatabase::new().await;
     let (them, _, tenants) = house(&test).await;
-    tenants.move_customer(them.acme.id, "eu1", ACTOR, &Silent::shared()).await.unwrap();
+    tenants.move_customer(them.acme.id, "eu1", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap();
     let tx = tenants.begin_tenant(&them.acme_scope()).await.unwrap();
     tx.emit(&Counted {}).await.unwrap();
     tx.commit().await.unwrap();
@@ -223,11 +265,18 @@ async fn a_region_decides_the_cluster_and_a_wrong_database_is_refused() {
     let standing = tenants.list_clusters().await.unwrap();
     assert_eq!(standing.iter().map(|cluster| (cluster.name.as_str(), cluster.silos)).collect::<Vec<_>>(), [("local", 3), ("eu1", 1)]);
 
+    // It stays in its region, until somebody says that it may leave.
+    let error = tenants.move_customer(scope.customer.id, "local", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap_err();
+    assert!(error.to_string().contains("region eu") && error.to_string().contains("--change-region"), "{error}");
+    assert!(tenants.move_customer(scope.customer.id, "local", Residency::Changed, ACTOR, &Silent::shared()).await.unwrap().is_some());
+    let moved = tenants.get_customer(scope.customer.id).await.unwrap();
+    assert_eq!((moved.cluster.as_str(), moved.region.as_str()), ("local", "local"));
+
     let renamed = Cluster { name: "us9".to_owned(), ..cluster };
     let confused = test.tenants_over(vec![renamed]);
-    let error = confused.move_customer(them.acme.id, "us9", ACTOR, &Silent::shared()).await.unwrap_err();
+    let error = confused.move_customer(them.acme.id, "us9", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap_err();
     assert!(matches!(&error, TenantsError::Db(error) if error.code() == "cluster_mismatch"), "{error}");
-    let error = tenants.move_customer(them.acme.id, "mars", ACTOR, &Silent::shared()).await.unwrap_err();
+    let error = tenants.move_customer(them.acme.id, "mars", Residency::Kept, ACTOR, &Silent::shared()).await.unwrap_err();
     assert_eq!(error.code(), "cluster_not_found");
 }
 
