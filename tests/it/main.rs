@@ -9,6 +9,7 @@ mod customers;
 mod demo;
 mod disk;
 mod faults;
+mod fleet;
 mod front_door;
 mod isolation;
 mod jobs;
