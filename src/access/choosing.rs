@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::letters::{About, tell};
 use crate::password::check_password;
+use crate::sessions::Stage;
 use crate::store::tokens::OpenToken;
 use crate::throttle::{Counted, Subject};
 use crate::{Access, AccessError, Client, Principal, Session, store, token};
@@ -76,7 +77,7 @@ impl Access {
             if open.is_reset {
                 tell(&tx, About::PasswordChanged { user }, msp, customer).await?;
             }
-            let opened = self.open_session(&tx, open.principal, user, client).await?;
+            let opened = self.open_session(&tx, open.principal, user, client, Stage::Password).await?;
             tx.commit().await?;
             Ok(opened)
         })

@@ -18,6 +18,9 @@ pub enum AccessError {
     Busy,
     #[error("the password cannot be used: {0}")]
     WeakPassword(&'static str),
+    /// The same for one that was used.
+    #[error("the code is wrong, too old, or was used")]
+    WrongCode,
     #[error("this needs a login or an API key")]
     Unauthenticated,
     #[error("the API key is not valid: {0}")]
@@ -67,7 +70,7 @@ fn in_words(seconds: i64) -> String {
 impl Classify for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::WrongPassword | Self::Unauthenticated | Self::InvalidKey(_) => ErrorKind::Unauthenticated,
+            Self::WrongPassword | Self::WrongCode | Self::Unauthenticated | Self::InvalidKey(_) => ErrorKind::Unauthenticated,
             Self::TooManyAttempts { .. } => ErrorKind::RateLimited,
             Self::Busy => ErrorKind::Unavailable,
             Self::Denied(_) | Self::OwnLogin => ErrorKind::Denied,
@@ -84,6 +87,7 @@ impl Classify for AccessError {
     fn code(&self) -> &'static str {
         match self {
             Self::WrongPassword => "wrong_password",
+            Self::WrongCode => "wrong_code",
             Self::TooManyAttempts { .. } => "too_many_attempts",
             Self::Busy => "logins_busy",
             Self::WeakPassword(_) => "password_weak",

@@ -12,6 +12,7 @@
 mod api_key;
 mod choosing;
 mod error;
+mod factor;
 mod letters;
 mod managing;
 mod password;
@@ -28,6 +29,7 @@ mod users;
 
 pub use api_key::{ApiKeyScope, NewApiKey};
 pub use error::AccessError;
+pub use factor::{Enrolment, FactorState, Requirement};
 pub use letters::{Letter, LetterJob, LetterKind};
 pub use managing::{Grant, Invitation, Manager, Place};
 pub use people::Person;

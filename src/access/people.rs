@@ -25,6 +25,7 @@ pub struct Person {
     pub can_read_billing: bool,
     /// Whether it has not chosen a password yet.
     pub is_invited: bool,
+    pub has_second_factor: bool,
     pub is_disabled: bool,
     pub created_at: Timestamp,
     /// Browser sessions that are kept, ended ones among them.

@@ -35,6 +35,19 @@ pub struct Session {
     /// What every form must send back.
     pub csrf_token: Secret,
     pub expires_at: Timestamp,
+    /// Whether a code of the second factor is still to come; such a session opens nothing.
+    pub is_pending: bool,
+    /// Whether the MSP asks for a second factor that the user has not added yet.
+    pub must_enrol: bool,
+}
+
+/// What somebody has shown so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The password, or a letter.
+    Password,
+    /// Everything that is asked for.
+    Open,
 }
 
 /// A session as its owner sees it in a list.
@@ -49,7 +62,7 @@ pub struct OpenSession {
 }
 
 impl Access {
-    /// Opens a session and returns it with its token, which is nowhere stored.
+    /// Opens a session and returns it with its token, which is nowhere stored; a pending one where a second factor is on.
     ///
     /// # Errors
     /// [`AccessError::WrongPassword`], whatever was wrong; [`AccessError::TooManyAttempts`] when there were too many before, and
@@ -84,7 +97,7 @@ impl Access {
             };
             account.clear(&tx).await?;
             address.give_back(&tx).await?;
-            let opened = self.open_session(&tx, principal.clone(), user, client).await?;
+            let opened = self.open_session(&tx, principal.clone(), user, client, Stage::Password).await?;
             tx.commit().await?;
             Ok(opened)
         })
@@ -106,13 +119,17 @@ impl Access {
         principal: Principal,
         user: UserId,
         client: &Client,
+        stage: Stage,
     ) -> Result<(Session, Secret), AccessError> {
         let (token, now) = (token::random_token(), self.instant());
+        let is_pending = stage == Stage::Password && store::factor::state(tx, user).await?.is_on;
         let session = Session {
             id: SessionId::new(),
             principal,
             csrf_token: token::random_token(),
             expires_at: now.checked_add(SESSION).unwrap_or(Timestamp::MAX),
+            is_pending,
+            must_enrol: false,
         };
         let device: Option<String> = client.device.as_ref().map(|device| device.chars().take(LONGEST_DEVICE).collect());
         store::sessions::delete_ended(tx, user, now.checked_sub(KEPT).unwrap_or(now)).await?;

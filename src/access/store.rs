@@ -1,6 +1,7 @@
 //! The SQL of users and API keys; the rest has files of its own.
 
 pub(crate) mod attempts;
+pub(crate) mod factor;
 pub(crate) mod people;
 pub(crate) mod sessions;
 pub(crate) mod tokens;
@@ -33,7 +34,9 @@ const GET_CREDENTIALS: &str = "select email, password_hash from users where id =
 
 const UPDATE_PASSWORD: &str = "update users set password_hash = $2 where id = $1";
 
-const DELETE_USER: [&str; 5] = [
+const DELETE_USER: [&str; 7] = [
+    "delete from recovery_codes where user_id = $1",
+    "delete from second_factors where user_id = $1",
     "delete from mails where user_id = $1",
     "delete from user_tokens where user_id = $1",
     "delete from sessions where user_id = $1",
@@ -69,6 +72,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DELETE_USER[2],
     DELETE_USER[3],
     DELETE_USER[4],
+    DELETE_USER[5],
+    DELETE_USER[6],
     INSERT_USER,
     INSERT_USER_CUSTOMER,
     FIND_USER_BY_EMAIL,

@@ -7,6 +7,7 @@ use jiff::ToSpan;
 
 use crate::{Access, AccessError, ApiKeyScope, Client, NewApiKey, NewUser, Permission, store};
 
+mod factor;
 mod letters;
 mod managing;
 mod throttle;
@@ -46,8 +47,14 @@ async fn every_statement_fits_the_schema() {
     let test = TestDatabase::new().await;
     let client = test.superuser().await;
     client.batch_execute("set search_path to control").await.unwrap();
-    let all =
-        [store::STATEMENTS, store::attempts::STATEMENTS, store::people::STATEMENTS, store::sessions::STATEMENTS, store::tokens::STATEMENTS];
+    let all = [
+        store::STATEMENTS,
+        store::attempts::STATEMENTS,
+        store::factor::STATEMENTS,
+        store::people::STATEMENTS,
+        store::sessions::STATEMENTS,
+        store::tokens::STATEMENTS,
+    ];
     for sql in all.concat() {
         client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }

@@ -31,6 +31,8 @@ pub(crate) enum Counted {
     Account,
     /// Wrong passwords from a client address.
     Address,
+    /// Wrong codes of a second factor, in a row.
+    Factor,
     /// Letters to an account.
     Letter,
     /// Letters that a client address asked for.
@@ -42,6 +44,7 @@ impl Counted {
         match self {
             Self::Account => "account",
             Self::Address => "address",
+            Self::Factor => "factor",
             Self::Letter => "letter",
             Self::LetterAddress => "letter_address",
         }
@@ -50,14 +53,14 @@ impl Counted {
     /// Returns for how many seconds nothing more is tried after the how manieth attempt.
     pub(crate) fn pause_seconds(self, attempts: i32) -> i64 {
         match self {
-            Self::Account if attempts >= CLOSED_AFTER => FOR_EVER,
-            Self::Account if attempts >= LOCKED_AFTER => 15 * MINUTE,
+            Self::Account | Self::Factor if attempts >= CLOSED_AFTER => FOR_EVER,
+            Self::Account | Self::Factor if attempts >= LOCKED_AFTER => 15 * MINUTE,
             // 30 s, 1, 2, 4, 8 minutes
-            Self::Account if attempts >= 5 => 30 << (attempts - 5),
+            Self::Account | Self::Factor if attempts >= 5 => 30 << (attempts - 5),
             Self::Address if attempts >= 50 => 15 * MINUTE,
             Self::Letter if attempts >= 3 => HOUR,
             Self::LetterAddress if attempts >= 20 => HOUR,
-            Self::Account | Self::Address | Self::Letter | Self::LetterAddress => 0,
+            Self::Account | Self::Address | Self::Factor | Self::Letter | Self::LetterAddress => 0,
         }
     }
 
@@ -65,7 +68,7 @@ impl Counted {
     fn counted_since(self, now: Timestamp) -> (Timestamp, Timestamp) {
         let before = |seconds: i64| now.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::UNIX_EPOCH);
         match self {
-            Self::Account => (Timestamp::UNIX_EPOCH, before(DAY)),
+            Self::Account | Self::Factor => (Timestamp::UNIX_EPOCH, before(DAY)),
             Self::Address => (before(15 * MINUTE), Timestamp::UNIX_EPOCH),
             Self::Letter | Self::LetterAddress => (before(HOUR), Timestamp::UNIX_EPOCH),
         }

@@ -96,6 +96,8 @@ pub const ROUTES: &[Route] = &[
     act("/forgot", Gate::Open, "email=nobody%40north.example", || post(pages::password::forgot)),
     read("/password", Gate::Open, "/password", None, || get(pages::password::show)),
     act("/password", Gate::Open, "token=wrong&new=another+long+password", || post(pages::password::choose)),
+    read("/login/code", Gate::Open, "/login/code", None, || get(pages::login::ask_code)),
+    act("/login/code", Gate::Open, "code=000000", || post(pages::login::give_code)),
     act("/logout", Gate::SignedIn, "csrf=wrong", || post(pages::login::log_out)),
     read("/", Gate::SignedIn, "/", None, || get(pages::start::show)),
     read("/account", Gate::SignedIn, "/account", None, || get(pages::account::show)),
@@ -130,6 +132,7 @@ pub const ROUTES: &[Route] = &[
         Some("/reports/GLOBEX/2025-10.pdf"),
         || get(pages::report::download),
     ),
+    act("/account/factor", Gate::SignedIn, "csrf=wrong&action=begin", || post(pages::factor::act)),
     read("/people", Gate::Page(Permission::UserWrite), "/people", None, || get(pages::people::show)),
     act("/people", Gate::Page(Permission::UserWrite), "csrf=wrong&action=invite", || post(pages::people::act)),
     read("/customers/{code}/people", Gate::Page(Permission::UserWrite), "/customers/ACME/people", Some("/customers/GLOBEX/people"), || {
@@ -428,7 +431,7 @@ mod tests {
     #[test]
     fn what_is_open_is_on_the_list_of_open_things() {
         let open: Vec<_> = ROUTES.iter().filter(|route| route.gate == Gate::Open).map(|route| route.path).collect();
-        let login = ["/login", "/forgot", "/forgot", "/password", "/password"];
+        let login = ["/login", "/forgot", "/forgot", "/password", "/password", "/login/code", "/login/code"];
         assert_eq!(open, [&["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api"][..], &login].concat());
     }
 }

@@ -11,6 +11,7 @@ macro_rules! people {
         concat!(
             "select u.id, u.msp_id, u.customer_id, u.name, u.email, u.role, u.can_read_billing, u.sees_all_customers, u.is_disabled,
                 u.password_hash = '' as is_invited, u.created_at,
+                exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as has_second_factor,
                 array(select g.customer_id from user_customers g where g.user_id = u.id order by 1) as granted,
                 (select count(*) from sessions s where s.user_id = u.id) as sessions,
                 (select max(coalesce(s.last_used_at, s.created_at)) from sessions s where s.user_id = u.id) as last_used_at
@@ -124,6 +125,7 @@ fn person(row: &Row) -> Person {
         can_read_billing: row.get("can_read_billing"),
         granted: is_confined.then(|| row.get("granted")),
         is_invited: row.get("is_invited"),
+        has_second_factor: row.get("has_second_factor"),
         is_disabled: row.get("is_disabled"),
         created_at: row.get("created_at"),
         sessions: row.get("sessions"),

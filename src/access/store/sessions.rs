@@ -10,18 +10,21 @@ use super::{is_open, principal_of};
 use crate::{AccessError, OpenSession, Session};
 
 const INSERT_SESSION: &str = "
-    insert into sessions (id, user_id, token_hash, csrf_token, device, created_at, last_used_at, expires_at)
-    values ($1, $2, $3, $4, $5, $6, $6, $7)";
+    insert into sessions (id, user_id, token_hash, csrf_token, device, created_at, last_used_at, expires_at, is_pending)
+    values ($1, $2, $3, $4, $5, $6, $6, $7, $8)";
 
 const FIND_SESSION: &str = "
     select s.id, s.csrf_token, s.expires_at, coalesce(s.last_used_at, s.created_at) as used_at,
         u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
         array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
-        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since,
+        coalesce(m.requires_second_factor, false)
+            and not exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as must_enrol
     from sessions s
     join users u on u.id = s.user_id
     left join customers c on c.id = u.customer_id
-    where s.token_hash = $1 and s.revoked_at is null and s.expires_at > $2 and coalesce(s.last_used_at, s.created_at) > $3
+    left join login_rules m on m.msp_id = u.msp_id
+    where s.token_hash = $1 and not s.is_pending and s.revoked_at is null and s.expires_at > $2 and coalesce(s.last_used_at, s.created_at) > $3
         and not u.is_disabled";
 
 /// At most once a minute.
@@ -32,7 +35,7 @@ const UPDATE_SESSION_USED: &str = "
 const LIST_SESSIONS: &str = "
     select id, device, created_at, coalesce(last_used_at, created_at) as last_used_at, expires_at
     from sessions
-    where user_id = $1 and revoked_at is null and expires_at > $2 and coalesce(last_used_at, created_at) > $3
+    where user_id = $1 and revoked_at is null and not is_pending and expires_at > $2 and coalesce(last_used_at, created_at) > $3
     order by coalesce(last_used_at, created_at) desc, id desc limit 100";
 
 const UPDATE_SESSION_REVOKED: &str = "update sessions set revoked_at = $2 where token_hash = $1 and revoked_at is null";
@@ -67,7 +70,7 @@ pub(crate) async fn insert_session(
     now: Timestamp,
 ) -> Result<(), AccessError> {
     let csrf = session.csrf_token.reveal();
-    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &device, &now, &session.expires_at]).await?;
+    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &device, &now, &session.expires_at, &session.is_pending]).await?;
     Ok(())
 }
 
@@ -90,6 +93,8 @@ pub(crate) async fn find_session(
         principal: principal_of(&row),
         csrf_token: Secret::new(row.get::<_, String>("csrf_token")),
         expires_at: row.get("expires_at"),
+        is_pending: false,
+        must_enrol: row.get("must_enrol"),
     }))
 }
 

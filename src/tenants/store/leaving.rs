@@ -37,8 +37,10 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 22] = [
+pub(super) const FORGET: [&str; 24] = [
     "delete from mails where customer_id = $1",
+    "delete from recovery_codes where user_id in (select id from users where customer_id = $1)",
+    "delete from second_factors where user_id in (select id from users where customer_id = $1)",
     "delete from user_tokens where user_id in (select id from users where customer_id = $1)",
     "delete from sessions where user_id in (select id from users where customer_id = $1)",
     "delete from user_customers where customer_id = $1 or user_id in (select id from users where customer_id = $1)",
@@ -233,6 +235,8 @@ mod tests {
             "rows go",
             &[
                 "mails",
+                "recovery_codes",
+                "second_factors",
                 "user_tokens",
                 "sessions",
                 "user_customers",
@@ -268,6 +272,7 @@ mod tests {
                 "installations",
                 "msps",
                 "login_attempts",
+                "login_rules",
                 "cron_slots",
                 "periods",
                 "invoice_series",

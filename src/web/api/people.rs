@@ -50,6 +50,9 @@ pub(crate) struct UserChangeIn {
     can_read_billing: Option<bool>,
     /// Stops the login, or lets it in again.
     is_disabled: Option<bool>,
+    /// Takes the second factor away, for whoever lost it.
+    #[serde(default)]
+    reset_second_factor: bool,
 }
 
 /// A login.
@@ -68,6 +71,7 @@ pub(crate) struct UserOut {
     #[schema(value_type = Option<Vec<words::Code>>)]
     customers: Option<Vec<CustomerCode>>,
     can_read_billing: bool,
+    has_second_factor: bool,
     created_at: Timestamp,
     /// When a page was last asked for, to the minute.
     last_used_at: Option<Timestamp>,
@@ -147,9 +151,9 @@ pub(crate) const fn state_of(person: &Person) -> &'static str {
 
 fn out(person: Person, codes: &BTreeMap<CustomerId, CustomerCode>) -> UserOut {
     let state = state_of(&person);
-    let Person { id, email, name, role, granted, can_read_billing, created_at, last_used_at, .. } = person;
+    let Person { id, email, name, role, granted, can_read_billing, has_second_factor, created_at, last_used_at, .. } = person;
     let customers = granted.map(|granted| granted.iter().filter_map(|customer| codes.get(customer).cloned()).collect());
-    UserOut { id, email, name, role, state, customers, can_read_billing, created_at, last_used_at }
+    UserOut { id, email, name, role, state, customers, can_read_billing, has_second_factor, created_at, last_used_at }
 }
 
 /// Lists logins.
@@ -171,16 +175,19 @@ pub(crate) async fn invite(managed: Managed, sent: Sent) -> Result<Response, Pro
 
 /// Changes a login.
 pub(crate) async fn change(managed: Managed, Path(path): Path<Vec<(String, String)>>, sent: Sent) -> Result<Json<UserOut>, Problem> {
-    let UserChangeIn { reason, role, customers, can_read_billing, is_disabled } = sent.read_listing("customers")?;
+    let UserChangeIn { reason, role, customers, can_read_billing, is_disabled, reset_second_factor } = sent.read_listing("customers")?;
     let id: UserId = id_of(path.last().map_or("", |(_, id)| id), "such user")?;
     let (access, at) = (&managed.app.access, managed.place);
-    if role.is_none() && is_disabled.is_none() {
-        return Err(Problem::invalid("nothing is to change: 'role' or 'is_disabled' is missing"));
+    if role.is_none() && is_disabled.is_none() && !reset_second_factor {
+        return Err(Problem::invalid("nothing is to change: 'role', 'is_disabled' or 'reset_second_factor' is missing"));
     }
     let mut person = None;
     if let Some(role) = role {
         let grant = Grant { role, granted: managed.granted(customers).await?, can_read_billing: can_read_billing.unwrap_or_default() };
         person = Some(access.set_role(managed.manager(), at, id, &grant).await?);
+    }
+    if reset_second_factor {
+        person = Some(access.reset_factor(managed.manager(), at, id, &reason).await?);
     }
     match is_disabled {
         Some(true) => person = Some(access.disable_user(managed.manager(), at, id, &reason).await?),

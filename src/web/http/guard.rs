@@ -75,7 +75,7 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
         Gate::SignedIn => None,
         Gate::Page(permission) | Gate::Api(permission) => Some(permission),
     };
-    match recognise(&app, gate, permission, request.headers()).await {
+    match recognise(&app, gate, permission, request.uri().path(), request.headers()).await {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
             next.run(request).await
@@ -85,12 +85,19 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
             Redirect::to(&login_for(target)).into_response()
         }
         Err(Refusal::Stranger) => Problem::from(AccessError::Unauthenticated).into_response(),
+        Err(Refusal::MustEnrol) if !matches!(gate, Gate::Api(_)) => Redirect::to("/account").into_response(),
+        Err(Refusal::MustEnrol) => {
+            Problem::new(ErrorKind::Denied, "second_factor_missing", "this login needs a second factor first: add one at /account")
+                .into_response()
+        }
         Err(Refusal::Problem(problem)) => problem.into_response(),
     }
 }
 
 enum Refusal {
     Stranger,
+    /// The MSP asks for a second factor, and there is none.
+    MustEnrol,
     Problem(Problem),
 }
 
@@ -100,13 +107,23 @@ impl<E: Into<Problem>> From<E> for Refusal {
     }
 }
 
-async fn recognise(app: &AppState, gate: Gate, permission: Option<Permission>, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+async fn recognise(
+    app: &AppState,
+    gate: Gate,
+    permission: Option<Permission>,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Visitor, Refusal> {
     let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default());
     let (principal, session) = match (key, cookie::session_token(headers)) {
         (Some(key), _) if matches!(gate, Gate::Api(_)) => (app.access.key(key.trim()).await?, None),
         (_, None) => return Err(Refusal::Stranger),
         (_, Some(token)) => {
             let session = app.access.session(token).await?.ok_or(Refusal::Stranger)?;
+            let may_enrol = path == "/account" || path.starts_with("/account/") || path == "/logout";
+            if session.must_enrol && !may_enrol {
+                return Err(Refusal::MustEnrol);
+            }
             (session.principal, Some((session.id, session.csrf_token)))
         }
     };

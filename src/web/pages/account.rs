@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::http::{Problem, Visitor};
 use crate::layout::{self, Place};
+use crate::pages::factor;
 use crate::{AppState, format};
 
 /// Which sessions to end: an id, or `others`.
@@ -31,7 +32,7 @@ pub(crate) struct PasswordIn {
 
 /// `GET /account`
 pub(crate) async fn show(State(app): State<AppState>, Extension(visitor): Extension<Visitor>) -> Result<Html<String>, Problem> {
-    page(&app, &visitor, None).await
+    page(&app, &visitor, None, None).await
 }
 
 /// `POST /account/sessions`
@@ -60,7 +61,7 @@ pub(crate) async fn change_password(
     match app.access.change_password(&visitor.principal, visitor.session()?, &input.old, &input.new).await {
         Ok(()) => {
             let words = "The password is changed, and every other session has ended.";
-            Ok(page(&app, &visitor, Some(Ok(words))).await?.into_response())
+            Ok(page(&app, &visitor, Some(Ok(words)), None).await?.into_response())
         }
         Err(error) => refused(&app, &visitor, error).await,
     }
@@ -74,10 +75,20 @@ async fn refused(app: &AppState, visitor: &Visitor, error: AccessError) -> Resul
         _ => return Err(error.into()),
     };
     let words = if matches!(error, AccessError::WrongPassword) { "the old password is wrong".to_owned() } else { error.to_string() };
-    Ok((status, page(app, visitor, Some(Err(&words))).await?).into_response())
+    Ok((status, page(app, visitor, Some(Err(&words)), None).await?).into_response())
 }
 
-async fn page(app: &AppState, visitor: &Visitor, outcome: Option<Result<&str, &str>>) -> Result<Html<String>, Problem> {
+/// The page; what the second factor's card says is left to the caller who is in the middle of changing it.
+pub(crate) async fn page(
+    app: &AppState,
+    visitor: &Visitor,
+    outcome: Option<Result<&str, &str>>,
+    factor: Option<Markup>,
+) -> Result<Html<String>, Problem> {
+    let factor = match factor {
+        Some(factor) => factor,
+        None => factor::card(visitor, app.access.factor_state(&visitor.principal).await?),
+    };
     let sessions = app.access.list_sessions(&visitor.principal).await?;
     let note = html! { (layout::role_words(visitor.principal.role())) };
     let zone = visitor.msp.as_ref().map_or(TimeZone::UTC, |msp| msp.time_zone.clone());
@@ -85,6 +96,7 @@ async fn page(app: &AppState, visitor: &Visitor, outcome: Option<Result<&str, &s
         (layout::head(&[], visitor.principal.name(), &note, &html! {}))
         (layout::said(outcome))
         div.stack {
+            (factor)
             (layout::card("", "Where you are signed in", &html! { "a session ends after an hour without use, and after twelve in any case" },
                 &session_list(visitor, &sessions, &zone)))
             (layout::card("", "Password", &html! { "changing it ends all other sessions" }, &password_form(visitor)))

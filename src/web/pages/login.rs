@@ -30,6 +30,13 @@ pub(crate) struct LoginIn {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct CodeIn {
+    code: String,
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct LogoutIn {
     csrf: String,
 }
@@ -42,9 +49,12 @@ pub(crate) async fn show(Query(query): Query<LoginQuery>) -> Html<String> {
 /// `POST /login`
 pub(crate) async fn log_in(State(app): State<AppState>, Asker(client): Asker, Form(input): Form<LoginIn>) -> Result<Response, Problem> {
     match app.access.log_in(&input.email, &input.password, &client).await {
-        Ok((_, token)) => {
+        Ok((session, token)) => {
             let cookie = cookie::keep(token.reveal(), app.is_https);
-            Ok(([(SET_COOKIE, cookie)], Redirect::to(safe_target(&input.next))).into_response())
+            let target = safe_target(&input.next);
+            let next =
+                if session.is_pending { format!("/login/code?{}", crate::link::query(&[("next", target)])) } else { target.to_owned() };
+            Ok(([(SET_COOKIE, cookie)], Redirect::to(&next)).into_response())
         }
         Err(AccessError::WrongPassword) => {
             let page = form(&input.next, &input.email, Some("The e-mail address or the password is wrong."));
@@ -56,6 +66,55 @@ pub(crate) async fn log_in(State(app): State<AppState>, Asker(client): Asker, Fo
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// `GET /login/code`
+pub(crate) async fn ask_code(Query(query): Query<LoginQuery>) -> Html<String> {
+    Html(code_form(&query.next, None).into_string())
+}
+
+/// `POST /login/code`
+pub(crate) async fn give_code(
+    State(app): State<AppState>,
+    Asker(client): Asker,
+    headers: axum::http::HeaderMap,
+    Form(input): Form<CodeIn>,
+) -> Result<Response, Problem> {
+    let pending = cookie::session_token(&headers).unwrap_or_default();
+    match app.access.pass_factor(pending, &input.code, &client).await {
+        Ok((_, token)) => {
+            let cookie = cookie::keep(token.reveal(), app.is_https);
+            Ok(([(SET_COOKIE, cookie)], Redirect::to(safe_target(&input.next))).into_response())
+        }
+        Err(error @ AccessError::TooManyAttempts { seconds }) => {
+            let page = code_form(&input.next, Some(&error.to_string()));
+            Ok((StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds.to_string())], Html(page.into_string())).into_response())
+        }
+        Err(error @ AccessError::WrongCode) => {
+            Ok((StatusCode::UNAUTHORIZED, Html(code_form(&input.next, Some(&error.to_string())).into_string())).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn code_form(next: &str, wrong: Option<&str>) -> Markup {
+    let body = html! {
+        div.panel {
+            div { span.brand { (layout::mark()) span { "Granary" } } }
+            div { h1 { "One more step" } p.soft { "The code of your authenticator, or a recovery code." } }
+            (layout::said(wrong.map(Err)))
+            form method="post" action="/login/code" {
+                div.field {
+                    label for="code" { "Code" }
+                    input id="code" name="code" autocomplete="one-time-code" required maxlength="40" autofocus;
+                }
+                input type="hidden" name="next" value=(safe_target(next));
+                button.primary type="submit" { "Sign in" }
+            }
+            p { a href="/login" { "Sign in as somebody else" } }
+        }
+    };
+    layout::centred("One more step · Granary", None, &body)
 }
 
 /// `POST /logout`

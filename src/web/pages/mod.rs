@@ -5,6 +5,7 @@ pub(crate) mod customer;
 pub(crate) mod customer_parts;
 pub(crate) mod customers;
 pub(crate) mod explore;
+pub(crate) mod factor;
 pub(crate) mod invoices;
 pub(crate) mod login;
 pub(crate) mod overview;

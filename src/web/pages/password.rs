@@ -63,9 +63,10 @@ pub(crate) async fn show(State(app): State<AppState>, Query(query): Query<TokenQ
 /// `POST /password`
 pub(crate) async fn choose(State(app): State<AppState>, Asker(client): Asker, Form(input): Form<ChooseIn>) -> Result<Response, Problem> {
     match app.access.choose_password(&input.token, &input.new, &client).await {
-        Ok((_, token)) => {
+        Ok((session, token)) => {
             let cookie = cookie::keep(token.reveal(), app.is_https);
-            Ok(([(SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+            let next = if session.is_pending { "/login/code" } else { "/" };
+            Ok(([(SET_COOKIE, cookie)], Redirect::to(next)).into_response())
         }
         Err(error @ AccessError::WeakPassword(_)) => {
             let email = app.access.password_token(&input.token).await?;

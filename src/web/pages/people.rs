@@ -3,7 +3,7 @@
 use axum::extract::Form;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use granary_access::{AccessError, Grant, Invitation, Person, Place as At};
+use granary_access::{AccessError, Grant, Invitation, Person, Place as At, Requirement};
 use granary_types::{Classify, CustomerCode, ErrorKind, Role, UserId};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -71,6 +71,20 @@ async fn wanted(managed: &Managed, input: &PeopleIn) -> Result<String, AccessErr
             format!("{} is now: {}.", person.name, role_words(person.role))
         }
         "disable" => format!("{} is stopped.", access.disable_user(manager, at, id()?, &input.reason).await?.name),
+        "factor" => format!(
+            "The second factor of {} is removed; its sessions have ended.",
+            access.reset_factor(manager, at, id()?, &input.reason).await?.name
+        ),
+        "require" | "waive" => {
+            let requires = if input.action == "require" { Requirement::Required } else { Requirement::Optional };
+            let msp = at.msp.filter(|_| at.customer.is_none()).ok_or(AccessError::InvalidUser("this is decided for the whole MSP"))?;
+            access.require_factor(&managed.visitor.principal, msp, requires).await?;
+            if requires == Requirement::Required {
+                "Every login now needs a second factor.".to_owned()
+            } else {
+                "A second factor is everybody's own choice again.".to_owned()
+            }
+        }
         "enable" => format!("{} may come in again.", access.enable_user(manager, at, id()?).await?.name),
         _ => return Err(AccessError::InvalidUser("this form is not known here")),
     })
@@ -106,6 +120,10 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
     let crumbs: Vec<(&str, &str)> = customer.iter().map(|(href, code)| (href.as_str(), code.as_str())).collect();
     let zone = visitor.msp()?.time_zone.clone();
     let form = Frame { target: &target, csrf: visitor.csrf_token(), is_customer: code.is_some() };
+    let requirement = match managed.place {
+        At { msp: Some(msp), customer: None } => Some(managed.app.access.requires_factor(msp).await?),
+        _ => None,
+    };
     let confined = |person: &Person| {
         let codes = person.granted.iter().flatten().filter_map(|customer| codes.get(customer));
         codes.map(CustomerCode::as_str).collect::<Vec<_>>().join(", ")
@@ -121,6 +139,7 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
                 }
             }
             (layout::card("", "Invite somebody", &html! { "a letter leads to the choice of a password, for seven days" }, &form.invitation()))
+            @if let Some(is_required) = requirement { (form.requirement(is_required)) }
         }
     };
     Ok(layout::page(visitor, if code.is_some() { Place::Customers } else { Place::People }, &title, &body))
@@ -167,6 +186,16 @@ impl Frame<'_> {
         }
     }
 
+    fn requirement(&self, is_required: bool) -> Markup {
+        let (action, words, state) = if is_required {
+            ("waive", "Leave it to everybody", "every login of yours and of your customers needs one")
+        } else {
+            ("require", "Ask everybody for one", "everybody's own choice")
+        };
+        let fields = html! { button type="submit" { (words) } };
+        layout::card("", "Second factor", &html! { (state) }, &self.form(action, None, &fields))
+    }
+
     fn invitation(&self) -> Markup {
         let fields = html! {
             div.field { label for="name" { "Name" } input id="name" name="name" required maxlength="100" autocomplete="off"; }
@@ -192,6 +221,7 @@ fn line(form: &Frame<'_>, person: &Person, confined: &str, is_self: bool, zone: 
                 p.hint {
                     (person.email) " · " (role_words(person.role))
                     @if !confined.is_empty() { " · only " (confined) }
+                    @if person.has_second_factor { " · with a second factor" }
                     @if let Some(at) = person.last_used_at { " · last here " (format::instant(at, zone)) }
                 }
             }
@@ -211,6 +241,10 @@ fn changes(form: &Frame<'_>, person: &Person, confined: &str) -> Markup {
         div.field { label for=(id("reason")) { "Why" } input id=(id("reason")) name="reason" required maxlength="500" autocomplete="off"; }
         button type="submit" { "Stop this login" }
     };
+    let reset = html! {
+        div.field { label for=(id("reset")) { "Why" } input id=(id("reset")) name="reason" required maxlength="500" autocomplete="off"; }
+        button type="submit" { "Remove the second factor" }
+    };
     html! {
         details.change {
             summary aria-label={ "Change the login of " (person.name) } { "Change" }
@@ -221,6 +255,7 @@ fn changes(form: &Frame<'_>, person: &Person, confined: &str) -> Markup {
                     @if person.is_invited { (form.form("again", Some(person.id), &html! { button type="submit" { "Send the letter again" } })) }
                     (form.form("role", Some(person.id), &role))
                     (form.form("disable", Some(person.id), &stop))
+                    @if person.has_second_factor { (form.form("factor", Some(person.id), &reset)) }
                 }
             }
         }

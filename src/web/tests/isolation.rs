@@ -169,6 +169,7 @@ fn judge(route: &Route, person: &Person, code: Option<&str>, answer: &Answer) ->
                 (Method::Get, _) => &[StatusCode::OK],
                 // So many are too many in the end.
                 (_, "/login") => &[StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS],
+                (_, "/login/code") => &[StatusCode::UNAUTHORIZED],
                 (_, "/forgot") => &[StatusCode::OK, StatusCode::TOO_MANY_REQUESTS],
                 _ => &[StatusCode::NOT_FOUND],
             };
