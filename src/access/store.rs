@@ -2,6 +2,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod factor;
+pub(crate) mod openings;
 pub(crate) mod people;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

@@ -50,6 +50,7 @@ async fn every_statement_fits_the_schema() {
     let all = [
         store::STATEMENTS,
         store::attempts::STATEMENTS,
+        store::openings::STATEMENTS,
         store::factor::STATEMENTS,
         store::people::STATEMENTS,
         store::sessions::STATEMENTS,
@@ -259,4 +260,25 @@ async fn a_person_is_found_and_forgotten_by_its_own_msp_only() {
     let audited = superuser.query("select detail::text, reason from control.audit_log where action = 'user.forget'", &[]).await.unwrap();
     assert_eq!(audited.len(), 1);
     assert!(!audited[0].get::<_, &str>(0).contains("wendy"));
+}
+
+#[tokio::test]
+async fn a_customer_is_shown_who_of_its_msp_opened_its_data() {
+    let test = TestDatabase::new().await;
+    let made = test.two_customers().await;
+    let access = Access::new(test.tenants().clone());
+    access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
+    access.create_user(&user("wile@acme.example", Role::CustomerAdmin, &made)).await.unwrap();
+    let ada = access.log_in("ada@north.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap().0.principal;
+    let wile = access.log_in("wile@acme.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap().0.principal;
+    for _ in 0..3 {
+        access.note_opening(&ada, made.acme.id).await.unwrap();
+        access.note_opening(&wile, made.acme.id).await.unwrap();
+    }
+    test.clock().set(test.clock().now().checked_add(61.minutes()).unwrap());
+    access.note_opening(&ada, made.acme.id).await.unwrap();
+    let openings = access.list_openings(made.acme.id).await.unwrap();
+    assert_eq!(openings.len(), 2, "once an hour, and its own people are at home: {openings:?}");
+    assert_eq!((openings[0].who.as_deref(), openings[0].role), (Some("Somebody"), Some(Role::MspAdmin)));
+    assert!(access.list_openings(made.globex.id).await.unwrap().is_empty());
 }

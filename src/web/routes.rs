@@ -361,6 +361,13 @@ pub const ROUTES: &[Route] = &[
         "{}",
         || post(api::contacts::remove),
     ),
+    read(
+        "/api/v1/msp/customers/{code}/access-log",
+        Gate::Api(Permission::AccessRead),
+        "/api/v1/msp/customers/ACME/access-log",
+        Some("/api/v1/msp/customers/GLOBEX/access-log"),
+        || get(api::access_log::show),
+    ),
     read("/api/v1/msp/users", Gate::Api(Permission::UserWrite), "/api/v1/msp/users", None, || get(api::people::list)),
     act("/api/v1/msp/users", Gate::Api(Permission::UserWrite), "{}", || post(api::people::invite)),
     Route {

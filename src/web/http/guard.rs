@@ -34,10 +34,12 @@ impl Visitor {
         self.msp.as_ref().ok_or_else(|| Problem::from(AccessError::Denied(Permission::PortfolioRead)))
     }
 
-    /// Returns the scope of one of the customers that it sees; what is no code is nobody's.
+    /// Returns the scope of one of the customers that it sees, and writes down that it was opened; what is no code is nobody's.
     pub(crate) async fn scope(&self, app: &AppState, code: &str) -> Result<TenantScope, Problem> {
         let code = code.parse().map_err(|_| Problem::not_found("such customer"))?;
-        Ok(app.access.tenant_scope(&self.principal, &code).await?)
+        let scope = app.access.tenant_scope(&self.principal, &code).await?;
+        app.access.note_opening(&self.principal, scope.customer.id).await?;
+        Ok(scope)
     }
 
     /// Tells whether it may do something.

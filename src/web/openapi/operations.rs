@@ -9,6 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::Method;
+use crate::api::access_log::AccessLogOut;
 use crate::api::contacts::{ContactIn, ContactOut, ContactsOut};
 use crate::api::contracts::{ContractIn, ContractOut, ContractsOut};
 use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, CustomersOut};
@@ -238,6 +239,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         of::<EndIn>(),
         (200, Shape::Written("ContactRemoved")),
     ),
+    read("/api/v1/msp/customers/{code}/access-log", "showAccessLog", "People", "Show who opened a customer's data", of::<AccessLogOut>())
+        .says("Who of the MSP, and which of its programs, opened the customer's data: each once an hour, the newest first."),
     read("/api/v1/msp/users", "listUsers", "People", "List logins", of::<UsersOut>())
         .says("The logins of where the caller belongs: of the MSP, or of the customer."),
     send(Method::Post, "/api/v1/msp/users", ["inviteUser", "People", "Invite somebody"], of::<UserIn>(), (201, of::<UserOut>()))

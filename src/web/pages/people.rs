@@ -3,7 +3,7 @@
 use axum::extract::Form;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use granary_access::{AccessError, Grant, Invitation, Person, Place as At, Requirement};
+use granary_access::{AccessError, Grant, Invitation, Opening, Permission, Person, Place as At, Requirement};
 use granary_types::{Classify, CustomerCode, ErrorKind, Role, UserId};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -124,6 +124,10 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
         At { msp: Some(msp), customer: None } => Some(managed.app.access.requires_factor(msp).await?),
         _ => None,
     };
+    let openings = match managed.place.customer.filter(|_| visitor.may(Permission::AccessRead)) {
+        Some(customer) => Some(managed.app.access.list_openings(customer).await?),
+        None => None,
+    };
     let confined = |person: &Person| {
         let codes = person.granted.iter().flatten().filter_map(|customer| codes.get(customer));
         codes.map(CustomerCode::as_str).collect::<Vec<_>>().join(", ")
@@ -139,10 +143,27 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
                 }
             }
             (layout::card("", "Invite somebody", &html! { "a letter leads to the choice of a password, for seven days" }, &form.invitation()))
+            @if let Some(openings) = &openings { (opened_by(openings, &zone)) }
             @if let Some(is_required) = requirement { (form.requirement(is_required)) }
         }
     };
     Ok(layout::page(visitor, if code.is_some() { Place::Customers } else { Place::People }, &title, &body))
+}
+
+/// Who of the MSP opened the customer's data.
+fn opened_by(openings: &[Opening], zone: &TimeZone) -> Markup {
+    let body = html! {
+        @if openings.is_empty() { (layout::empty("Nobody so far", "Whoever of your provider opens your data is written down here.")) }
+        ul.plain.rows {
+            @for opening in openings {
+                li {
+                    span { (opening.who.as_deref().unwrap_or("A login that is gone")) " · " (opening.role.map_or("a program", role_words)) }
+                    span.hint { (format::instant(opening.opened_at, zone)) }
+                }
+            }
+        }
+    };
+    layout::card("", "Who opened this customer's data", &html! { "people and programs of the provider, once an hour" }, &body)
 }
 
 /// What every form of the page has.
