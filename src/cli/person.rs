@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use granary_tenants::{Contact, Customer, Mention, Msp, PersonAddress, TenantsError, forget_contact_email, list_mentions};
+use granary_types::CustomerCode;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -23,6 +24,8 @@ struct Traces {
     contacts: Vec<Contact>,
     is_its_address: bool,
     mentions: Vec<Mention>,
+    /// By the code of the copy.
+    copies: Vec<(CustomerCode, Vec<Mention>)>,
 }
 
 /// All that is known of a person.
@@ -51,6 +54,7 @@ pub(crate) async fn run(global: &Global, command: Person) -> Result<ExitCode, Fa
 /// Looks everywhere; customers that have nothing of the person are left out.
 async fn look(house: &Rooms, msp: &Msp, email: &PersonAddress) -> Result<Known, Failure> {
     let customers = house.tenants.list_customers(msp.id).await?;
+    let clones = house.tenants.list_clones(msp.id, None).await?;
     let progress = Reporter::shared().port();
     progress.begin("looking", customers.len() as u64);
     let mut traces = Vec::new();
@@ -62,9 +66,16 @@ async fn look(house: &Rooms, msp: &Msp, email: &PersonAddress) -> Result<Known, 
         let tx = house.tenants.begin_tenant(&Rooms::tenant_scope(msp, &customer)).await?;
         let mentions = list_mentions(&tx, email).await?;
         tx.commit().await?;
+        let mut copies = Vec::new();
+        for copy in clones.iter().filter(|copy| copy.parent == customer.id) {
+            let mentions = house.tenants.list_mentions_in_clone(copy, email).await?;
+            if !mentions.is_empty() {
+                copies.push((copy.code.clone(), mentions));
+            }
+        }
         let is_its_address = customer.contact_email.as_deref().is_some_and(|own| email.is(own));
-        if is_its_address || !contacts.is_empty() || !mentions.is_empty() {
-            traces.push(Traces { customer, contacts, is_its_address, mentions });
+        if is_its_address || !contacts.is_empty() || !mentions.is_empty() || !copies.is_empty() {
+            traces.push(Traces { customer, contacts, is_its_address, mentions, copies });
         }
         progress.advance(1);
     }
@@ -74,15 +85,22 @@ async fn look(house: &Rooms, msp: &Msp, email: &PersonAddress) -> Result<Known, 
 
 /// How much a customer has of a person.
 fn summary(traces: &Traces) -> Value {
-    json!({"customer": traces.customer.code, "contacts": traces.contacts.len(), "contact_email": traces.is_its_address, "rows": rows(traces)})
+    json!({"customer": traces.customer.code, "contacts": traces.contacts.len(), "contact_email": traces.is_its_address,
+        "rows": rows(&traces.mentions), "copies": copies(traces)})
 }
 
-fn rows(traces: &Traces) -> BTreeMap<&str, usize> {
+/// How many rows of which table.
+fn rows(mentions: &[Mention]) -> BTreeMap<&str, usize> {
     let mut rows = BTreeMap::new();
-    for mention in &traces.mentions {
+    for mention in mentions {
         *rows.entry(mention.table.as_str()).or_default() += 1;
     }
     rows
+}
+
+/// The same of the copies of a customer's silo.
+fn copies(traces: &Traces) -> BTreeMap<&str, BTreeMap<&str, usize>> {
+    traces.copies.iter().map(|(code, mentions)| (code.as_str(), rows(mentions))).collect()
 }
 
 async fn export(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason: &str, out: &Path) -> Result<(), Failure> {
@@ -109,7 +127,8 @@ async fn export(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason:
                 )
                 .collect();
             json!({"code": traces.customer.code, "name": traces.customer.name, "contact_email": traces.is_its_address,
-                "contacts": contacts, "rows": traces.mentions})
+                "contacts": contacts, "rows": traces.mentions,
+                "copies": traces.copies.iter().map(|(code, mentions)| (code.as_str(), mentions)).collect::<BTreeMap<_, _>>()})
         })
         .collect();
     let document = json!({"kind": "granary person export 1", "email": email.as_str(), "msp": {"code": msp.code, "name": msp.name},
@@ -148,8 +167,8 @@ async fn erase(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason: 
     let left: Vec<Value> = known
         .traces
         .iter()
-        .filter(|traces| !traces.mentions.is_empty())
-        .map(|traces| json!({"customer": traces.customer.code, "rows": rows(traces)}))
+        .filter(|traces| !traces.mentions.is_empty() || !traces.copies.is_empty())
+        .map(|traces| json!({"customer": traces.customer.code, "rows": rows(&traces.mentions), "copies": copies(traces)}))
         .collect();
     Ok(print_json(&json!({"email": email.as_str(), "users": u32::from(known.user.is_some()), "contacts": contacts,
         "contact_emails": addresses, "left": left}))?)

@@ -1,5 +1,6 @@
 //! One person in what a customer has: the contacts, the customer's own address, and rows of the silo that name the address.
 
+use granary_db::Tx;
 use granary_foundation::Boxed;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -71,10 +72,13 @@ impl PersonAddress {
 /// # Errors
 /// When Postgres refuses.
 pub fn list_mentions<'a>(tx: &'a TenantTx, address: &'a PersonAddress) -> Boxed<'a, Result<Vec<Mention>, TenantsError>> {
-    Box::pin(async move {
-        let found = store::list_mentions(tx, address.as_str()).await?;
-        Ok(found.into_iter().filter(|mention| address.is_in(&mention.row.to_string())).collect())
-    })
+    Box::pin(mentions(tx, address))
+}
+
+/// Lists the rows that name an address, of the silo or the copy of one that a transaction is in.
+pub(crate) async fn mentions(tx: &Tx, address: &PersonAddress) -> Result<Vec<Mention>, TenantsError> {
+    let found = store::list_mentions(tx, address.as_str()).await?;
+    Ok(found.into_iter().filter(|mention| address.is_in(&mention.row.to_string())).collect())
 }
 
 /// Blanks the customer's own address when it is this one; tells whether it was.

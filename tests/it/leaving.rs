@@ -183,6 +183,12 @@ fn a_person_is_found_gets_its_data_and_is_forgotten() {
         (Some(code), Some(true), Some(1))
     );
 
+    assert_eq!(here["copies"].as_object().map(serde_json::Map::len), Some(0), "{here}");
+    house.ok(&["customer", "clone", "make", code, "--as", "COPY", "--reason", "ticket 7"]);
+    house.ok(&["customer", "clone", "make", code, "--as", "NAMELESS", "--without-personal-data", "--reason", "staging"]);
+    let found = house.json(&["person", "find", email]);
+    assert_eq!(found["customers"][0]["copies"], serde_json::json!({"COPY": {"machines": 1}}), "{found}");
+
     let file = house.dir.path().join("wendy.json");
     let export = ["person", "export", email, "--reason", "her letter", "--out", file.to_str().unwrap()];
     house.json(&export);
@@ -197,6 +203,7 @@ fn a_person_is_found_gets_its_data_and_is_forgotten() {
     let erased = house.json(&erase);
     assert_eq!((erased["users"].as_i64(), erased["contact_emails"].as_i64()), (Some(1), Some(1)), "{erased}");
     assert_eq!(erased["left"][0]["rows"]["machines"], 1, "{erased}");
+    assert_eq!(erased["left"][0]["copies"]["COPY"]["machines"], 1, "{erased}");
     let found = house.json(&["person", "find", email]);
     assert!(found["user"].is_null() && found["customers"][0]["contact_email"] == false, "{found}");
     assert!(!house.run(&["person", "export", "nobody@acme.example", "--reason", "x", "--out", "/dev/null"]).status.success());

@@ -1,9 +1,10 @@
 //! Pools and preparation.
 
-use granary_db::{Database, DatabaseConfig, TxSettings};
+use granary_db::{AuditEntry, Database, DatabaseConfig, TxSettings, record_audit};
 use granary_foundation::Secret;
 use granary_test_support::TestDatabase;
 use granary_types::{Classify, Clock, ErrorKind};
+use serde_json::json;
 
 #[tokio::test]
 async fn preparing_again_and_at_once_changes_nothing() {
@@ -55,10 +56,27 @@ async fn doors_lead_only_where_they_say() {
     denied(TxSettings::keystore(), "select * from control.customers").await;
     denied(TxSettings::access(), "select * from invoices").await;
     denied(TxSettings::access(), "update customers set name = 'x'").await;
-    denied(TxSettings::access(), "select * from audit_log").await;
+    denied(TxSettings::access(), "delete from audit_log").await;
 
+    let tx = test.database().begin(&TxSettings::operator()).await.unwrap();
+    for action in ["customer.open", "customer.erase"] {
+        let entry = AuditEntry {
+            msp: None,
+            customer: None,
+            actor: "user:ada".to_owned(),
+            action: action.to_owned(),
+            subject: "customer:ACME".to_owned(),
+            detail: json!({}),
+            reason: None,
+        };
+        record_audit(&tx, &entry).await.unwrap();
+    }
+    tx.commit().await.unwrap();
     let tx = test.database().begin(&TxSettings::access()).await.unwrap();
     tx.query("select id from users", &[]).await.unwrap();
+    // Of the audit log it reads who opened a customer's data, to show it to the customer, and nothing else.
+    let actions = tx.query("select action from audit_log", &[]).await.unwrap();
+    assert_eq!(actions.iter().map(|row| row.get(0)).collect::<Vec<&str>>(), ["customer.open"]);
     tx.commit().await.unwrap();
     let tx = test.database().begin(&TxSettings::operator().statement_timeout(std::time::Duration::from_millis(20))).await.unwrap();
     let error = tx.query("select pg_sleep(5)", &[]).await.unwrap_err();

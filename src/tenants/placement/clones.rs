@@ -11,6 +11,7 @@ use super::GATE;
 use crate::catalog::Tenants;
 use crate::error::TenantsError;
 use crate::leaving::destroy;
+use crate::person::{self, Mention, PersonAddress};
 use crate::scope::Actor;
 use crate::store;
 
@@ -175,13 +176,8 @@ impl Tenants {
             let tx = self.begin_catalog().await?;
             record_audit(&tx, &clone.audit("clone.query", actor, json!({"sql": sql}), &clone.reason)).await?;
             tx.commit().await?;
-            let name = |name: &str| Identifier::new(name).map_err(DbError::from);
-            let settings = TxSettings::tenant(name(&clone.schema_name)?, name(&clone.role_name)?, clone.bucket)
-                .through_gate(name(GATE)?)
-                .at_version(clone.schema_version)
-                .snapshot();
             let question = sql.trim().trim_end_matches(';');
-            let tx = self.clusters().get(&clone.cluster).await?.begin(&settings).await?;
+            let tx = self.begin_clone(clone).await?;
             let columns = read(&tx, &store::columns_of(question)).await?;
             let columns: Vec<String> = columns.trim_end_matches('\n').split('\u{2}').map(|name| name.replace('\u{1}', "")).collect();
             if columns.iter().enumerate().any(|(at, name)| columns[..at].contains(name)) {
@@ -195,6 +191,36 @@ impl Tenants {
             }
             Ok(CloneAnswer { columns, rows })
         })
+    }
+
+    /// Lists the rows of a copy that name an address; none of one that is not complete.
+    ///
+    /// # Errors
+    /// When its cluster does not answer.
+    pub fn list_mentions_in_clone<'a>(
+        &'a self,
+        clone: &'a SiloClone,
+        address: &'a PersonAddress,
+    ) -> Boxed<'a, Result<Vec<Mention>, TenantsError>> {
+        Box::pin(async move {
+            if !clone.is_complete() {
+                return Ok(Vec::new());
+            }
+            let tx = self.begin_clone(clone).await?;
+            let found = person::mentions(&tx, address).await?;
+            tx.commit().await?;
+            Ok(found)
+        })
+    }
+
+    /// Begins a transaction as a copy's role, in its schema alone, that cannot write.
+    async fn begin_clone(&self, clone: &SiloClone) -> Result<Tx, TenantsError> {
+        let name = |name: &str| Identifier::new(name).map_err(DbError::from);
+        let settings = TxSettings::tenant(name(&clone.schema_name)?, name(&clone.role_name)?, clone.bucket)
+            .through_gate(name(GATE)?)
+            .at_version(clone.schema_version)
+            .snapshot();
+        Ok(self.clusters().get(&clone.cluster).await?.begin(&settings).await?)
     }
 
     /// Destroys a copy: its key, its schema and its role. Killed on the way it is finished by the next call.
