@@ -50,7 +50,7 @@ const LOOK_AT_SILO: &str = "
 const FORGET_AT_WORST: &str = "set local synchronous_commit = off";
 const OPEN_CUSTOMER: &str = "update customers set schema_version = $2 where id = $1 and schema_version = 0";
 /// The rows that entering a customer made, and its progress, in the order that their references ask for.
-const DELETE_CUSTOMER: [&str; 9] = [
+const DELETE_CUSTOMER: [&str; 10] = [
     "delete from lifecycle_steps where customer_id = $1",
     "delete from lifecycle_runs where customer_id = $1",
     "delete from contacts where customer_id = $1",
@@ -58,6 +58,7 @@ const DELETE_CUSTOMER: [&str; 9] = [
     "delete from control_planes where customer_id = $1",
     "delete from sites where customer_id = $1",
     "delete from status_changes where customer_id = $1",
+    "delete from contract_limits where customer_id = $1",
     "delete from contracts where customer_id = $1",
     "delete from customers where id = $1 and schema_version = 0",
 ];
