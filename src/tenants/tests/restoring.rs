@@ -76,7 +76,9 @@ async fn assert_walls_stand(tenants: &Tenants, them: &TwoCustomers, clone: &Silo
 /// A dump as anybody makes one.
 fn pg_dump(test: &TestDatabase, arguments: &[&str]) -> PathBuf {
     let out = test.folder().join(format!("by-hand-{}", arguments.len()));
-    let done = Command::new("pg_dump").args(["-d", test.url().reveal(), "-f"]).arg(&out).args(arguments).output().unwrap();
+    // That of the server's own version, where the machine has several.
+    let program = std::env::var_os("GRANARY_POSTGRES_BIN").map_or("pg_dump".into(), |folder| Path::new(&folder).join("pg_dump"));
+    let done = Command::new(program).args(["-d", test.url().reveal(), "-f"]).arg(&out).args(arguments).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     out
 }
