@@ -194,7 +194,7 @@ impl Tenants {
     /// Says that every row has arrived.
     pub(super) async fn complete(&self, clone: &SiloClone, actor: Actor) -> Result<SiloClone, TenantsError> {
         let tx = self.begin_catalog().await?;
-        if !store::finish_clone(&tx, clone.id, latest_version()).await? {
+        if !store::finish_clone(&tx, clone, latest_version()).await? {
             return Err(TenantsError::UnknownClone(clone.code.clone()));
         }
         let detail = json!({"of": clone.parent_code, "cluster": clone.cluster, "source": clone.source.as_str(),

@@ -35,7 +35,10 @@ const FIND_BY_CODE: &str = clone_where!("k.msp_id = $1 and k.code = $2");
 const LIST: &str = clone_where!("k.msp_id = $1 and ($2::text is null or p.code = $2 or k.code = $2) order by p.code, k.code");
 const LIST_OF: &str = clone_where!("k.parent_id = $1 order by k.code");
 const LIST_OVER: &str = clone_where!("k.expires_at <= $1 or (k.schema_version = 0 and k.created_at <= $2) order by k.expires_at");
-const FINISH: &str = "update clones set schema_version = $2 where id = $1 and schema_version = 0";
+/// On the terms of the call that brought the rows: another may have entered its own while it waited for that one.
+const FINISH: &str = "
+    update clones set schema_version = $2, has_personal_data = $3, source = $4, reason = $5, made_by = $6, created_at = $7, expires_at = $8
+    where id = $1 and schema_version = 0";
 const DELETE: &str = "delete from clones where id = $1";
 /// The size of schemas with their indexes; one that is not there has no row.
 const SIZES: &str = "
@@ -89,9 +92,11 @@ pub(crate) async fn list_clones_over(tx: &Tx, unfinished_since: Timestamp) -> Re
     tx.query(LIST_OVER, &[&tx.now(), &unfinished_since]).await?.iter().map(clone).collect()
 }
 
-/// Notes that a copy is complete; false when it was, or has gone.
-pub(crate) async fn finish_clone(tx: &Tx, id: CustomerId, version: i32) -> Result<bool, TenantsError> {
-    Ok(tx.execute(FINISH, &[&id, &version]).await? == 1)
+/// Notes that a copy is complete, and on which terms; false when it was, or has gone.
+pub(crate) async fn finish_clone(tx: &Tx, terms: &SiloClone, version: i32) -> Result<bool, TenantsError> {
+    let SiloClone { id, has_personal_data, source, reason, made_by, created_at, expires_at, .. } = terms;
+    let values: [&(dyn ToSql + Sync); 8] = [id, &version, has_personal_data, &source.as_str(), reason, made_by, created_at, expires_at];
+    Ok(tx.execute(FINISH, &values).await? == 1)
 }
 
 pub(crate) async fn delete_clone(tx: &Tx, id: CustomerId) -> Result<(), TenantsError> {

@@ -204,6 +204,33 @@ async fn a_copy_that_is_killed_anywhere_is_made_by_the_next_call() {
     assert_eq!(traces(&test, &clone).await, (0, 0, 0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_calls_for_one_code_the_copy_is_what_the_first_to_end_made_of_it() {
+    let test = TestDatabase::new().await;
+    let them = test.two_customers().await;
+    let tenants = test.tenants();
+    fill(tenants, &them.acme_scope(), 200).await;
+    for (turn, lead_ms) in [0, 1, 5, 20, 60, 120].into_iter().enumerate() {
+        let later = async |personal_data| {
+            tokio::time::sleep(Duration::from_millis(lead_ms)).await;
+            make(tenants, &them, "RACE", personal_data).await
+        };
+        let (without, with) = if turn % 2 == 0 {
+            tokio::join!(make(tenants, &them, "RACE", PersonalData::Replaced(MACHINES)), later(PersonalData::Kept))
+        } else {
+            tokio::join!(later(PersonalData::Replaced(MACHINES)), make(tenants, &them, "RACE", PersonalData::Kept))
+        };
+        let [clone, other] = if without.is_ok() { [without, with] } else { [with, without] };
+        let (clone, error) = (clone.unwrap(), other.unwrap_err());
+        assert_eq!(error.code(), "already_there");
+        let entered = tenants.get_clone(them.north.id, &code("RACE")).await.unwrap();
+        let named = ask(tenants, &clone, "select count(*) as n from machines where name like '%wendy%'").await.unwrap();
+        assert_eq!((clone.has_personal_data, entered.has_personal_data), (named[0]["n"] == 200, named[0]["n"] == 200), "{lead_ms} ms");
+        assert_eq!((clone.expires_at, clone.created_at), (entered.expires_at, entered.created_at));
+        tenants.drop_clone(&clone, "seen", ACTOR).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_question_to_a_copy_reaches_that_copy_and_changes_nothing() {
     let test = TestDatabase::new().await;
