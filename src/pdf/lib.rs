@@ -23,6 +23,8 @@ use crate::words::Letters;
 use crate::world::{Shared, TemplateWorld};
 
 const MONTHLY: &str = include_str!("templates/monthly.typ");
+/// For so many documents after its last use a layout is remembered.
+const MEMORY: usize = 4;
 
 /// Renders reports with Typst; clones share fonts and library.
 #[derive(Debug, Clone)]
@@ -87,8 +89,8 @@ impl Renderer for TypstRenderer {
         if rendered.is_err() {
             rendered = self.compile(report, &MonthlyView::of(report, &self.shared, Letters::Plain)).or(rendered);
         }
-        // Typst remembers every layout; without this each document leaves some 6 MB behind.
-        comemo::evict(0);
+        // Typst remembers every layout; without this each document leaves some 6 MB behind. What the next few use again is kept.
+        comemo::evict(MEMORY);
         rendered
     }
 }

@@ -10,6 +10,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
@@ -90,6 +91,13 @@ impl Session {
         let batches = self.query(sql).await?;
         let json = to_json(&batches).map_err(|error| WarehouseError::Engine(error.into()))?;
         if json.is_empty() { Ok(Vec::new()) } else { Ok(serde_json::from_slice(&json)?) }
+    }
+
+    /// Asks at once, beside whatever else is asked, on a task that ends with the future.
+    pub fn begin_rows<T: DeserializeOwned + Send + 'static>(&self, sql: String) -> Boxed<'static, Result<Vec<T>, WarehouseError>> {
+        let session = self.clone();
+        let task = SpawnedTask::spawn(async move { session.rows(&sql).await });
+        Box::pin(async move { task.join().await.map_err(|error| WarehouseError::Engine(DataFusionError::ExecutionJoin(Box::new(error))))? })
     }
 
     async fn run(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
