@@ -33,7 +33,8 @@ const UPSERT_STEP: &str = "
     insert into lifecycle_steps (customer_id, operation, step, state, updated_at, run)
     select customer_id, operation, $3, $4, $5, run from lifecycle_runs where customer_id = $1 and operation = $2
     on conflict (customer_id, operation, step) do update set state = excluded.state, updated_at = excluded.updated_at, run = excluded.run";
-/// The parts of a silo: schema, role, somebody who may become the role, and rights on every table.
+/// The parts of a silo: schema, role, somebody who may become the role, and rights on every table. The tables are those that depend
+/// on the schema, for which there is an index.
 const LOOK_AT_SILO: &str = "
     select array[
         n.oid is not null,
@@ -41,8 +42,10 @@ const LOOK_AT_SILO: &str = "
         exists (select 1 from pg_catalog.pg_auth_members m where m.roleid = r.oid),
         coalesce((
             select bool_and(has_table_privilege(r.oid, c.oid, 'select'))
-            from pg_catalog.pg_class c
-            where c.relnamespace = n.oid and c.relkind = 'r' and c.relname <> 'refinery_schema_history'), false)] as parts
+            from pg_catalog.pg_depend d
+            join pg_catalog.pg_class c on c.oid = d.objid
+            where d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid = n.oid and d.classid = 'pg_catalog.pg_class'::regclass
+                and c.relkind = 'r' and c.relname <> 'refinery_schema_history'), false)] as parts
     from (select $1::text as schema_name, $2::text as role_name) wanted
     left join pg_catalog.pg_namespace n on n.nspname = wanted.schema_name
     left join pg_catalog.pg_roles r on r.rolname = wanted.role_name";
