@@ -1,8 +1,10 @@
 //! Who of the MSP opened a customer's data: written down, and shown to that customer.
 
+use granary_db::{AuditEntry, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{CustomerId, Role};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 use crate::{Access, AccessError, Principal, store};
 
@@ -33,7 +35,19 @@ impl Access {
             }
             let tx = self.begin().await?;
             let since = self.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH);
-            store::openings::insert(&tx, principal.msp(), customer, &principal.actor().to_string(), since).await?;
+            let actor = principal.actor().to_string();
+            if !store::openings::is_noted(&tx, customer, &actor, since).await? {
+                let entry = AuditEntry {
+                    msp: principal.msp(),
+                    customer: Some(customer),
+                    actor,
+                    action: "customer.open".to_owned(),
+                    subject: format!("customer:{customer}"),
+                    detail: json!({}),
+                    reason: None,
+                };
+                record_audit(&tx, &entry).await?;
+            }
             Ok(tx.commit().await?)
         })
     }

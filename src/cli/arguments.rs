@@ -10,7 +10,9 @@ use jiff::civil::Date;
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod audit;
 mod data;
+mod keys;
 mod leaving;
 mod life;
 mod mail;
@@ -20,7 +22,9 @@ mod portfolio;
 mod retention;
 pub(crate) mod text;
 
+pub(crate) use audit::{Audit, AuditWanted};
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
+pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
 pub(crate) use mail::Mail;
@@ -95,8 +99,8 @@ pub(crate) enum Command {
     /// Answer the requests of one person: what is known of me, give it to me, forget me
     #[command(subcommand, after_help = "Examples:\n  granary person find wendy@acme.example")]
     Person(Person),
-    /// Make keys for programs
-    #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME")]
+    /// Make keys for programs, and look after the key store
+    #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME\n  granary key status")]
     Key(Key),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
@@ -130,6 +134,9 @@ pub(crate) enum Command {
     /// Look at the letters that people were sent
     #[command(subcommand, after_help = "Examples:\n  granary mail list")]
     Mail(Mail),
+    /// Show who did what, and find out whether the log was changed
+    #[command(subcommand, after_help = "Examples:\n  granary audit list --customer ACME\n  granary audit verify")]
+    Audit(Audit),
     /// Look for holes in the walls between tenants, and for what may lose data
     Doctor(Doctor),
 }

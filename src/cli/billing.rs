@@ -22,6 +22,7 @@ pub(crate) async fn run(global: &Global, command: Billing) -> Result<ExitCode, F
                     return Err(Missing(format!("nobody was a customer of {} in {period}: there is nothing to draft", msp.code)).into());
                 }
                 let report = granary_billing::draft_period(&house.tenants, &msp, period, house.progress.clone()).await?;
+                house.note(Some(&msp), None, "billing.draft", &format!("msp:{}", msp.code), &json!({"period": period})).await?;
                 print_json(&report)?;
                 return Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
@@ -31,6 +32,8 @@ pub(crate) async fn run(global: &Global, command: Billing) -> Result<ExitCode, F
                 if report.numbered.is_empty() && report.already_final == 0 {
                     return Err(Missing(format!("{} has no invoices for {period}: there is nothing to finalise", msp.code)).into());
                 }
+                let detail = json!({"period": period, "numbered": report.numbered.len()});
+                house.note(Some(&msp), None, "billing.finalise", &format!("msp:{}", msp.code), &detail).await?;
                 print_json(&report)?;
             }
             Billing::List { period, msp, format } => {
@@ -65,6 +68,7 @@ pub(crate) async fn run(global: &Global, command: Billing) -> Result<ExitCode, F
 
 async fn lines(house: &Rooms, msp: &Msp, customer: &granary_tenants::Customer, period: Period) -> Result<Vec<serde_json::Value>, Failure> {
     let tx = house.tenants.begin_tenant(&Rooms::tenant_scope(msp, customer)).await?;
+    tx.record_audit("invoice_lines.read", &format!("customer:{}", customer.code), &json!({"period": period}), None).await?;
     let lines = granary_billing::list_lines(&tx, period).await?;
     tx.commit().await?;
     if lines.is_empty() {

@@ -54,6 +54,7 @@ async fn add_msp(house: &Rooms, new: &NewMsp) -> Result<ExitCode, Failure> {
     }
     let long_ago = jiff::civil::Date::constant(2000, 1, 1);
     super::demo::seed_prices(house, &msp, long_ago).await?;
+    house.note(Some(&msp), None, "msp.add", &format!("msp:{}", msp.code), &json!({})).await?;
     print_json(&json!({"id": msp.id, "code": msp.code, "name": msp.name}))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use granary_types::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::audit::{self, CheckpointJob};
 use super::customer_placement::{self, PlacementJob};
 use super::house::Rooms;
 use super::letters;
@@ -30,13 +31,14 @@ impl Job for RelayJob {
 
 /// Returns every kind of job that a worker knows.
 pub(crate) fn kinds() -> Vec<&'static str> {
-    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND, PlacementJob::KIND]
+    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND, PlacementJob::KIND, CheckpointJob::KIND]
 }
 
 fn registry(rooms: &Rooms) -> Registry {
     // Nobody watches a job's progress: its outcome is in the queue and in the log.
     let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
-    let (nights, relays, lives, letters, places) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone(), rooms);
+    let (nights, relays, lives, letters, places) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone());
+    let signed = rooms;
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -57,6 +59,10 @@ fn registry(rooms: &Rooms) -> Registry {
         .on(move |_, _: PlacementJob| {
             let rooms = places.clone();
             async move { customer_placement::run_job(&rooms).await }
+        })
+        .on(move |_, _: CheckpointJob| {
+            let rooms = signed.clone();
+            async move { audit::run_job(&rooms).await }
         })
 }
 
@@ -103,7 +109,8 @@ pub(crate) fn worker(rooms: &Rooms) -> Worker {
 }
 
 /// Returns the schedules: the relay every minute; and unless the clock stands still, the night once a day, a look every minute at
-/// operations on customers and at trials, and one every five minutes at moves and copies of silos.
+/// operations on customers and at trials, one every five minutes at moves and copies of silos, and the signing of
+/// the audit logs once an hour.
 ///
 /// # Errors
 /// Never in practice: the payloads are our own.
@@ -132,8 +139,14 @@ pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
         offset: Duration::ZERO,
         job: NewJob::new(&PlacementJob {})?.unique("placement"),
     };
+    let checkpoint = Cron {
+        name: "audit-checkpoint",
+        period: Duration::from_secs(HOUR),
+        offset: Duration::from_secs(7 * MINUTE),
+        job: NewJob::new(&CheckpointJob {})?.unique("audit-checkpoint"),
+    };
     Ok(match rooms.clock {
-        Clock::System => vec![night, relay, life, placement],
+        Clock::System => vec![night, relay, life, placement, checkpoint],
         Clock::Fixed(_) => vec![relay],
     })
 }

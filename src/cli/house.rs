@@ -12,8 +12,8 @@ use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
 use granary_lake::{Lake, Retention};
 use granary_notifications::{Mailer, Post, Smtp};
 use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
-use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
-use granary_vault::{Keys, MasterKey, Objects};
+use granary_types::{Classify, Clock, CustomerCode, CustomerId, ErrorKind, Role};
+use granary_vault::{AwsKms, Keys, MasterKey, Objects};
 use granary_warehouse::{Budget, Warehouse};
 use serde::{Deserialize, Serialize};
 
@@ -192,7 +192,7 @@ impl Rooms {
         let keys_dir = data_dir.join("keys");
         std::fs::create_dir_all(&keys_dir).named("make", &keys_dir)?;
         let app_password = password(&keys_dir.join("app-password"))?;
-        let master = MasterKey::load_or_create(&keys_dir.join("master"))?;
+        let master = master(&config, &keys_dir.join("master"))?;
         let clusters = clusters(&config, &app_password)?;
         let max_connections = config.database.max_connections;
         let connections_per_tenant = config.database.connections_per_tenant.unwrap_or(max_connections.div_ceil(4));
@@ -253,10 +253,41 @@ impl Rooms {
         MspScope::for_job(msp.clone(), ACTOR)
     }
 
+    /// Writes down what a command did or read: in the MSP's log, or, without one, in the installation's.
+    pub(crate) async fn note(
+        &self,
+        msp: Option<&Msp>,
+        customer: Option<CustomerId>,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), Failure> {
+        match msp {
+            Some(msp) => {
+                let tx = self.tenants.begin_msp(&Self::msp_scope(msp)).await?;
+                granary_tenants::note(&tx, customer, action, subject, detail).await?;
+                Ok(tx.commit().await?)
+            }
+            None => Ok(self.tenants.note_as_operator(ACTOR.into(), action, subject, detail).await?),
+        }
+    }
+
     /// What a command on one MSP may read: everything of it.
     pub(crate) fn grant(msp: &Msp) -> ReadGrant {
         ReadGrant { msp: msp.id, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true }
     }
+}
+
+/// The master key: from the environment, behind a service, or in the file.
+fn master(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
+    Ok(match (&config.keys.master, &config.keys.kms) {
+        (Some(text), None) => MasterKey::from_text(text, file)?,
+        (None, Some(kms)) => MasterKey::from_kms(Arc::new(AwsKms::new(kms)?), file)?,
+        (None, None) => MasterKey::load_or_create(file)?,
+        (Some(_), Some(_)) => {
+            return Err(Usage("GRANARY_MASTER_KEY and [keys.kms] both name a master key; leave one out".to_owned()).into());
+        }
+    })
 }
 
 /// The clusters beside the home, as configured; the same login serves all of them.

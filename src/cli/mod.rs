@@ -4,6 +4,7 @@
 mod output;
 
 mod arguments;
+mod audit;
 mod billing;
 mod churn;
 mod customer_clones;
@@ -21,6 +22,7 @@ mod files;
 mod house;
 mod import;
 mod jobs;
+mod keys;
 mod letters;
 mod life;
 mod listener;
@@ -99,6 +101,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Report(command) => report::run(&global, command).await,
         Command::Jobs(command) => jobs::run(&global, command).await,
         Command::Mail(command) => letters::run(&global, command).await,
+        Command::Audit(command) => audit::run(&global, command).await,
         Command::Doctor(command) => doctor::run(&global, command).await,
     }
 }

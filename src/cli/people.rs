@@ -32,6 +32,11 @@ pub(crate) async fn user(global: &Global, command: User) -> Result<ExitCode, Fai
                     password: Secret::new(password.trim_end_matches(['\r', '\n'])),
                 };
                 let id = house.access.create_user(&new).await?;
+                let msp = match msp_id {
+                    Some(id) => Some(house.tenants.get_msp(id).await?),
+                    None => None,
+                };
+                house.note(msp.as_ref(), customer_id, "user.add", &format!("user:{id}"), &json!({"role": role})).await?;
                 print_json(&json!({"id": id, "email": email, "role": role}))?;
                 Ok(ExitCode::SUCCESS)
             })
@@ -74,7 +79,10 @@ async fn belongs(
 }
 
 pub(crate) async fn key(global: &Global, command: Key) -> Result<ExitCode, Failure> {
-    let Key::Add { customer, msp, scope, name } = command;
+    let (customer, msp, scope, name) = match command {
+        Key::Store(command) => return super::keys::run(global, command).await,
+        Key::Add { customer, msp, scope, name } => (customer, msp, scope, name),
+    };
     House::with(global, async |house| {
         let (msp, customer) = match customer {
             Some(code) => house.customer(msp.as_deref(), &code).await.map(|(msp, customer)| (msp, Some(customer)))?,
@@ -83,6 +91,8 @@ pub(crate) async fn key(global: &Global, command: Key) -> Result<ExitCode, Failu
         let scopes = scope.iter().map(|scope| scope.parse()).collect::<Result<Vec<_>, _>>()?;
         let new = NewApiKey { msp_id: msp.id, customer_id: customer.as_ref().map(|customer| customer.id), control_plane_id: None, name, scopes, expires_at: None };
         let (id, secret) = house.access.create_api_key(&new).await?;
+        let customer_id = customer.as_ref().map(|customer| customer.id);
+        house.note(Some(&msp), customer_id, "api_key.add", &format!("api_key:{id}"), &json!({"scopes": scope})).await?;
         print_json(&json!({"id": id, "customer": customer.map(|customer| customer.code), "key": secret.reveal(), "note": "shown once; keep it safe"}))?;
         Ok(ExitCode::SUCCESS)
     })

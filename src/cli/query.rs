@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::arguments::{Global, Query};
 use super::files::Named;
 use super::house::{House, Rooms};
 use super::output::Rows;
+
+/// As much of a question as the audit log keeps.
+const SQL_SHOWN: usize = 2_000;
 
 pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Failure> {
     House::with(global, async |house| {
@@ -23,10 +26,19 @@ pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Fai
         } else {
             command.sql
         };
-        let grant = match &command.as_user {
-            Some(email) => house.access.principal_of(email).await?.read_grant()?,
-            None => Rooms::grant(&house.msp(command.msp.as_deref()).await?),
+        let (grant, msp) = match &command.as_user {
+            Some(email) => {
+                let grant = house.access.principal_of(email).await?.read_grant()?;
+                let msp = house.tenants.get_msp(grant.msp).await?;
+                (grant, msp)
+            }
+            None => {
+                let msp = house.msp(command.msp.as_deref()).await?;
+                (Rooms::grant(&msp), msp)
+            }
         };
+        let asked: String = sql.chars().take(SQL_SHOWN).collect();
+        house.note(Some(&msp), None, "warehouse.query", &format!("msp:{}", msp.code), &json!({"sql": asked})).await?;
         let session = house.warehouse.session(&grant).await?;
         let (schema, batches) = session.query_with_schema(&sql).await?;
         rows(&schema, &batches)?.print(command.format)?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use granary_metering::EventFilter;
+use serde_json::json;
 
 use super::Failure;
 use super::arguments::{Events, Global};
@@ -12,6 +13,7 @@ use super::output::Rows;
 pub(crate) async fn run(global: &Global, command: Events) -> Result<ExitCode, Failure> {
     House::with(global, async |house| {
         let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
+        let detail = json!({"period": command.period, "type": command.event_type, "machine": command.machine});
         let filter = EventFilter {
             period: command.period,
             event_type: command.event_type,
@@ -19,6 +21,8 @@ pub(crate) async fn run(global: &Global, command: Events) -> Result<ExitCode, Fa
             limit: i64::from(command.limit),
         };
         let tx = house.tenants.begin_tenant(&Rooms::tenant_scope(&msp, &customer)).await?;
+        // In the customer's own log, where its people see who looked.
+        tx.record_audit("events.read", &format!("customer:{}", customer.code), &detail, None).await?;
         let events = granary_metering::list_events(&tx, &filter).await?;
         tx.commit().await?;
         Rows::of(&["occurred_at", "source", "id", "type", "data"], &events).print(command.format)?;

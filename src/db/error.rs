@@ -30,6 +30,10 @@ pub enum DbError {
     Program { program: &'static str, message: String },
     #[error("there is no {0}: install Postgres' client programs, or name their directory in GRANARY_POSTGRES_BIN")]
     NoProgram(&'static str),
+    #[error("the transaction may not write to the audit log: it was opened without the key store")]
+    NoAuditKeys,
+    #[error("the key of the audit log cannot be had: {0}")]
+    AuditKey(String),
     #[error("the payload of {kind} cannot be written as JSON: {message}")]
     Payload { kind: &'static str, message: String },
 }
@@ -143,7 +147,9 @@ impl Classify for DbError {
             Self::Postgres(_) if self.is_unstorable_text() => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_serialization_failure() || self.is_unique_violation() => ErrorKind::Conflict,
             Self::Postgres(_) if self.is_cancelled() || self.is_connection_lost() || self.is_stale_plan() => ErrorKind::Unavailable,
-            Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } => ErrorKind::Internal,
+            Self::Postgres(_) | Self::Aborted | Self::Migration { .. } | Self::Payload { .. } | Self::NoAuditKeys | Self::AuditKey(_) => {
+                ErrorKind::Internal
+            }
         }
     }
 
@@ -160,6 +166,8 @@ impl Classify for DbError {
             Self::Migration { .. } => "migration_failed",
             Self::Identifier(_) => "identifier_invalid",
             Self::Payload { .. } => "payload_invalid",
+            Self::NoAuditKeys => "audit_keys_missing",
+            Self::AuditKey(_) => "audit_key_failed",
             Self::Program { .. } => "program_failed",
             Self::NoProgram(_) => "program_missing",
         }

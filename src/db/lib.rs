@@ -22,13 +22,16 @@ mod store;
 mod transfer;
 mod tx;
 
-pub use audit::{AuditEntry, record_audit};
+pub use audit::{
+    AuditChain, AuditEntry, AuditKey, AuditKeys, AuditRecord, CheckpointClaim, record_as_owner, record_audit, record_in_silo, words_digest,
+};
 pub use database::{Database, DatabaseConfig};
 pub use dump::{Dump, DumpRows, TableRows};
 pub use error::DbError;
 pub use installation::{InstallationNames, plan_control};
 pub use owner::OwnerConnection;
 pub use settings::{Identifier, InvalidIdentifier, TxSettings};
+pub use tokio_postgres::Error as RowError;
 pub use tokio_postgres::types::ToSql;
 pub use tokio_postgres::{CopyInSink, CopyOutStream};
 pub use tokio_postgres::{Row, SimpleQueryRow};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use granary_foundation::Boxed;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, Statement};
 
+use crate::audit::{AuditKeys, Waiting};
 use crate::error::DbError;
 use crate::installation::InstallationNames;
 use crate::pool::Connection;
@@ -32,6 +34,9 @@ pub struct Tx {
     has_begun: AtomicBool,
     /// Whether a copy was begun, which may go on by itself when its stream is dropped.
     has_copied: AtomicBool,
+    /// What its audit entries are keyed with, and those that wait for the commit.
+    audit_keys: Option<Arc<dyn AuditKeys>>,
+    audit: Mutex<Waiting>,
 }
 
 impl fmt::Debug for Tx {
@@ -61,10 +66,31 @@ impl Tx {
             version: settings.version,
             has_begun: AtomicBool::new(false),
             has_copied: AtomicBool::new(false),
+            audit_keys: None,
+            audit: Mutex::default(),
         };
         let sent = tx.watch(async { Ok(tx.client()?.batch_execute(&tx.opening).await?) });
         sent.await?;
         Ok(tx)
+    }
+
+    /// Lets the transaction write to the audit log, with keys from there; `tenants` calls this.
+    #[must_use]
+    pub fn audited_with(mut self, keys: Arc<dyn AuditKeys>) -> Self {
+        self.audit_keys = Some(keys);
+        self
+    }
+
+    pub(crate) const fn version(&self) -> i32 {
+        self.version
+    }
+
+    pub(crate) fn audit_keys(&self) -> Option<Arc<dyn AuditKeys>> {
+        self.audit_keys.clone()
+    }
+
+    pub(crate) fn audit_waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the current instant of the house's clock.
@@ -131,7 +157,7 @@ impl Tx {
         answer.await
     }
 
-    /// Commits, and returns the connection to the pool.
+    /// Puts what was recorded at the end of the audit log, commits, and returns the connection to the pool.
     ///
     /// # Errors
     /// When a statement had failed before (nothing is kept then), or Postgres refuses.
@@ -140,6 +166,8 @@ impl Tx {
             if self.has_failed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0 {
                 return Err(DbError::Aborted);
             }
+            let waiting = std::mem::take(&mut *self.audit_waiting());
+            waiting.append(&self).await?;
             self.end(COMMIT).await
         })
     }

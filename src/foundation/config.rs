@@ -9,6 +9,10 @@ use serde::Deserialize;
 
 use crate::Secret;
 
+mod keys;
+
+pub use keys::{KeysConfig, KmsConfig};
+
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +23,7 @@ pub struct Config {
     /// `[clusters.<name>]`: other Postgres servers that hold silos. Default none.
     pub clusters: BTreeMap<String, ClusterConfig>,
     pub lake: LakeConfig,
+    pub keys: KeysConfig,
     pub server: ServerConfig,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
@@ -200,6 +205,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             clusters: BTreeMap::new(),
             lake: LakeConfig::default(),
+            keys: KeysConfig::default(),
             server: ServerConfig::default(),
             mail: MailConfig::default(),
             worker: WorkerConfig::default(),
@@ -308,6 +314,7 @@ impl Config {
         if let Some(secret) = environment("GRANARY_LAKE_S3_SECRET_ACCESS_KEY") {
             config.lake.s3.secret_access_key = Some(Secret::new(secret));
         }
+        config.keys.overridden(&environment);
         if let Some(url) = environment("GRANARY_MAIL_URL") {
             config.mail.url = Some(Secret::new(url));
         }

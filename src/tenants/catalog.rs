@@ -1,8 +1,9 @@
 //! The catalog, and the doors that it opens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use granary_db::{AuditEntry, Database, DbError, Identifier, Tx, TxSettings, record_audit};
+use granary_db::{AuditChain, AuditEntry, AuditKeys, Database, DbError, Identifier, Tx, TxSettings, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{Clock, CustomerCode, CustomerId, EndReason, MspId};
 use granary_vault::{Keys, Owner};
@@ -58,6 +59,19 @@ impl Tenants {
     /// Returns the key store, for what a room seals itself.
     pub const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Returns what knows the keys of audit logs.
+    pub(crate) fn audit_keys(&self) -> Arc<dyn AuditKeys> {
+        Arc::new(self.keys.clone())
+    }
+
+    /// Fetches the key of an MSP's audit log before a connection is held: many that held one each and waited for another to
+    /// fetch it by would wait for one another. What fails here fails again, and is told, when something is recorded.
+    async fn prepare_audit(&self, msp: MspId) {
+        if let Err(error) = self.keys.audit_key(AuditChain::Msp(msp)).await {
+            tracing::debug!(msp.id = %msp, %error, "the key of an audit log was not fetched");
+        }
     }
 
     /// Makes an MSP with its keys, or returns the one that has the code.
@@ -266,8 +280,9 @@ impl Tenants {
         let role = Identifier::new(customer.role_name.as_str()).map_err(DbError::from)?;
         let gate = Identifier::new(GATE).map_err(DbError::from)?;
         let settings = TxSettings::tenant(schema, role, customer.bucket).through_gate(gate).at_version(customer.schema_version);
+        self.prepare_audit(customer.msp_id).await;
         let tx = self.enter(customer, &mode(settings)).await?;
-        Ok(TenantTx::new(tx, scope.clone()))
+        Ok(TenantTx::new(tx.audited_with(self.audit_keys()), scope.clone()))
     }
 
     /// Enters a silo where the scope says that it lies; where it has gone, asks the catalog until it says where it lies now.
@@ -297,8 +312,9 @@ impl Tenants {
     /// When Postgres refuses.
     pub fn begin_msp<'a>(&'a self, scope: &'a MspScope) -> Boxed<'a, Result<MspTx, TenantsError>> {
         Box::pin(async move {
+            self.prepare_audit(scope.msp.id).await;
             let tx = self.db().begin(&TxSettings::msp(scope.msp.id)).await?;
-            Ok(MspTx::new(tx, scope.clone()))
+            Ok(MspTx::new(tx.audited_with(self.audit_keys()), scope.clone()))
         })
     }
 
@@ -341,7 +357,7 @@ impl Tenants {
 
     /// Opens the control schema for the catalog's own look-ups; what people and jobs do goes through a scope.
     pub(crate) async fn begin_catalog(&self) -> Result<Tx, TenantsError> {
-        Ok(self.db().begin(&TxSettings::operator()).await?)
+        Ok(self.db().begin(&TxSettings::operator()).await?.audited_with(self.audit_keys()))
     }
 
     /// Begins the transaction in which `access` finds out who somebody is.
@@ -349,6 +365,9 @@ impl Tenants {
     /// # Errors
     /// When Postgres refuses.
     pub fn begin_access<'a>(&'a self) -> Boxed<'a, Result<AccessTx, TenantsError>> {
-        Box::pin(async move { Ok(AccessTx::new(self.db().begin(&TxSettings::access()).await?)) })
+        Box::pin(async move {
+            let tx = self.db().begin(&TxSettings::access()).await?;
+            Ok(AccessTx::new(tx.audited_with(self.audit_keys())))
+        })
     }
 }

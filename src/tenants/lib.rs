@@ -7,6 +7,7 @@
 //!
 //! Not here: who somebody is (`access`), and what lies inside a tenant's tables (`metering`, `billing`).
 
+mod audit;
 mod catalog;
 mod contract;
 mod customer;
@@ -29,6 +30,7 @@ mod silo;
 mod store;
 mod transaction;
 
+pub use audit::{AuditFault, AuditFilter, AuditLine, AuditReport, Checkpoint, Cursor, list_audit, note};
 pub use catalog::Tenants;
 pub use contract::{Contract, ContractLimits, NewContract};
 pub use customer::{ControlPlane, Customer, NewCustomer, StatusChange};

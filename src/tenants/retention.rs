@@ -3,7 +3,7 @@
 //! Which datasets there are, how long they are needed and how rows go is not known here: rooms say so
 //! ([`Retained`](granary_types::Retained)), and `lake` follows the rules.
 
-use granary_db::{AuditEntry, record_audit};
+use granary_db::{AuditEntry, record_as_owner, record_audit};
 use granary_foundation::Boxed;
 use granary_types::{CustomerId, CustomerStatus, MspId};
 use jiff::Timestamp;
@@ -128,8 +128,16 @@ impl Tenants {
             owner.batch(&names.fill(&store::OPEN_FOR_OWNER.replace("{gate}", GATE))).await?;
             let rows = owner.execute(what.statement, &[&what.kept_from, &what.most]).await?;
             if rows > 0 {
-                let (actor, subject, detail) = (scope.actor.to_string(), what.subject(), what.detail(rows));
-                store::insert_audit_as_owner(&owner, &actor, LET_GO, &subject, &detail, self.clock().now()).await?;
+                let entry = AuditEntry {
+                    msp: None,
+                    customer: None,
+                    actor: scope.actor.to_string(),
+                    action: LET_GO.to_owned(),
+                    subject: what.subject(),
+                    detail: what.detail(rows),
+                    reason: None,
+                };
+                record_as_owner(&owner, self.keys(), (scope.msp.id, customer.id), entry, self.clock().now()).await?;
             }
             owner.batch("commit").await?;
             owner.give_back().await;

@@ -1,5 +1,6 @@
 //! All statements of the room, and the reading of their rows.
 
+mod audit;
 mod clones;
 mod contracts;
 mod customers;
@@ -17,11 +18,9 @@ mod restoring;
 mod retention;
 mod silo;
 
-use granary_db::{OwnerConnection, Tx};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
+pub(crate) use audit::*;
 pub(crate) use clones::*;
 pub(crate) use contracts::*;
 pub(crate) use customers::*;
@@ -40,35 +39,6 @@ pub(crate) use retention::*;
 pub(crate) use silo::*;
 
 use crate::error::TenantsError;
-
-const INSERT_TENANT_AUDIT: &str = "
-    insert into audit_log (actor, action, subject, detail, reason, happened_at) values ($1, $2, $3, $4, $5, $6)";
-
-/// Adds to the audit log of the tenant whose transaction it is.
-pub(crate) async fn insert_tenant_audit(
-    tx: &Tx,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    detail: &Value,
-    reason: Option<&str>,
-) -> Result<(), TenantsError> {
-    tx.execute(INSERT_TENANT_AUDIT, &[&actor, &action, &subject, detail, &reason, &tx.now()]).await?;
-    Ok(())
-}
-
-/// Adds to the audit log of the silo in whose schema the owner is.
-pub(crate) async fn insert_audit_as_owner(
-    owner: &OwnerConnection,
-    actor: &str,
-    action: &str,
-    subject: &str,
-    detail: &Value,
-    now: Timestamp,
-) -> Result<(), TenantsError> {
-    owner.execute(INSERT_TENANT_AUDIT, &[&actor, &action, &subject, detail, &None::<&str>, &now]).await?;
-    Ok(())
-}
 
 /// Finds a zone by its name; "local" and the like have none that can be stored.
 pub(crate) fn zone(name: &str) -> Result<TimeZone, TenantsError> {
@@ -90,6 +60,7 @@ mod tests {
         let superuser = test.superuser().await;
         superuser.batch_execute("set search_path = control").await.unwrap();
         for statement in [
+            super::audit::STATEMENTS,
             super::clones::STATEMENTS,
             super::contracts::STATEMENTS,
             super::customers::STATEMENTS,

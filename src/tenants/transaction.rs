@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use granary_db::{Tx, outbox};
+use granary_db::{AuditEntry, Tx, outbox, record_in_silo};
 use granary_foundation::Event;
 use serde_json::Value;
 
@@ -10,7 +10,6 @@ use crate::customer::Customer;
 use crate::error::TenantsError;
 use crate::msp::Msp;
 use crate::scope::{Actor, MspScope, TenantScope};
-use crate::store;
 
 /// A transaction in one customer's schema, as that customer's role. Unqualified names mean the customer's tables; no other
 /// table can be reached.
@@ -48,12 +47,21 @@ impl TenantTx {
         Ok(outbox::emit(&self.tx, None, event).await?)
     }
 
-    /// Adds to the customer's own audit log, which is only ever added to.
+    /// Adds to the customer's own audit log, which is only ever added to, when the transaction commits.
     ///
     /// # Errors
-    /// When Postgres refuses.
+    /// When the key store fails.
     pub async fn record_audit(&self, action: &str, subject: &str, detail: &Value, reason: Option<&str>) -> Result<(), TenantsError> {
-        store::insert_tenant_audit(&self.tx, &self.scope.actor.to_string(), action, subject, detail, reason).await
+        let entry = AuditEntry {
+            msp: None,
+            customer: None,
+            actor: self.scope.actor.to_string(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail: detail.clone(),
+            reason: reason.map(str::to_owned),
+        };
+        Ok(record_in_silo(&self.tx, (self.scope.msp.id, self.scope.customer.id), &entry).await?)
     }
 
     /// Commits.

@@ -18,6 +18,16 @@ pub enum VaultError {
     KeyDestroyed(Owner),
     #[error("the master key does not open the key of {0}: is it the one that this database was created with?")]
     WrongMasterKey(Owner),
+    #[error("the master key {0} is current, and this process does not have it: where is its file, its variable, or its KMS?")]
+    UnknownMaster(String),
+    #[error("GRANARY_MASTER_KEY does not hold keys of 64 hexadecimal digits, with commas between them")]
+    MasterKeyText,
+    #[error("there is no new master key: write the old and the new one into GRANARY_MASTER_KEY, with a comma between them")]
+    NoNewMaster,
+    #[error("the key management service failed: {0}")]
+    Kms(String),
+    #[error("the escrow file cannot be used: {0}")]
+    Escrow(String),
     #[error("a key of {0} does not open what was given, or it was sealed for another name")]
     Sealed(Owner),
     #[error("cannot use the master key file {path}: {reason}")]
@@ -45,9 +55,14 @@ impl Classify for VaultError {
             Self::Database(error) => error.kind(),
             Self::NoKey(_) | Self::KeyDestroyed(_) | Self::ObjectMissing(_) => ErrorKind::NotFound,
             Self::ObjectExists(_) => ErrorKind::Conflict,
-            Self::MasterKeyFile { .. } | Self::StoreUrl { .. } | Self::HalfCredentials => ErrorKind::Invalid,
-            Self::Store(_) => ErrorKind::Unavailable,
-            Self::WrongMasterKey(_) | Self::Sealed(_) | Self::Cipher(_) => ErrorKind::Internal,
+            Self::MasterKeyFile { .. }
+            | Self::StoreUrl { .. }
+            | Self::HalfCredentials
+            | Self::MasterKeyText
+            | Self::NoNewMaster
+            | Self::Escrow(_) => ErrorKind::Invalid,
+            Self::Store(_) | Self::Kms(_) => ErrorKind::Unavailable,
+            Self::WrongMasterKey(_) | Self::UnknownMaster(_) | Self::Sealed(_) | Self::Cipher(_) => ErrorKind::Internal,
         }
     }
 
@@ -56,7 +71,10 @@ impl Classify for VaultError {
             Self::Database(error) => error.code(),
             Self::NoKey(_) => "key_not_found",
             Self::KeyDestroyed(_) => "key_destroyed",
-            Self::WrongMasterKey(_) => "wrong_master_key",
+            Self::WrongMasterKey(_) | Self::UnknownMaster(_) => "wrong_master_key",
+            Self::MasterKeyText | Self::NoNewMaster => "master_key_text",
+            Self::Kms(_) => "kms_failed",
+            Self::Escrow(_) => "escrow_invalid",
             Self::Sealed(_) => "seal_broken",
             Self::MasterKeyFile { .. } => "master_key_file",
             Self::StoreUrl { .. } => "object_store_url",

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use granary_db::{Database, Tx, TxSettings};
 use granary_types::{CustomerId, MspId};
 use hmac::{Hmac, Mac};
+use jiff::Timestamp;
 use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::audit::AUDIT;
 use crate::signature::Signature;
-use crate::store::{self, KeyRow};
+use crate::store::{self, WrappedRow};
 use crate::{MasterKey, VaultError, seal};
 
 /// How long an opened key is kept; a key that another process destroyed serves this long at most.
@@ -54,14 +56,14 @@ impl Owner {
         }
     }
 
-    const fn row(self) -> (&'static str, Uuid) {
+    pub(crate) const fn row(self) -> (&'static str, Uuid) {
         (self.kind(), self.id())
     }
 
     const fn purposes(self) -> &'static [&'static str] {
         match self {
-            Self::Msp(_) => &[WRAP, BLIND_INDEX, "audit", SIGNING],
-            Self::Customer(_) | Self::Installation => &[WRAP, BLIND_INDEX],
+            Self::Msp(_) | Self::Installation => &[WRAP, BLIND_INDEX, AUDIT, SIGNING],
+            Self::Customer(_) => &[WRAP, BLIND_INDEX],
         }
     }
 }
@@ -118,6 +120,7 @@ pub struct Keys {
     db: Database,
     master: MasterKey,
     opened: Arc<Mutex<HashMap<Owner, Arc<Opened>>>>,
+    audit_roots: Arc<Mutex<HashMap<Owner, Zeroizing<[u8; 32]>>>>,
 }
 
 impl fmt::Debug for Keys {
@@ -129,7 +132,7 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// Returns the key store of a database under its master key.
     pub fn new(db: Database, master: MasterKey) -> Self {
-        Self { db, master, opened: Arc::default() }
+        Self { db, master, opened: Arc::default(), audit_roots: Arc::default() }
     }
 
     /// Makes an owner's keys; those that exist stay, a destroyed one stays destroyed.
@@ -138,13 +141,8 @@ impl Keys {
     /// When the database fails.
     pub fn create_for<'a>(&'a self, owner: Owner) -> Boxed<'a, Result<(), VaultError>> {
         Box::pin(async move {
-            let tx = self.begin().await?;
-            for purpose in owner.purposes() {
-                let key = Zeroizing::new(seal::random_key()?);
-                let wrapped = seal::seal(self.master.bytes(), key.as_slice(), &name_of(owner, purpose, 1))?;
-                store::insert_key(&tx, owner.row(), purpose, 1, &wrapped, self.db.clock().now()).await?;
-            }
-            Ok(tx.commit().await?)
+            let wanted: Vec<(&str, i32)> = owner.purposes().iter().map(|purpose| (*purpose, 1)).collect();
+            self.insert_keys(owner, &wanted).await
         })
     }
 
@@ -236,7 +234,7 @@ impl Keys {
             let tx = self.begin().await?;
             store::destroy_keys(&tx, owner.row(), self.db.clock().now()).await?;
             tx.commit().await?;
-            self.lock().remove(&owner);
+            self.forget(owner);
             Ok(())
         })
     }
@@ -250,7 +248,7 @@ impl Keys {
             let tx = self.begin().await?;
             store::delete_keys(&tx, owner.row()).await?;
             tx.commit().await?;
-            self.lock().remove(&owner);
+            self.forget(owner);
             Ok(())
         })
     }
@@ -277,29 +275,45 @@ impl Keys {
         let tx = self.begin().await?;
         let rows = store::list_keys(&tx, owner.row()).await?;
         tx.commit().await?;
-        let opened = Arc::new(self.open_rows(owner, rows)?);
+        let opened = Arc::new(self.open_rows(owner, rows).await?);
         self.lock().insert(owner, Arc::clone(&opened));
         Ok(opened)
     }
 
-    fn open_rows(&self, owner: Owner, rows: Vec<KeyRow>) -> Result<Opened, VaultError> {
+    async fn open_rows(&self, owner: Owner, rows: Vec<WrappedRow>) -> Result<Opened, VaultError> {
         if rows.is_empty() {
             return Err(VaultError::NoKey(owner));
         }
         let newest = rows.iter().filter(|row| row.purpose == WRAP).map(|row| row.version).max().ok_or(VaultError::NoKey(owner))?;
         let mut keys = HashMap::new();
         for row in rows {
-            let Some(wrapped) = row.wrapped else { continue };
-            let name = name_of(owner, &row.purpose, row.version);
-            let plain = seal::open(self.master.bytes(), &wrapped, &name).map(Zeroizing::new);
-            let key = plain.as_ref().and_then(|plain| <[u8; 32]>::try_from(plain.as_slice()).ok());
-            keys.insert((row.purpose, row.version), Zeroizing::new(key.ok_or(VaultError::WrongMasterKey(owner))?));
+            if row.wrapped.is_some() {
+                let key = self.open_row(&row).await?;
+                keys.insert((row.purpose, row.version), key);
+            }
         }
         Ok(Opened { keys, newest, at: Instant::now() })
     }
 
-    async fn begin(&self) -> Result<Tx, VaultError> {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.db.clock().now()
+    }
+
+    pub(crate) const fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx, VaultError> {
         Ok(self.db.begin(&TxSettings::keystore()).await?)
+    }
+
+    pub(crate) fn forget(&self, owner: Owner) {
+        self.lock().remove(&owner);
+        self.audit_roots().remove(&owner);
+    }
+
+    pub(crate) fn audit_roots(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Zeroizing<[u8; 32]>>> {
+        self.audit_roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, Arc<Opened>>> {
@@ -314,6 +328,6 @@ impl Opened {
 }
 
 /// What an owner's key is sealed for, so that two owners' rows cannot be exchanged.
-fn name_of(owner: Owner, purpose: &str, version: i32) -> Vec<u8> {
+pub(crate) fn name_of(owner: Owner, purpose: &str, version: i32) -> Vec<u8> {
     format!("granary key {owner} {purpose} {version}").into_bytes()
 }

@@ -146,6 +146,14 @@ pub const ROUTES: &[Route] = &[
         "csrf=wrong&action=invite",
         || post(pages::people::act),
     ),
+    read("/audit", Gate::Page(Permission::AccessRead), "/audit?customer=ACME", Some("/audit?customer=GLOBEX"), || get(pages::audit::show)),
+    read(
+        "/api/v1/msp/audit",
+        Gate::Api(Permission::AccessRead),
+        "/api/v1/msp/audit?customer=ACME",
+        Some("/api/v1/msp/audit?customer=GLOBEX"),
+        || get(api::audit::list),
+    ),
     act("/api/v1/usage/events", Gate::Api(Permission::UsageWrite), "[]", || post(api::events::receive)),
     read("/api/v1/msp/customers", Gate::Api(Permission::UsageRead), "/api/v1/msp/customers", None, || get(api::customers::list)),
     read(

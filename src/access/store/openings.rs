@@ -1,16 +1,14 @@
 //! The SQL of who opened whose data.
 
 use granary_db::Tx;
-use granary_types::{CustomerId, MspId};
+use granary_types::CustomerId;
 use jiff::Timestamp;
 
 use crate::{AccessError, Opening};
 
-const INSERT: &str = "
-    insert into audit_log (msp_id, customer_id, actor, action, subject, detail, happened_at)
-    select $1, $2::uuid, $3, 'customer.open', 'customer:' || $2::uuid::text, '{}', $4
-    where not exists (
-        select from audit_log where customer_id = $2 and actor = $3 and action = 'customer.open' and happened_at > $5)";
+const IS_NOTED: &str = "
+    select exists (
+        select from audit_log where customer_id = $1 and actor = $2 and action = 'customer.open' and happened_at > $3)";
 
 const LIST: &str = "
     select a.happened_at, coalesce(u.name, k.name) as who, u.role
@@ -21,12 +19,11 @@ const LIST: &str = "
     order by a.happened_at desc, a.id desc limit $2";
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[INSERT, LIST];
+pub(crate) const STATEMENTS: &[&str] = &[IS_NOTED, LIST];
 
-/// Notes an opening, unless the same was noted since an instant.
-pub(crate) async fn insert(tx: &Tx, msp: Option<MspId>, customer: CustomerId, actor: &str, since: Timestamp) -> Result<(), AccessError> {
-    tx.execute(INSERT, &[&msp, &customer, &actor, &tx.now(), &since]).await?;
-    Ok(())
+/// Tells whether an opening was noted since an instant.
+pub(crate) async fn is_noted(tx: &Tx, customer: CustomerId, actor: &str, since: Timestamp) -> Result<bool, AccessError> {
+    Ok(tx.query_one(IS_NOTED, &[&customer, &actor, &since]).await?.get(0))
 }
 
 /// Lists openings.

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use granary_types::{Currency, CustomerCode, CustomerStatus, MspCode, PartnerTier, Role, Tier};
 use jiff::civil::Date;
 
+use super::keys::KeyStore;
 use super::{Life, text};
 use crate::cli::output::Format;
 
@@ -145,6 +146,8 @@ pub(crate) enum User {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
+    #[command(flatten)]
+    Store(KeyStore),
     /// Make a key for a customer's control plane, or for a program of the MSP; it is shown once
     #[command(after_help = "\
 Examples:

@@ -1,5 +1,7 @@
 //! Pools and preparation.
 
+use std::sync::Arc;
+
 use granary_db::{AuditEntry, Database, DatabaseConfig, TxSettings, record_audit};
 use granary_foundation::Secret;
 use granary_test_support::TestDatabase;
@@ -58,7 +60,7 @@ async fn doors_lead_only_where_they_say() {
     denied(TxSettings::access(), "update customers set name = 'x'").await;
     denied(TxSettings::access(), "delete from audit_log").await;
 
-    let tx = test.database().begin(&TxSettings::operator()).await.unwrap();
+    let tx = test.database().begin(&TxSettings::operator()).await.unwrap().audited_with(Arc::new(test.keys().clone()));
     for action in ["customer.open", "customer.erase"] {
         let entry = AuditEntry {
             msp: None,

@@ -69,8 +69,8 @@ pub(super) const FORGET: [&str; 24] = [
 pub(super) const BLANK: [&str; 3] = [
     "update status_changes set reason = null where customer_id = $1 and reason is not null",
     "update lifecycle_runs set reason = null where customer_id = $1 and operation <> 'erase' and reason is not null",
-    "update audit_log set subject = 'customer:' || customer_id, detail = '{}', reason = null
-     where customer_id = $1 and (subject <> 'customer:' || customer_id or detail <> '{}' or reason is not null)",
+    "update audit_log set subject = 'customer:' || customer_id, detail = '{}', reason = null, salt = null
+     where customer_id = $1 and (salt is not null or subject <> 'customer:' || customer_id or detail <> '{}' or reason is not null)",
 ];
 const BLUR_STATEMENTS: &str = "
     update statement_lines set description = replace(description, $2, $3) where customer_id = $1 and position($2 in description) > 0";
@@ -261,10 +261,14 @@ mod tests {
             ],
         ),
         ("another room's step lets them go", &["invoice_items", "lake_files", "lake_exports", "lake_versions", "nights"]),
-        ("a row without name, code and words is left", &["customers", "status_changes", "lifecycle_runs", "lifecycle_steps", "audit_log"]),
+        (
+            "a row without name, code and words is left",
+            &["customers", "status_changes", "lifecycle_runs", "lifecycle_steps", "audit_log", "audit_heads", "audit_checkpoints"],
+        ),
         ("amounts and numbers that the law wants, by the id alone", &["invoices", "payments", "statement_lines", "opening_balances"]),
         ("the proof, and what forbade it", &["erasures", "legal_holds", "kept_invoices"]),
         ("keys are destroyed, and that they were is kept", &["keystore.keys"]),
+        ("keys of the installation", &["keystore.masters"]),
         ("sealed under the key of the MSP, and forgotten within days", &["idempotency_keys"]),
         (
             "nothing of one customer",
@@ -317,7 +321,8 @@ mod tests {
         let test = TestDatabase::new().await;
         let them = test.two_customers().await;
         let tx = test.database().begin(&TxSettings::operator()).await.unwrap();
-        let blank = "update audit_log set subject = 'customer:' || customer_id, detail = '{}', reason = null where customer_id = $1";
+        let blank =
+            "update audit_log set subject = 'customer:' || customer_id, detail = '{}', reason = null, salt = null where customer_id = $1";
         let error = tx.execute(blank, &[&them.acme.id]).await.unwrap_err();
         assert!(error.to_string().contains("only added to"), "{error}");
         tx.rollback().await.unwrap();

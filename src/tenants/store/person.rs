@@ -20,6 +20,7 @@ macro_rules! mentions_in {
 
 mentions_in!(
     "activity",
+    "audit_head",
     "audit_log",
     "backup_attempts",
     "backup_disks",

@@ -140,6 +140,8 @@ async fn a_move_that_is_killed_anywhere_is_finished_by_the_next() {
     assert!(kills > 5, "it was killed {kills} times");
     let (audit, activity, machines, _) = sums(&tenants, &them.acme_scope()).await;
     assert_eq!((audit, activity, machines), (committed + 1, committed, 500), "after {kills} kills");
+    let reports = tenants.verify_audit(&them.north, Some(&them.acme), ACTOR, &Silent::shared()).await.unwrap();
+    assert!(reports[1].records == committed + 1 && reports[1].faults.is_empty(), "{reports:?}");
     let superuser = test.superuser().await;
     let left = superuser.query_one("select count(*) from control.moves", &[]).await.unwrap().get::<_, i64>(0);
     assert_eq!(left, 0);

@@ -1,6 +1,7 @@
 //! The API, one file per resource. What a route is called, who may use it and its example stand in the one table of routes.
 
 pub(crate) mod access_log;
+pub(crate) mod audit;
 pub(crate) mod contacts;
 pub(crate) mod contracts;
 pub(crate) mod customers;

@@ -10,6 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::Method;
 use crate::api::access_log::AccessLogOut;
+use crate::api::audit::AuditOut;
 use crate::api::contacts::{ContactIn, ContactOut, ContactsOut};
 use crate::api::contracts::{ContractIn, ContractOut, ContractsOut};
 use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, CustomersOut};
@@ -146,6 +147,46 @@ const FILTERS: &[Parameter] = &[
     },
 ];
 
+const AUDIT_FILTERS: &[Parameter] = &[
+    Parameter {
+        name: "customer",
+        words: "What concerns one customer, the log in its own silo included.",
+        is_required: false,
+        schema: r##"{"$ref": "#/components/schemas/Code"}"##,
+    },
+    Parameter {
+        name: "action",
+        words: "Only actions that begin so, such as `customer.`.",
+        is_required: false,
+        schema: r#"{"type": "string"}"#,
+    },
+    Parameter { name: "actor", words: "Only what this one did, such as `user:<id>`.", is_required: false, schema: r#"{"type": "string"}"# },
+    Parameter {
+        name: "since",
+        words: "From this instant on.",
+        is_required: false,
+        schema: r#"{"type": "string", "format": "date-time", "pattern": "^20[0-9][0-9]-"}"#,
+    },
+    Parameter {
+        name: "until",
+        words: "Before this instant.",
+        is_required: false,
+        schema: r#"{"type": "string", "format": "date-time", "pattern": "^20[0-9][0-9]-"}"#,
+    },
+    Parameter {
+        name: "cursor",
+        words: "What `next` of the page before said; the first page without it.",
+        is_required: false,
+        schema: r#"{"type": "string", "pattern": "^[1-9][0-9]{0,15}-[01]-[1-9][0-9]{0,15}$"}"#,
+    },
+    Parameter {
+        name: "limit",
+        words: "How many entries a page has at most.",
+        is_required: false,
+        schema: r#"{"type": "integer", "minimum": 1, "maximum": 200, "default": 50}"#,
+    },
+];
+
 const MONTH: &[Parameter] = &[Parameter {
     name: "period",
     words: "A calendar month in the MSP's time zone.",
@@ -241,6 +282,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     ),
     read("/api/v1/msp/customers/{code}/access-log", "showAccessLog", "People", "Show who opened a customer's data", of::<AccessLogOut>())
         .says("Who of the MSP, and which of its programs, opened the customer's data: each once an hour, the newest first."),
+    read("/api/v1/msp/audit", "listAudit", "People", "Show who did what", of::<AuditOut>())
+        .says("What people, keys and the house did, the newest first, a page at a time; somebody of a customer sees that customer's. Pages are keyset pages.")
+        .asks(AUDIT_FILTERS),
     read("/api/v1/msp/users", "listUsers", "People", "List logins", of::<UsersOut>())
         .says("The logins of where the caller belongs: of the MSP, or of the customer."),
     send(Method::Post, "/api/v1/msp/users", ["inviteUser", "People", "Invite somebody"], of::<UserIn>(), (201, of::<UserOut>()))
