@@ -10,9 +10,11 @@ use jiff::civil::Date;
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod api_key;
 mod data;
 mod leaving;
 mod life;
+mod machines;
 mod mail;
 mod months;
 mod person;
@@ -20,13 +22,15 @@ mod portfolio;
 mod retention;
 pub(crate) mod text;
 
+pub(crate) use api_key::ApiKey;
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
+pub(crate) use machines::{ControlPlaneCommand, TokenKeyCommand};
 pub(crate) use mail::Mail;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
-pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
+pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use retention::Retention;
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -95,9 +99,15 @@ pub(crate) enum Command {
     /// Answer the requests of one person: what is known of me, give it to me, forget me
     #[command(subcommand, after_help = "Examples:\n  granary person find wendy@acme.example")]
     Person(Person),
-    /// Make keys for programs
-    #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME")]
-    Key(Key),
+    /// Make keys for programs, list them, replace and end them
+    #[command(name = "api-key", subcommand, after_help = "Examples:\n  granary api-key add --customer ACME\n  granary api-key list")]
+    ApiKey(ApiKey),
+    /// Let control planes enrol key pairs of their own
+    #[command(name = "control-plane", subcommand, after_help = "Examples:\n  granary control-plane list --customer ACME")]
+    ControlPlane(ControlPlaneCommand),
+    /// Look at the keys that sign tokens, and replace them
+    #[command(name = "token-key", subcommand, after_help = "Examples:\n  granary token-key list")]
+    TokenKey(TokenKeyCommand),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
     /// Look at the usage events behind a number

@@ -17,6 +17,7 @@ pub(crate) enum Place {
     Invoices,
     Reconciliation,
     People,
+    ApiKeys,
     Elsewhere,
 }
 
@@ -57,6 +58,7 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),
         (Place::People, "/people", "People", Permission::UserWrite),
+        (Place::ApiKeys, "/api-keys", "API keys", Permission::KeyWrite),
     ];
     all.into_iter().filter(|entry| visitor.may(entry.3)).map(|(place, href, words, _)| (place, href, words)).collect()
 }
