@@ -24,7 +24,17 @@ pub enum AccessError {
     #[error("this needs a login or an API key")]
     Unauthenticated,
     #[error("the API key is not valid: {0}")]
+    KeyRefused(&'static str),
+    #[error("the token is not valid: {0}")]
+    TokenRefused(&'static str),
+    #[error("such a key cannot be made: {0}")]
     InvalidKey(&'static str),
+    #[error("the enrolment code is not taken: {0}")]
+    CodeRefused(&'static str),
+    #[error("there is no such control plane in use")]
+    UnknownPlane,
+    #[error("there is no API key '{0}'")]
+    UnknownKey(String),
     #[error("this needs the permission '{0}'")]
     Denied(Permission),
     #[error("there is no customer '{0}'")]
@@ -46,7 +56,7 @@ pub enum AccessError {
     EmailTaken(String),
     #[error("{0}")]
     InvalidUser(&'static str),
-    #[error("'{0}' is not a scope: one of usage.write, reports.read, sql, customers.write")]
+    #[error("'{0}' is not a scope: one of usage.write, reports.read, billing.read, sql, customers.write")]
     UnknownScope(String),
     #[error("a password could not be hashed: {0}")]
     Hashing(String),
@@ -70,12 +80,24 @@ fn in_words(seconds: i64) -> String {
 impl Classify for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::WrongPassword | Self::WrongCode | Self::Unauthenticated | Self::InvalidKey(_) => ErrorKind::Unauthenticated,
+            Self::WrongPassword
+            | Self::WrongCode
+            | Self::Unauthenticated
+            | Self::KeyRefused(_)
+            | Self::TokenRefused(_)
+            | Self::CodeRefused(_) => ErrorKind::Unauthenticated,
             Self::TooManyAttempts { .. } => ErrorKind::RateLimited,
             Self::Busy => ErrorKind::Unavailable,
             Self::Denied(_) | Self::OwnLogin => ErrorKind::Denied,
-            Self::UnknownCustomer(_) | Self::UnknownUser(_) | Self::UnknownSession | Self::LinkVoid => ErrorKind::NotFound,
-            Self::WeakPassword(_) | Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::UnknownScope(_) => ErrorKind::Invalid,
+            Self::UnknownCustomer(_)
+            | Self::UnknownUser(_)
+            | Self::UnknownKey(_)
+            | Self::UnknownPlane
+            | Self::UnknownSession
+            | Self::LinkVoid => ErrorKind::NotFound,
+            Self::WeakPassword(_) | Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::InvalidKey(_) | Self::UnknownScope(_) => {
+                ErrorKind::Invalid
+            }
             Self::EmailTaken(_) | Self::NotInState(_) => ErrorKind::Conflict,
             Self::Hashing(_) => ErrorKind::Internal,
             Self::Vault(error) => error.kind(),
@@ -92,7 +114,12 @@ impl Classify for AccessError {
             Self::Busy => "logins_busy",
             Self::WeakPassword(_) => "password_weak",
             Self::Unauthenticated => "unauthenticated",
-            Self::InvalidKey(_) => "api_key_invalid",
+            Self::KeyRefused(_) => "api_key_invalid",
+            Self::TokenRefused(_) => "token_invalid",
+            Self::CodeRefused(_) => "enrolment_code_invalid",
+            Self::UnknownPlane => "control_plane_not_found",
+            Self::InvalidKey(_) => "api_key_unfit",
+            Self::UnknownKey(_) => "api_key_not_found",
             Self::Denied(_) => "permission_missing",
             Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownUser(_) => "user_not_found",

@@ -1,6 +1,7 @@
-//! Who is asking, and what they may do: users, passwords, browser sessions, API keys, the table of permissions.
+//! Who is asking, and what they may do: users, passwords, browser sessions, API keys, tokens, control planes' keys, the table of
+//! permissions.
 //!
-//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::session`] and [`Access::key`] are its only
+//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::session`] and [`Access::program`] are its only
 //! sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
 //! [`Access::msp_scope`] for Postgres — and refuses what it may not open: a permission that is missing is *denied*,
 //! another tenant's thing is *not found*.
@@ -13,29 +14,37 @@ mod api_key;
 mod choosing;
 mod error;
 mod factor;
+mod jwt;
+mod keys;
 mod letters;
 mod managing;
 mod openings;
 mod password;
 mod people;
 mod permission;
+mod planes;
 mod principal;
+mod scram;
 mod sessions;
 mod store;
 #[cfg(test)]
 mod tests;
 mod throttle;
 mod token;
+mod tokens;
 mod users;
 
-pub use api_key::{ApiKeyScope, NewApiKey};
+pub use api_key::{ApiKey, ApiKeyScope, NewApiKey};
 pub use error::AccessError;
 pub use factor::{Enrolment, FactorState, Requirement};
+pub use keys::OVERLAP;
 pub use letters::{Letter, LetterJob, LetterKind};
 pub use managing::{Grant, Invitation, Manager, Place};
 pub use openings::Opening;
 pub use people::Person;
 pub use permission::Permission;
-pub use principal::{Principal, Who};
+pub use planes::{Enrolled, EnrolmentCode, NewPlaneKey, PlaneKey};
+pub use principal::{Principal, Quotas, Who};
 pub use sessions::{Client, OpenSession, Session};
+pub use tokens::{AUDIENCE, Narrowed, Retirement, Token, TokenKey, base64url};
 pub use users::{Access, NewUser};

@@ -42,7 +42,7 @@ pub struct Invitation {
 }
 
 impl Manager<'_> {
-    fn actor(&self) -> String {
+    pub(crate) fn actor(&self) -> String {
         match self {
             Self::Principal(principal) => principal.actor().to_string(),
             Self::Command(name) => (*name).to_owned(),
@@ -286,7 +286,7 @@ fn entry(manager: Manager<'_>, person: &Person, action: &str, detail: Value, rea
     }
 }
 
-fn check_name(name: &str) -> Result<String, AccessError> {
+pub(crate) fn check_name(name: &str) -> Result<String, AccessError> {
     let name = name.trim();
     let is_fine = !name.is_empty() && name.chars().count() <= 100 && !name.chars().any(char::is_control);
     if is_fine { Ok(name.to_owned()) } else { Err(AccessError::InvalidUser("the name needs 1 to 100 characters")) }
@@ -304,12 +304,23 @@ mod tests {
 
     use super::*;
     use crate::Who;
+    use crate::principal::Quotas;
 
     fn principal(role: Role, msp: MspId, customers: Granted) -> Principal {
         let permissions = Permission::of_role(role).to_vec();
         let can_read_billing = permissions.contains(&Permission::MarginRead);
         let who = Who::User { id: UserId::new(), name: "Somebody".to_owned() };
-        Principal { who, role, msp: Some(msp), customers, can_read_billing, permissions, source: None }
+        Principal {
+            who,
+            role,
+            msp: Some(msp),
+            customers,
+            can_read_billing,
+            permissions,
+            source: None,
+            quotas: Quotas::default(),
+            is_by_token: false,
+        }
     }
 
     #[test]

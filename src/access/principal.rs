@@ -1,15 +1,35 @@
 //! Whoever was recognised, and what follows from it.
 
 use granary_tenants::{Actor, Granted, ReadGrant};
-use granary_types::{ApiKeyId, CustomerId, MspId, Role, UserId};
+use granary_types::{ApiKeyId, ControlPlaneId, CustomerId, MspId, Role, UserId};
 
 use crate::{AccessError, Permission};
 
 /// A person or a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    User { id: UserId, name: String },
-    ApiKey { id: ApiKeyId, name: String },
+    User {
+        id: UserId,
+        name: String,
+    },
+    ApiKey {
+        id: ApiKeyId,
+        name: String,
+    },
+    /// A backup system at a customer, by its own key pair.
+    ControlPlane {
+        id: ControlPlaneId,
+        name: String,
+    },
+}
+
+/// How many requests a minute somebody may make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// What is agreed for all programs and people of the principal's customer together; none without a limit.
+    pub customer: Option<i32>,
+    /// What a program itself was given.
+    pub program: Option<i32>,
 }
 
 /// Whoever was recognised. It exists only after a check, and everything that opens data starts from it.
@@ -23,6 +43,9 @@ pub struct Principal {
     pub(crate) permissions: Vec<Permission>,
     /// The control plane's source that a key is bound to: it may send no other's events.
     pub(crate) source: Option<String>,
+    pub(crate) quotas: Quotas,
+    /// Whether it came by a token that a session or a key was exchanged for.
+    pub(crate) is_by_token: bool,
 }
 
 impl Principal {
@@ -34,7 +57,7 @@ impl Principal {
     /// Returns the name to show.
     pub fn name(&self) -> &str {
         match &self.who {
-            Who::User { name, .. } | Who::ApiKey { name, .. } => name,
+            Who::User { name, .. } | Who::ApiKey { name, .. } | Who::ControlPlane { name, .. } => name,
         }
     }
 
@@ -51,6 +74,11 @@ impl Principal {
     /// Returns the one source whose usage events a key may send; none for every source of its customer.
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()
+    }
+
+    /// Returns how many requests a minute it may make.
+    pub const fn quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// Returns the customer, for those who belong to one.
@@ -102,6 +130,7 @@ impl Principal {
         match &self.who {
             Who::User { id, .. } => Actor::User(*id),
             Who::ApiKey { id, .. } => Actor::ApiKey(*id),
+            Who::ControlPlane { id, .. } => Actor::ControlPlane(*id),
         }
     }
 }

@@ -205,7 +205,7 @@ impl Access {
         })
     }
 
-    fn idle_since(&self) -> Timestamp {
+    pub(crate) fn idle_since(&self) -> Timestamp {
         self.instant().checked_sub(IDLE).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
@@ -215,7 +215,7 @@ impl Principal {
     pub const fn user(&self) -> Option<UserId> {
         match &self.who {
             Who::User { id, .. } => Some(*id),
-            Who::ApiKey { .. } => None,
+            Who::ApiKey { .. } | Who::ControlPlane { .. } => None,
         }
     }
 

@@ -1,20 +1,23 @@
-//! The SQL of users and API keys; the rest has files of its own.
+//! The SQL of users; the rest has files of its own.
 
+pub(crate) mod api_keys;
 pub(crate) mod attempts;
 pub(crate) mod factor;
 pub(crate) mod openings;
 pub(crate) mod people;
+pub(crate) mod planes;
 pub(crate) mod sessions;
+pub(crate) mod token_keys;
 pub(crate) mod tokens;
 
 use granary_db::{Row, Tx};
-use granary_foundation::Secret;
-use granary_tenants::{Door, Granted, Standing};
-use granary_types::{ApiKeyId, CustomerId, CustomerStatus, MspId, Role, UserId};
+use granary_tenants::{Door, Standing};
+use granary_types::{CustomerId, CustomerStatus, MspId, Role, UserId};
 use jiff::Timestamp;
 
+use crate::principal::Quotas;
 use crate::users::granted;
-use crate::{AccessError, ApiKeyScope, NewApiKey, NewUser, Permission, Principal, Who, token};
+use crate::{AccessError, NewUser, Permission, Principal, Who};
 
 const INSERT_USER: &str = "
     insert into users (id, msp_id, customer_id, email, name, role, can_read_billing, sees_all_customers, password_hash, created_at)
@@ -45,24 +48,6 @@ const DELETE_USER: [&str; 7] = [
     "delete from users where id = $1",
 ];
 
-const INSERT_API_KEY: &str = "
-    insert into api_keys (id, msp_id, customer_id, control_plane_id, name, prefix, secret_hash, scopes, created_at, expires_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-
-const FIND_API_KEY: &str = "
-    select k.id, k.msp_id, k.customer_id, k.name, k.scopes, p.source,
-        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
-    from api_keys k
-    left join customers c on c.id = k.customer_id
-    left join control_planes p on p.id = k.control_plane_id
-    where k.secret_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)";
-
-const UPDATE_API_KEY_USED: &str = "
-    update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')";
-
-const UPDATE_API_KEY_REVOKED: &str = "
-    update api_keys set revoked_at = $2 where id = $1 and revoked_at is null";
-
 /// Every statement, for the test that prepares them.
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -78,10 +63,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     INSERT_USER,
     INSERT_USER_CUSTOMER,
     FIND_USER_BY_EMAIL,
-    INSERT_API_KEY,
-    FIND_API_KEY,
-    UPDATE_API_KEY_USED,
-    UPDATE_API_KEY_REVOKED,
 ];
 
 /// Inserts a user.
@@ -132,48 +113,6 @@ pub(crate) async fn delete_user(tx: &Tx, id: UserId) -> Result<bool, AccessError
     Ok(touched == 1)
 }
 
-/// Inserts a key.
-pub(crate) async fn insert_api_key(tx: &Tx, id: ApiKeyId, key: &NewApiKey, secret: &Secret, now: Timestamp) -> Result<(), AccessError> {
-    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    let prefix = token::shown(secret.reveal());
-    let hash = token::hash(secret.reveal());
-    tx.execute(
-        INSERT_API_KEY,
-        &[&id, &key.msp_id, &key.customer_id, &key.control_plane_id, &key.name, &prefix, &hash, &scopes, &now, &key.expires_at],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Finds a live key, and notes at most once a minute that it was used.
-pub(crate) async fn find_api_key(tx: &Tx, secret_hash: &[u8], now: Timestamp) -> Result<Option<Principal>, AccessError> {
-    let Some(row) = tx.query_opt(FIND_API_KEY, &[&secret_hash, &now]).await? else { return Ok(None) };
-    let id: ApiKeyId = row.get("id");
-    tx.execute(UPDATE_API_KEY_USED, &[&id, &now]).await?;
-    let scopes = row.get::<_, Vec<String>>("scopes").iter().map(|scope| scope.parse()).collect::<Result<Vec<ApiKeyScope>, _>>()?;
-    let customer: Option<CustomerId> = row.get("customer_id");
-    Ok(Some(Principal {
-        who: Who::ApiKey { id, name: row.get("name") },
-        role: if customer.is_some() { Role::CustomerViewer } else { Role::MspAnalyst },
-        msp: row.get("msp_id"),
-        customers: customer.map_or(Granted::All, |customer| Granted::Only([customer].into())),
-        can_read_billing: false,
-        permissions: scopes
-            .iter()
-            .filter(|scope| is_open(&row, scope.door(), now))
-            .flat_map(|scope| scope.permissions())
-            .copied()
-            .collect(),
-        source: row.get("source"),
-    }))
-}
-
-/// Ends a key.
-pub(crate) async fn update_api_key_revoked(tx: &Tx, id: ApiKeyId, now: Timestamp) -> Result<(), AccessError> {
-    tx.execute(UPDATE_API_KEY_REVOKED, &[&id, &now]).await?;
-    Ok(())
-}
-
 /// Tells whether the state of the row's customer leaves a door open; for whoever belongs to none, every door is.
 fn is_open(row: &Row, door: Door, now: Timestamp) -> bool {
     let Some(status) = row.get::<_, Option<CustomerStatus>>("customer_status") else { return true };
@@ -195,5 +134,7 @@ fn principal_of(row: &Row) -> Principal {
         can_read_billing,
         permissions,
         source: None,
+        quotas: Quotas::default(),
+        is_by_token: false,
     }
 }

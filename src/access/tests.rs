@@ -5,12 +5,15 @@ use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Classify, CustomerCode, CustomerStatus, ErrorKind, Role};
 use jiff::ToSpan;
 
-use crate::{Access, AccessError, ApiKeyScope, Client, NewApiKey, NewUser, Permission, store};
+use crate::{Access, AccessError, ApiKeyScope, Client, Manager, NewApiKey, NewUser, Permission, Place, store};
 
 mod factor;
+mod keys;
 mod letters;
 mod managing;
+mod planes;
 mod throttle;
+mod tokens;
 
 const PASSWORD: &str = "a long enough password";
 
@@ -35,6 +38,7 @@ fn key(made: &TwoCustomers) -> NewApiKey {
         name: "backup server".to_owned(),
         scopes: vec![ApiKeyScope::UsageWrite],
         expires_at: None,
+        requests_per_minute: None,
     }
 }
 
@@ -49,10 +53,13 @@ async fn every_statement_fits_the_schema() {
     client.batch_execute("set search_path to control").await.unwrap();
     let all = [
         store::STATEMENTS,
+        store::api_keys::STATEMENTS,
         store::attempts::STATEMENTS,
         store::openings::STATEMENTS,
         store::factor::STATEMENTS,
         store::people::STATEMENTS,
+        store::planes::STATEMENTS,
+        store::token_keys::STATEMENTS,
         store::sessions::STATEMENTS,
         store::tokens::STATEMENTS,
     ];
@@ -108,7 +115,7 @@ async fn nothing_that_opens_the_house_is_stored_as_it_is() {
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("ada@north.example", Role::MspAdmin, &made)).await.unwrap();
     let (_, token) = access.log_in("ada@north.example", &Secret::new(PASSWORD), &Client::default()).await.unwrap();
-    let (_, secret) = access.create_api_key(&key(&made)).await.unwrap();
+    let (_, secret) = access.create_api_key(Manager::Command("test"), &key(&made)).await.unwrap();
     let client = test.superuser().await;
     for (table, hidden) in [("users", PASSWORD), ("sessions", token.reveal()), ("api_keys", secret.reveal())] {
         let row = client.query_one(&format!("select string_agg(t::text, ' ') from control.{table} t"), &[]).await.unwrap();
@@ -189,25 +196,26 @@ async fn a_key_does_what_its_scopes_say_for_its_customer() {
     let test = TestDatabase::new().await;
     let made = test.two_customers().await;
     let access = Access::new(test.tenants().clone());
-    let (id, secret) = access.create_api_key(&key(&made)).await.unwrap();
+    let (made_key, secret) = access.create_api_key(Manager::Command("test"), &key(&made)).await.unwrap();
     let principal = access.key(secret.reveal()).await.unwrap();
     assert!(principal.may(Permission::UsageWrite) && !principal.may(Permission::UsageRead) && !principal.may(Permission::Sql));
     assert_eq!(access.own_scope(&principal).await.unwrap().customer.id, made.acme.id);
     assert!(access.tenant_scope(&principal, &code("GLOBEX")).await.is_err());
     assert!(principal.read_grant().unwrap().role.is_customer());
 
-    access.revoke_api_key(id).await.unwrap();
+    let at = Place { msp: Some(made.north.id), customer: Some(made.acme.id) };
+    access.revoke_api_key(Manager::Command("test"), at, made_key.id, "a test").await.unwrap();
     assert_eq!(access.key(secret.reveal()).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     assert_eq!(access.key("grn_live_nonsense").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
 
     let soon = test.clock().now().checked_add(1.hour()).unwrap();
-    let (_, brief) = access.create_api_key(&NewApiKey { expires_at: Some(soon), ..key(&made) }).await.unwrap();
+    let (_, brief) = access.create_api_key(Manager::Command("test"), &NewApiKey { expires_at: Some(soon), ..key(&made) }).await.unwrap();
     access.key(brief.reveal()).await.unwrap();
     test.clock().set(soon);
     assert!(access.key(brief.reveal()).await.is_err(), "it has expired");
 
     let ownerless = NewApiKey { customer_id: None, ..key(&made) };
-    assert!(access.create_api_key(&ownerless).await.is_err(), "events need a customer");
+    assert!(access.create_api_key(Manager::Command("test"), &ownerless).await.is_err(), "events need a customer");
 }
 
 #[tokio::test]
@@ -217,7 +225,7 @@ async fn a_closed_customers_people_and_programs_stay_thirty_days_and_its_facts_f
     let access = Access::new(test.tenants().clone());
     access.create_user(&user("viewer@acme.example", Role::CustomerViewer, &made)).await.unwrap();
     let scopes = vec![ApiKeyScope::UsageWrite, ApiKeyScope::ReportsRead];
-    let (_, secret) = access.create_api_key(&NewApiKey { scopes, ..key(&made) }).await.unwrap();
+    let (_, secret) = access.create_api_key(Manager::Command("test"), &NewApiKey { scopes, ..key(&made) }).await.unwrap();
     let suspend_at = test.clock().now();
     test.tenants().set_status(made.acme.id, CustomerStatus::Suspended, Some("unpaid"), suspend_at).await.unwrap();
     test.clock().set(suspend_at.checked_add((60 * 24).hours()).unwrap());

@@ -7,6 +7,8 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 
 /// What every live key begins with; a double click selects all of it.
 pub(crate) const KEY_PREFIX: &str = "grn_live_";
+/// What every code for an enrolment begins with.
+const CODE_PREFIX: &str = "grn_enrol_";
 /// Random characters of a key: 178 bits.
 const KEY_RANDOM_CHARS: usize = 30;
 /// Characters of the check sum.
@@ -26,9 +28,18 @@ pub(crate) fn hash(token: &str) -> Vec<u8> {
 
 /// Makes a key: `grn_live_`, 30 random characters, 6 of check sum.
 pub(crate) fn random_key() -> Secret {
+    random(KEY_PREFIX)
+}
+
+/// Makes a code for one enrolment, in the form of a key.
+pub(crate) fn random_code() -> Secret {
+    random(CODE_PREFIX)
+}
+
+fn random(prefix: &str) -> Secret {
     let mut rng = rand::rng();
     let random: String = (0..KEY_RANDOM_CHARS).map(|_| char::from(BASE62[rand::Rng::random_range(&mut rng, 0..62)])).collect();
-    let body = format!("{KEY_PREFIX}{random}");
+    let body = format!("{prefix}{random}");
     Secret::new(format!("{body}{}", check(&body)))
 }
 
@@ -39,10 +50,19 @@ pub(crate) fn shown(key: &str) -> &str {
 
 /// Tells whether a text has the form of a key, check sum included; no look-up is needed to refuse a typing error.
 pub(crate) fn is_key(text: &str) -> bool {
-    let length = KEY_PREFIX.len() + KEY_RANDOM_CHARS + KEY_CHECK_CHARS;
+    is_made_of(KEY_PREFIX, text)
+}
+
+/// Tells whether a text has the form of a code.
+pub(crate) fn is_code(text: &str) -> bool {
+    is_made_of(CODE_PREFIX, text)
+}
+
+fn is_made_of(prefix: &str, text: &str) -> bool {
+    let length = prefix.len() + KEY_RANDOM_CHARS + KEY_CHECK_CHARS;
     text.len() == length
-        && text.starts_with(KEY_PREFIX)
-        && text.bytes().skip(KEY_PREFIX.len()).all(|byte| byte.is_ascii_alphanumeric())
+        && text.starts_with(prefix)
+        && text.bytes().skip(prefix.len()).all(|byte| byte.is_ascii_alphanumeric())
         && text.split_at_checked(length - KEY_CHECK_CHARS).is_some_and(|(body, sum)| check(body) == sum)
 }
 

@@ -1,13 +1,15 @@
 //! The way in: users, keys and their holders, and the scopes that they mint.
 
+use std::sync::Arc;
+
 use granary_db::Tx;
 use granary_foundation::{Boxed, Secret};
 use granary_tenants::{AccessTx, Granted, MspScope, TenantScope, Tenants};
-use granary_types::{ApiKeyId, Clock, CustomerCode, CustomerId, MspId, Role, UserId};
+use granary_types::{Clock, CustomerCode, CustomerId, MspId, Role, UserId};
 use jiff::Timestamp;
 
 use crate::password::{Passwords, check_password};
-use crate::{AccessError, ApiKeyScope, NewApiKey, Permission, Principal, store, token};
+use crate::{AccessError, Permission, Principal, jwt, store};
 
 /// A user to be made.
 #[derive(Debug, Clone)]
@@ -31,13 +33,14 @@ pub struct Access {
     tenants: Tenants,
     pub(crate) passwords: Passwords,
     clock: Clock,
+    issuer: Arc<str>,
 }
 
 impl Access {
     /// Returns the way in to an installation.
     pub fn new(tenants: Tenants) -> Self {
         let clock = tenants.clock().clone();
-        Self { tenants, passwords: Passwords::new(), clock }
+        Self { tenants, passwords: Passwords::new(), clock, issuer: Arc::from("granary") }
     }
 
     /// Replaces the clock by which people come and go: attempts, sessions and letters run by the machine's, also where the
@@ -46,6 +49,26 @@ impl Access {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Replaces the name under which this house makes tokens; all replicas have the same.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: &str) -> Self {
+        self.issuer = Arc::from(issuer);
+        self
+    }
+
+    /// Returns the name under which this house makes tokens.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns whoever a program's key or token stands for.
+    ///
+    /// # Errors
+    /// [`AccessError::KeyRefused`] and [`AccessError::TokenRefused`], with what is wrong.
+    pub fn program<'a>(&'a self, text: &'a str) -> Boxed<'a, Result<Principal, AccessError>> {
+        if jwt::is_token(text) { self.bearer(text) } else { self.key(text) }
     }
 
     /// Makes a user.
@@ -79,56 +102,6 @@ impl Access {
             let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
             tx.commit().await?;
             found.map(|(principal, _)| principal).ok_or_else(|| AccessError::UnknownUser(email.chars().take(100).collect()))
-        })
-    }
-
-    /// Makes an API key and returns it; only its hash is kept, so that nobody can show it again.
-    ///
-    /// # Errors
-    /// When a key without a customer is to send usage events, or the customer is unknown.
-    pub fn create_api_key<'a>(&'a self, key: &'a NewApiKey) -> Boxed<'a, Result<(ApiKeyId, Secret), AccessError>> {
-        Box::pin(async move {
-            if key.customer_id.is_none() && key.scopes.contains(&ApiKeyScope::UsageWrite) {
-                return Err(AccessError::InvalidKey("usage.write needs a key that belongs to a customer"));
-            }
-            if key.customer_id.is_some() && key.scopes.contains(&ApiKeyScope::CustomersWrite) {
-                return Err(AccessError::InvalidKey("customers.write needs a key of the MSP: no customer manages itself"));
-            }
-            let secret = token::random_key();
-            let id = ApiKeyId::new();
-            let tx = self.begin().await?;
-            store::insert_api_key(&tx, id, key, &secret, self.now()).await?;
-            tx.commit().await?;
-            Ok((id, secret))
-        })
-    }
-
-    /// Ends a key.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub fn revoke_api_key<'a>(&'a self, id: ApiKeyId) -> Boxed<'a, Result<(), AccessError>> {
-        Box::pin(async move {
-            let tx = self.begin().await?;
-            store::update_api_key_revoked(&tx, id, self.now()).await?;
-            tx.commit().await?;
-            Ok(())
-        })
-    }
-
-    /// Returns the principal of an API key.
-    ///
-    /// # Errors
-    /// [`AccessError::InvalidKey`] when it is no key, unknown, expired or revoked.
-    pub fn key<'a>(&'a self, text: &'a str) -> Boxed<'a, Result<Principal, AccessError>> {
-        Box::pin(async move {
-            if !token::is_key(text) {
-                return Err(AccessError::InvalidKey("it is mistyped"));
-            }
-            let tx = self.begin().await?;
-            let found = store::find_api_key(&tx, &token::hash(text), self.now()).await?;
-            tx.commit().await?;
-            found.ok_or(AccessError::InvalidKey("it is unknown, expired or revoked"))
         })
     }
 
@@ -183,8 +156,8 @@ impl Access {
         self.tenants.clock().now()
     }
 
-    /// The clock of people.
-    pub(crate) fn instant(&self) -> Timestamp {
+    /// The clock of people and programs.
+    pub fn instant(&self) -> Timestamp {
         self.clock.now()
     }
 

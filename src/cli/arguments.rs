@@ -10,11 +10,13 @@ use jiff::civil::Date;
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod api_key;
 mod audit;
 mod data;
 mod keys;
 mod leaving;
 mod life;
+mod machines;
 mod mail;
 mod months;
 mod person;
@@ -22,15 +24,17 @@ mod portfolio;
 mod retention;
 pub(crate) mod text;
 
+pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
 pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
+pub(crate) use machines::{ControlPlaneCommand, TokenKeyCommand};
 pub(crate) use mail::Mail;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
-pub(crate) use portfolio::{AddCustomer, Customer, Key, Msp, User};
+pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use retention::Retention;
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -99,9 +103,18 @@ pub(crate) enum Command {
     /// Answer the requests of one person: what is known of me, give it to me, forget me
     #[command(subcommand, after_help = "Examples:\n  granary person find wendy@acme.example")]
     Person(Person),
-    /// Make keys for programs, and look after the key store
-    #[command(subcommand, after_help = "Examples:\n  granary key add --customer ACME\n  granary key status")]
-    Key(Key),
+    /// Make keys for programs, list them, replace and end them
+    #[command(name = "api-key", subcommand, after_help = "Examples:\n  granary api-key add --customer ACME\n  granary api-key list")]
+    ApiKey(ApiKey),
+    /// Let control planes enrol key pairs of their own
+    #[command(name = "control-plane", subcommand, after_help = "Examples:\n  granary control-plane list --customer ACME")]
+    ControlPlane(ControlPlaneCommand),
+    /// Look at the keys that sign tokens, and replace them
+    #[command(name = "token-key", subcommand, after_help = "Examples:\n  granary token-key list")]
+    TokenKey(TokenKeyCommand),
+    /// Look after the key store: the master key and what it wraps
+    #[command(subcommand, after_help = "Examples:\n  granary key status\n  granary key rotate --customer ACME")]
+    Key(KeyStore),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
     /// Look at the usage events behind a number

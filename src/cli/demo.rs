@@ -26,6 +26,7 @@ use super::house::{DemoFile, House, configuration};
 use super::listener::Listener;
 use super::output::print_json;
 use super::progress::Reporter;
+use super::tls::Tls;
 use super::{Failure, Usage, serve};
 
 /// The zone of the simulated MSP.
@@ -40,10 +41,10 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
         None
     } else {
         let address = command.listen.unwrap_or(config.server.listen);
-        let listener = Listener::start(address, Arc::clone(&reporter)).await?;
+        let listener = Listener::start(address, Arc::clone(&reporter), Tls::of(&config.tls)?).await?;
         // Letters lead there.
         config.server.listen = listener.address;
-        say!("open http://{} to see how far it is", listener.address);
+        say!("open {} to see how far it is", listener.url());
         Some(listener)
     };
     demo.write(&config.data_dir)?;
@@ -67,7 +68,7 @@ pub(crate) async fn run(global: &Global, command: Demo) -> Result<ExitCode, Fail
             Ok(ExitCode::SUCCESS)
         }
         Some(listener) => {
-            summary.print(listener.address)?;
+            summary.print(&listener.url())?;
             serve::run(house, listener, true).await
         }
     }

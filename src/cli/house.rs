@@ -208,6 +208,11 @@ impl Rooms {
         let retention = Retention::new(lake.clone(), granary_metering::RETAINED, config.leaving.keep_invoices_years);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
         let access = Access::new(tenants.clone()).with_clock(Clock::System);
+        // A name that all replicas have; where people come in is what they have in common.
+        let access = match &config.server.public_url {
+            Some(url) => access.with_issuer(url),
+            None => access,
+        };
         let lifecycle = super::life::lifecycle(&tenants, &lake, &config);
         let post = Smtp::of(&config.mail)?.map(|smtp| Arc::new(smtp) as Arc<dyn Post>);
         let mailer = Mailer::new(database.clone(), tenants.keys().clone(), post);

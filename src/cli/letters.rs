@@ -41,7 +41,10 @@ fn notice(rooms: &Rooms, house: String, name: String, kind: LetterKind) -> Notic
 /// Where people reach the server; never what a request says.
 fn public_url(rooms: &Rooms) -> String {
     let server = &rooms.config.server;
-    server.public_url.clone().unwrap_or_else(|| format!("http://{}", server.listen))
+    server.public_url.clone().unwrap_or_else(|| {
+        let scheme = if rooms.config.tls.cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", server.listen)
+    })
 }
 
 pub(crate) async fn run(global: &Global, command: Mail) -> Result<ExitCode, Failure> {

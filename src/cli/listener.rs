@@ -18,6 +18,7 @@ use futures::StreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,12 +28,15 @@ use tower::ServiceExt;
 use granary_web::starting::{Step, StepState};
 
 use super::progress::Reporter;
+use super::tls::Tls;
 use super::{Failure, Usage};
 
 /// A listening server whose pages can be exchanged once.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
+    /// Whether it speaks HTTPS itself.
+    pub(crate) is_https: bool,
     pages: Arc<RwLock<Router>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -43,11 +47,11 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub(crate) async fn start(address: SocketAddr, reporter: Arc<Reporter>) -> Result<Self, Failure> {
-        Self::start_with(address, starting(reporter), PATIENCE).await
+    pub(crate) async fn start(address: SocketAddr, reporter: Arc<Reporter>, tls: Option<Tls>) -> Result<Self, Failure> {
+        Self::start_with(address, starting(reporter), PATIENCE, tls).await
     }
 
-    async fn start_with(address: SocketAddr, pages: Router, patience: Patience) -> Result<Self, Failure> {
+    async fn start_with(address: SocketAddr, pages: Router, patience: Patience, tls: Option<Tls>) -> Result<Self, Failure> {
         let socket = TcpListener::bind(address)
             .await
             .map_err(|error| Usage(format!("cannot listen on {address}: {error}; choose another address with --listen 127.0.0.1:PORT")))?;
@@ -55,8 +59,14 @@ impl Listener {
         let pages = Arc::new(RwLock::new(pages));
         let (stop, stopped) = watch::channel(false);
         let outer = Router::new().fallback(forward).with_state((Arc::clone(&pages), patience));
-        let task = tokio::spawn(accept(socket, outer, stopped, patience));
-        Ok(Self { address, pages, stop, task })
+        let is_https = tls.is_some();
+        let task = tokio::spawn(accept(socket, outer, stopped, patience, tls));
+        Ok(Self { address, is_https, pages, stop, task })
+    }
+
+    /// Returns where it is found.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", if self.is_https { "https" } else { "http" }, self.address)
     }
 
     /// Exchanges the starting page for the real pages.
@@ -75,14 +85,23 @@ impl Listener {
 }
 
 /// Serves connections until it is told to stop, and then the requests that are open.
-async fn accept(socket: TcpListener, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience) {
+async fn accept(socket: TcpListener, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience, tls: Option<Tls>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = told_to_stop(&mut stopped) => break,
             Some(_) = connections.join_next() => {}
             accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => _ = connections.spawn(serve(stream, peer, pages.clone(), stopped.clone(), patience)),
+                Ok((stream, peer)) => {
+                    let pages = pages.clone().layer(axum::Extension(ConnectInfo(peer)));
+                    let (stopped, tls) = (stopped.clone(), tls.clone());
+                    connections.spawn(async move {
+                        match tls {
+                            None => serve(stream, pages, stopped, patience).await,
+                            Some(tls) => shake_hands(stream, &tls, pages, stopped, patience).await,
+                        }
+                    });
+                }
                 Err(error) => {
                     // Too many open files, or a client that has gone: neither is cured by asking again at once.
                     tracing::warn!(%error, "a connection was not accepted");
@@ -100,8 +119,24 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|&is_stopped| is_stopped).await;
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience) {
-    let pages = pages.layer(axum::Extension(ConnectInfo(peer)));
+async fn shake_hands(stream: TcpStream, tls: &Tls, pages: Router, mut stopped: watch::Receiver<bool>, patience: Patience) {
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(patience.headers, tls.acceptor().accept(stream)) => accepted,
+        () = told_to_stop(&mut stopped) => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => serve(stream, pages, stopped, patience).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no connection came of a handshake"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    pages: Router,
+    mut stopped: watch::Receiver<bool>,
+    patience: Patience,
+) {
     let service = TowerToHyperService::new(pages);
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.headers);
@@ -216,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_dawdles_is_let_go_and_a_steady_one_is_served() {
         let pages = Router::new().fallback(|body: String| async move { body.len().to_string() });
-        let listener = Listener::start_with("127.0.0.1:0".parse().unwrap(), pages, IMPATIENT).await.unwrap();
+        let listener = Listener::start_with("127.0.0.1:0".parse().unwrap(), pages, IMPATIENT, None).await.unwrap();
         let head = "POST / HTTP/1.1\r\nhost: x\r\n";
         assert_eq!(exchange(&listener, [head].into_iter()).await, "", "a head without an end");
         let long = format!("{head}content-length: 1000\r\n\r\n");
@@ -225,6 +260,44 @@ mod tests {
         let body = "y".repeat(100);
         let served = exchange(&listener, std::iter::once(long.as_str()).chain(std::iter::repeat_n(body.as_str(), 10))).await;
         assert!(served.starts_with("HTTP/1.1 200") && served.ends_with("1000"), "{served}");
+        listener.stop().await;
+    }
+
+    fn client(versions: &[&'static rustls::SupportedProtocolVersion]) -> tokio_rustls::TlsConnector {
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_file(data("first.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth()).into()
+    }
+
+    fn data(name: &str) -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+    }
+
+    #[tokio::test]
+    async fn tls_1_3_is_spoken_and_nothing_else() {
+        let pages = Router::new().fallback(|| async { "behind the lock" });
+        let tls = Tls::open(&data("first.pem"), &data("first.key")).unwrap();
+        let listener = Listener::start_with("127.0.0.1:0".parse().unwrap(), pages, IMPATIENT, Some(tls)).await.unwrap();
+        assert_eq!(listener.url(), format!("https://{}", listener.address));
+        let request = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+        let stream = TcpStream::connect(listener.address).await.unwrap();
+        let mut stream = client(&[&rustls::version::TLS13]).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("behind the lock"), "{answer}");
+
+        let stream = TcpStream::connect(listener.address).await.unwrap();
+        let old = client(&[&rustls::version::TLS12]).connect("localhost".try_into().unwrap(), stream).await;
+        assert!(old.unwrap_err().to_string().contains("ProtocolVersion"));
+        assert!(!exchange(&listener, [request].into_iter()).await.contains("HTTP/1.1 200"), "nothing in the clear");
+        let begun = Instant::now();
+        assert_eq!(exchange(&listener, [""].into_iter()).await, "", "who says nothing is let go");
+        assert!(begun.elapsed() < Duration::from_secs(10));
         listener.stop().await;
     }
 }

@@ -3,6 +3,7 @@
 #[macro_use]
 mod output;
 
+mod api_keys;
 mod arguments;
 mod audit;
 mod billing;
@@ -26,6 +27,7 @@ mod keys;
 mod letters;
 mod life;
 mod listener;
+mod machines;
 mod migrate;
 mod night;
 mod people;
@@ -37,6 +39,7 @@ mod reconcile;
 mod report;
 mod retention;
 mod serve;
+mod tls;
 mod usage;
 mod warehouse;
 
@@ -88,7 +91,10 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Cluster(command) => customer_placement::cluster(&global, command).await,
         Command::User(command) => people::user(&global, command).await,
         Command::Person(command) => person::run(&global, command).await,
-        Command::Key(command) => people::key(&global, command).await,
+        Command::ApiKey(command) => api_keys::run(&global, command).await,
+        Command::ControlPlane(command) => machines::control_plane(&global, command).await,
+        Command::TokenKey(command) => machines::token_key(&global, command).await,
+        Command::Key(command) => keys::run(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,

@@ -1,14 +1,14 @@
-//! Users, and keys for programs.
+//! Users.
 
 use std::io::Read;
 use std::process::ExitCode;
 
-use granary_access::{Grant, Invitation, Manager, NewApiKey, NewUser};
+use granary_access::{Grant, Invitation, Manager, NewUser};
 use granary_foundation::Secret;
 use granary_types::{CustomerCode, CustomerId, MspId, Role};
 use serde_json::json;
 
-use super::arguments::{Global, Key, User};
+use super::arguments::{Global, User};
 use super::files::Named;
 use super::house::{ACTOR, House, Rooms};
 use super::output::print_json;
@@ -76,25 +76,4 @@ async fn belongs(
         (role, None) if !role.is_customer() => Ok((Some(house.msp(msp).await?.id), None)),
         (role, _) => Err(Usage(format!("--customer goes with customer roles, and only with them; the role is {role}")).into()),
     }
-}
-
-pub(crate) async fn key(global: &Global, command: Key) -> Result<ExitCode, Failure> {
-    let (customer, msp, scope, name) = match command {
-        Key::Store(command) => return super::keys::run(global, command).await,
-        Key::Add { customer, msp, scope, name } => (customer, msp, scope, name),
-    };
-    House::with(global, async |house| {
-        let (msp, customer) = match customer {
-            Some(code) => house.customer(msp.as_deref(), &code).await.map(|(msp, customer)| (msp, Some(customer)))?,
-            None => (house.msp(msp.as_deref()).await?, None),
-        };
-        let scopes = scope.iter().map(|scope| scope.parse()).collect::<Result<Vec<_>, _>>()?;
-        let new = NewApiKey { msp_id: msp.id, customer_id: customer.as_ref().map(|customer| customer.id), control_plane_id: None, name, scopes, expires_at: None };
-        let (id, secret) = house.access.create_api_key(&new).await?;
-        let customer_id = customer.as_ref().map(|customer| customer.id);
-        house.note(Some(&msp), customer_id, "api_key.add", &format!("api_key:{id}"), &json!({"scopes": scope})).await?;
-        print_json(&json!({"id": id, "customer": customer.map(|customer| customer.code), "key": secret.reveal(), "note": "shown once; keep it safe"}))?;
-        Ok(ExitCode::SUCCESS)
-    })
-    .await
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use granary_pdf::TypstRenderer;
-use granary_web::AppState;
+use granary_web::{AppState, Pace};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -13,13 +13,15 @@ use super::house::{House, Rooms, configuration};
 use super::listener::Listener;
 use super::output::print_json;
 use super::progress::Reporter;
+use super::tls::Tls;
 use super::{Failure, events, migrate};
 
 /// Serves until Ctrl-C.
 pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
     let mut config = configuration(global)?;
     let reporter = Reporter::shared();
-    let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter)).await?;
+    let tls = Tls::of(&config.tls)?;
+    let listener = Listener::start(command.listen.unwrap_or(config.server.listen), Arc::clone(&reporter), tls).await?;
     // Letters lead there.
     config.server.listen = listener.address;
     let house = unless_interrupted(House::open_with(config, reporter.port())).await?;
@@ -29,8 +31,8 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
 
 /// Hands the listener the real pages, works if asked to, and ends everything at Ctrl-C.
 pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> Result<ExitCode, Failure> {
-    listener.hand_over(granary_web::router(state(&house)));
-    say!("listening on http://{} (Ctrl-C stops)", listener.address);
+    listener.hand_over(granary_web::router(state(&house, listener.is_https)));
+    say!("listening on {} (Ctrl-C stops)", listener.url());
     let (stop, stopped) = watch::channel(false);
     let worker = if with_worker {
         let worker = events::worker(&house).with_crons(events::crons(&house)?);
@@ -114,7 +116,7 @@ fn listen() -> Result<impl FnOnce() -> watch::Receiver<bool>, Failure> {
     })
 }
 
-fn state(rooms: &Rooms) -> AppState {
+fn state(rooms: &Rooms, is_https: bool) -> AppState {
     AppState {
         tenants: rooms.tenants.clone(),
         lifecycle: rooms.lifecycle.clone(),
@@ -125,6 +127,8 @@ fn state(rooms: &Rooms) -> AppState {
         renderer: Arc::new(TypstRenderer::new()),
         clock: rooms.clock.clone(),
         max_body_bytes: rooms.config.server.max_body_bytes,
-        is_https: rooms.config.server.behind_https,
+        is_https: is_https || rooms.config.server.behind_https,
+        is_behind_proxy: rooms.config.server.behind_https,
+        pace: Pace::default(),
     }
 }

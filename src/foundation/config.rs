@@ -25,6 +25,7 @@ pub struct Config {
     pub lake: LakeConfig,
     pub keys: KeysConfig,
     pub server: ServerConfig,
+    pub tls: TlsConfig,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
@@ -133,6 +134,17 @@ pub struct ServerConfig {
     pub public_url: Option<String>,
 }
 
+/// `[tls]`: the server's own certificate, for who has no proxy in front. Only TLS 1.3 is spoken then; cookies are marked `Secure`, and
+/// browsers are told to come by HTTPS only. Changed files are taken without a restart.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate and those above it, as PEM. Default none: HTTP.
+    pub cert: Option<PathBuf>,
+    /// Its private key, as PEM.
+    pub key: Option<PathBuf>,
+}
+
 /// `[mail]`: how letters go out.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -207,6 +219,7 @@ impl Default for Config {
             lake: LakeConfig::default(),
             keys: KeysConfig::default(),
             server: ServerConfig::default(),
+            tls: TlsConfig::default(),
             mail: MailConfig::default(),
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
@@ -269,6 +282,8 @@ pub enum ConfigError {
     NightHour(u8),
     #[error("server.public_url is '{0}'; it begins with http:// or https:// and has no '?', '#' or spaces")]
     PublicUrl(String),
+    #[error("tls.cert and tls.key go together, and one is missing")]
+    Tls,
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
 }
@@ -281,7 +296,7 @@ impl Classify for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "configuration_unreadable",
-            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Leaving => "configuration_invalid",
+            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Tls | Self::Leaving => "configuration_invalid",
         }
     }
 }
@@ -330,6 +345,9 @@ impl Config {
                 return Err(ConfigError::PublicUrl(url.chars().take(100).collect()));
             }
             url.truncate(url.trim_end_matches('/').len());
+        }
+        if config.tls.cert.is_some() != config.tls.key.is_some() {
+            return Err(ConfigError::Tls);
         }
         if !(0..=100).contains(&config.leaving.keep_invoices_years) || config.leaving.backup_days > 3_650 {
             return Err(ConfigError::Leaving);
@@ -388,6 +406,12 @@ mod tests {
         let url = |text: &str| load(&format!("[server]\npublic_url = '{text}'\n")).map(|config| config.server.public_url);
         assert_eq!(url("https://backup.example/").unwrap().as_deref(), Some("https://backup.example"));
         assert!(url("backup.example").is_err() && url("https://b.example/?x").is_err());
+    }
+
+    #[test]
+    fn a_certificate_has_a_key() {
+        assert!(load("[tls]\ncert = 'c.pem'\nkey = 'k.pem'\n").unwrap().tls.key.is_some());
+        assert!(load("[tls]\ncert = 'c.pem'\n").unwrap_err().to_string().contains("tls.key"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use granary_types::{ApiKeyId, UserId};
+use granary_types::{ApiKeyId, ControlPlaneId, UserId};
 
 use crate::customer::Customer;
 use crate::msp::Msp;
@@ -12,6 +12,7 @@ use crate::msp::Msp;
 pub enum Actor {
     User(UserId),
     ApiKey(ApiKeyId),
+    ControlPlane(ControlPlaneId),
     /// A job, a command or a part of the house, by its name.
     System(&'static str),
 }
@@ -21,6 +22,7 @@ impl fmt::Display for Actor {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
             Self::ApiKey(id) => write!(f, "api_key:{id}"),
+            Self::ControlPlane(id) => write!(f, "control_plane:{id}"),
             Self::System(name) => write!(f, "system:{name}"),
         }
     }

@@ -17,6 +17,7 @@ pub(crate) enum Place {
     Invoices,
     Reconciliation,
     People,
+    ApiKeys,
     Audit,
     Elsewhere,
 }
@@ -58,6 +59,7 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),
         (Place::People, "/people", "People", Permission::UserWrite),
+        (Place::ApiKeys, "/api-keys", "API keys", Permission::KeyWrite),
         (Place::Audit, "/audit", "Audit", Permission::AccessRead),
     ];
     all.into_iter().filter(|entry| visitor.may(entry.3)).map(|(place, href, words, _)| (place, href, words)).collect()

@@ -33,6 +33,7 @@ use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
 use granary_warehouse::Warehouse;
 
+pub use http::pace::Pace;
 pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
 
 /// What handlers work with; every part is shared.
@@ -53,6 +54,10 @@ pub struct AppState {
     pub max_body_bytes: usize,
     /// Whether browsers come by HTTPS: cookies are then marked `Secure`.
     pub is_https: bool,
+    /// Whether a proxy stands in front of us, which says whom it speaks for.
+    pub is_behind_proxy: bool,
+    /// How often programs may come.
+    pub pace: Pace,
 }
 
 impl fmt::Debug for AppState {

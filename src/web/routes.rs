@@ -1,5 +1,7 @@
 //! The one table of pages and API routes: it builds the router, and the isolation matrix is made of its rows.
 
+mod programs;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
@@ -27,8 +29,10 @@ pub enum Gate {
     SignedIn,
     /// A session with this permission; strangers are led to the login.
     Page(Permission),
-    /// A session or an API key with this permission; strangers get 401.
+    /// A session, an API key or a token with this permission; strangers get 401.
     Api(Permission),
+    /// A session, an API key or a token, whatever it may do; strangers get 401.
+    Program,
 }
 
 /// Example requests, for the tests that try every route as everybody.
@@ -42,6 +46,13 @@ pub struct Fixture {
     pub body: &'static str,
 }
 
+impl Gate {
+    /// Whether programs come through it.
+    pub const fn takes_programs(self) -> bool {
+        matches!(self, Self::Api(_) | Self::Program)
+    }
+}
+
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
@@ -50,6 +61,13 @@ pub struct Route {
     pub gate: Gate,
     pub fixture: Fixture,
     handler: fn() -> MethodRouter<AppState>,
+}
+
+impl Route {
+    /// Whether the document of the API describes it.
+    pub fn is_of_api(&self) -> bool {
+        self.gate.takes_programs() || (self.gate == Gate::Open && self.method == Method::Post && self.path.starts_with("/api/"))
+    }
 }
 
 /// Requests other than deliveries of usage events are small.
@@ -84,7 +102,24 @@ const fn change(
 }
 
 /// Every page and every API route. Examples of what cannot be undone (closing, retiring) lack the reason that is asked for.
-pub const ROUTES: &[Route] = &[
+pub const ROUTES: &[Route] = &joined::<{ PEOPLE_AND_CUSTOMERS.len() + programs::ROWS.len() }>(&[PEOPLE_AND_CUSTOMERS, programs::ROWS]);
+
+/// Lays tables one behind the other.
+const fn joined<const N: usize>(tables: &[&[Route]]) -> [Route; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut table, mut next) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            all[next] = tables[table][row];
+            (row, next) = (row + 1, next + 1);
+        }
+        table += 1;
+    }
+    all
+}
+
+const PEOPLE_AND_CUSTOMERS: &[Route] = &[
     read("/healthz", Gate::Open, "/healthz", None, || get(pages::probe::alive)),
     read("/readyz", Gate::Open, "/readyz", None, || get(pages::probe::ready)),
     read("/assets/{version}/{name}", Gate::Open, "/assets/0/granary.css", None, || get(assets::file)),
@@ -447,6 +482,8 @@ mod tests {
     fn what_is_open_is_on_the_list_of_open_things() {
         let open: Vec<_> = ROUTES.iter().filter(|route| route.gate == Gate::Open).map(|route| route.path).collect();
         let login = ["/login", "/forgot", "/forgot", "/password", "/password", "/login/code", "/login/code"];
-        assert_eq!(open, [&["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api"][..], &login].concat());
+        let programs = ["/.well-known/jwks.json", "/api/v1/enrolments"];
+        let pages = ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api"];
+        assert_eq!(open, [&pages[..], &login, &programs].concat());
     }
 }

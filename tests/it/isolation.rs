@@ -23,6 +23,9 @@ enum Kind {
 
 use Kind::{AsUser, OfCustomer, OfMsp, Operator};
 
+/// The id of a key that is not there.
+const NO_KEY: &str = "00000000-0000-0000-0000-000000000000";
+
 const COMMANDS: &[(&str, Kind)] = &[
     ("demo", Operator),
     ("serve", Operator),
@@ -34,6 +37,12 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("cluster list", Operator),
     ("mail list", Operator),
     ("mail show", Operator),
+    ("token-key list", Operator),
+    ("token-key rotate", Operator),
+    ("key status", Operator),
+    ("key export-escrow", Operator),
+    ("key import-escrow", Operator),
+    ("audit checkpoint", Operator),
     ("jobs list", Operator),
     ("jobs retry", Operator),
     ("jobs run", Operator),
@@ -63,7 +72,17 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("report monthly", OfCustomer(&["report", "monthly", "--customer", "CODE", "--period", "2025-10", "--out", "DIR/report.pdf"])),
     ("user add", OfCustomer(&["user", "add", "late@CODE.example", "--role", "customer_viewer", "--customer", "CODE"])),
     ("user invite", OfCustomer(&["user", "invite", "guest@CODE.example", "--role", "customer_viewer", "--customer", "CODE"])),
-    ("key add", OfCustomer(&["key", "add", "--customer", "CODE"])),
+    ("api-key add", OfCustomer(&["api-key", "add", "--customer", "CODE"])),
+    ("api-key list", OfCustomer(&["api-key", "list", "--customer", "CODE"])),
+    ("api-key rotate", OfCustomer(&["api-key", "rotate", NO_KEY, "--customer", "CODE", "--reason", "once a quarter"])),
+    ("api-key revoke", OfCustomer(&["api-key", "revoke", NO_KEY, "--customer", "CODE", "--reason", "lost"])),
+    ("control-plane list", OfCustomer(&["control-plane", "list", "--customer", "CODE"])),
+    ("control-plane enrol", OfCustomer(&["control-plane", "enrol", NO_KEY, "--customer", "CODE", "--reason", "new"])),
+    ("control-plane revoke", OfCustomer(&["control-plane", "revoke", NO_KEY, "--customer", "CODE", "--reason", "lost"])),
+    ("key rotate", OfCustomer(&["key", "rotate", "--customer", "CODE"])),
+    ("audit list", OfCustomer(&["audit", "list", "--customer", "CODE"])),
+    ("audit export", OfCustomer(&["audit", "export", "--customer", "CODE", "--out", "DIR/audit.jsonl"])),
+    ("audit verify", OfCustomer(&["audit", "verify", "--customer", "CODE"])),
     ("customer add", OfMsp(&["customer", "add", "ACME", "--name", "ACME Inc."])),
     ("customer certificate public-key", OfMsp(&["customer", "certificate", "public-key"])),
     ("customer kept-invoice", OfMsp(&["customer", "kept-invoice", "NORTH-2025-00001"])),

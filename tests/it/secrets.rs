@@ -106,7 +106,7 @@ async fn no_planted_secret_is_in_logs_errors_addresses_or_tables() {
     ok(&house, &mut log, &["msp", "add", "NORTH", "--name", "Northern Backup"], "");
     ok(&house, &mut log, &["customer", "add", "ACME", "--name", "Acme Ltd"], "");
     ok(&house, &mut log, &["user", "add", "ada@north.example", "--role", "msp_admin"], PASSWORD);
-    let key = ok(&house, &mut log, &["key", "add", "--scope", "customers.write"], "")["key"].as_str().unwrap().to_owned();
+    let key = ok(&house, &mut log, &["api-key", "add", "--scope", "customers.write"], "")["key"].as_str().unwrap().to_owned();
     let master = std::fs::read_to_string(house.data_dir().join("keys/master")).unwrap();
     let escrow = house.dir.path().join("escrow");
     ok(&house, &mut log, &["key", "export-escrow", "--out", escrow.to_str().unwrap()], PASSPHRASE);

@@ -1,31 +1,41 @@
 //! The SQL of browser sessions.
 
-use granary_db::Tx;
+use granary_db::{Row, Tx};
 use granary_foundation::Secret;
 use granary_tenants::Door;
 use granary_types::{SessionId, UserId};
 use jiff::Timestamp;
 
 use super::{is_open, principal_of};
-use crate::{AccessError, OpenSession, Session};
+use crate::{AccessError, OpenSession, Principal, Quotas, Session};
 
 const INSERT_SESSION: &str = "
     insert into sessions (id, user_id, token_hash, csrf_token, device, created_at, last_used_at, expires_at, is_pending)
     values ($1, $2, $3, $4, $5, $6, $6, $7, $8)";
 
-const FIND_SESSION: &str = "
-    select s.id, s.csrf_token, s.expires_at, coalesce(s.last_used_at, s.created_at) as used_at,
+macro_rules! open_session {
+    ($condition:literal) => {
+        concat!(
+            "select s.id, s.csrf_token, s.expires_at, coalesce(s.last_used_at, s.created_at) as used_at,
         u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
         array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
-        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since,
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since, l.api_rate_limit,
         coalesce(m.requires_second_factor, false)
             and not exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as must_enrol
     from sessions s
     join users u on u.id = s.user_id
     left join customers c on c.id = u.customer_id
+    left join customer_limits l on l.customer_id = u.customer_id
     left join login_rules m on m.msp_id = u.msp_id
-    where s.token_hash = $1 and not s.is_pending and s.revoked_at is null and s.expires_at > $2 and coalesce(s.last_used_at, s.created_at) > $3
-        and not u.is_disabled";
+    where not s.is_pending and s.revoked_at is null and s.expires_at > $2 and coalesce(s.last_used_at, s.created_at) > $3
+        and not u.is_disabled and ",
+            $condition
+        )
+    };
+}
+
+const FIND_SESSION: &str = open_session!("s.token_hash = $1");
+const FIND_SESSION_BY_ID: &str = open_session!("s.id = $1");
 
 /// At most once a minute.
 const UPDATE_SESSION_USED: &str = "
@@ -52,6 +62,7 @@ const DELETE_ENDED: &str = "delete from sessions where user_id = $1 and expires_
 pub(crate) const STATEMENTS: &[&str] = &[
     INSERT_SESSION,
     FIND_SESSION,
+    FIND_SESSION_BY_ID,
     UPDATE_SESSION_USED,
     LIST_SESSIONS,
     UPDATE_SESSION_REVOKED,
@@ -82,15 +93,31 @@ pub(crate) async fn find_session(
     idle_since: Timestamp,
     today: Timestamp,
 ) -> Result<Option<Session>, AccessError> {
-    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now, &idle_since]).await?.filter(|row| is_open(row, Door::Portal, today));
-    let Some(row) = row else { return Ok(None) };
+    let row = tx.query_opt(FIND_SESSION, &[&token_hash, &now, &idle_since]).await?;
+    used(tx, row, now, today).await
+}
+
+/// Finds an open session by its id, for a token that was made from it.
+pub(crate) async fn find_session_by_id(
+    tx: &Tx,
+    id: SessionId,
+    now: Timestamp,
+    idle_since: Timestamp,
+    today: Timestamp,
+) -> Result<Option<Session>, AccessError> {
+    let row = tx.query_opt(FIND_SESSION_BY_ID, &[&id, &now, &idle_since]).await?;
+    used(tx, row, now, today).await
+}
+
+async fn used(tx: &Tx, row: Option<Row>, now: Timestamp, today: Timestamp) -> Result<Option<Session>, AccessError> {
+    let Some(row) = row.filter(|row| is_open(row, Door::Portal, today)) else { return Ok(None) };
     let id: SessionId = row.get("id");
     if now.duration_since(row.get("used_at")).as_secs() > 60 {
         tx.execute(UPDATE_SESSION_USED, &[&id, &now]).await?;
     }
     Ok(Some(Session {
         id,
-        principal: principal_of(&row),
+        principal: Principal { quotas: Quotas { customer: row.get("api_rate_limit"), program: None }, ..principal_of(&row) },
         csrf_token: Secret::new(row.get::<_, String>("csrf_token")),
         expires_at: row.get("expires_at"),
         is_pending: false,

@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 use granary_types::{Currency, CustomerCode, CustomerStatus, MspCode, PartnerTier, Role, Tier};
 use jiff::civil::Date;
 
-use super::keys::KeyStore;
 use super::{Life, text};
 use crate::cli::output::Format;
 
@@ -141,30 +140,5 @@ pub(crate) enum User {
         /// For a customer's role
         #[arg(long)]
         customer: Option<CustomerCode>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Key {
-    #[command(flatten)]
-    Store(KeyStore),
-    /// Make a key for a customer's control plane, or for a program of the MSP; it is shown once
-    #[command(after_help = "\
-Examples:
-  granary key add --customer ACME
-  granary key add --msp NORTH --scope customers.write --name 'ticket system'")]
-    Add {
-        /// The customer that the key acts for; none for a key of the MSP
-        #[arg(long)]
-        customer: Option<CustomerCode>,
-        /// The MSP, by its code; needed when there are several
-        #[arg(long)]
-        msp: Option<String>,
-        /// What the key may do; may be given several times
-        #[arg(long, default_value = "usage.write")]
-        scope: Vec<String>,
-        /// What the key is for, as lists of keys show it
-        #[arg(long, default_value = "command line", value_parser = text::name)]
-        name: String,
     },
 }

@@ -1,7 +1,6 @@
 //! What the demo says when it is ready.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use granary_billing::PortfolioSubtotals;
 use granary_simulator::Portfolio;
@@ -85,10 +84,10 @@ fn golden(subtotals: &PortfolioSubtotals) -> Value {
 
 impl Summary {
     /// Prints the summary for people.
-    pub(super) fn print(&self, address: SocketAddr) -> Result<(), Failure> {
+    pub(super) fn print(&self, url: &str) -> Result<(), Failure> {
         let money = |minor| Money::new(minor, self.subtotals.currency);
         let mut out = std::io::stdout().lock();
-        writeln!(out, "\n{} is ready: http://{address}", self.msp)?;
+        writeln!(out, "\n{} is ready: {url}", self.msp)?;
         writeln!(
             out,
             "  today is {}; {} active customers; the last closed month is {}",

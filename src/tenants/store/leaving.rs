@@ -37,7 +37,7 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 24] = [
+pub(super) const FORGET: [&str; 26] = [
     "delete from mails where customer_id = $1",
     "delete from recovery_codes where user_id in (select id from users where customer_id = $1)",
     "delete from second_factors where user_id in (select id from users where customer_id = $1)",
@@ -47,6 +47,8 @@ pub(super) const FORGET: [&str; 24] = [
     "delete from api_keys where customer_id = $1 or control_plane_id in (select id from control_planes where customer_id = $1)",
     "delete from users where customer_id = $1",
     "delete from contacts where customer_id = $1",
+    "delete from control_plane_keys where customer_id = $1",
+    "delete from enrolment_codes where customer_id = $1",
     "delete from control_planes where customer_id = $1",
     "delete from sites where customer_id = $1",
     "delete from customer_limits where customer_id = $1",
@@ -243,6 +245,8 @@ mod tests {
                 "api_keys",
                 "users",
                 "contacts",
+                "control_plane_keys",
+                "enrolment_codes",
                 "control_planes",
                 "sites",
                 "customer_limits",
@@ -277,6 +281,7 @@ mod tests {
                 "msps",
                 "login_attempts",
                 "login_rules",
+                "token_keys",
                 "cron_slots",
                 "periods",
                 "invoice_series",

@@ -58,12 +58,19 @@ impl Sent {
 
     /// Reads a body of which one field, and no other, may be a list of texts.
     pub(crate) fn read_listing<T: DeserializeOwned>(&self, field: &str) -> Result<T, Problem> {
+        self.read_lists(&[field])
+    }
+
+    /// Reads a body of which some fields, and no others, may be lists of texts.
+    pub(crate) fn read_lists<T: DeserializeOwned>(&self, fields: &[&str]) -> Result<T, Problem> {
         let refuse = |why: String| Problem::new(ErrorKind::Invalid, "body_invalid", format!("the body does not fit: {why}"));
-        let mut value: Value = serde_json::from_slice(&self.body).map_err(|error| refuse(error.to_string()))?;
-        let wanted = serde_json::from_slice(&self.body).map_err(|error| refuse(error.to_string()))?;
+        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
+        let mut value: Value = serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))?;
+        let wanted = serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))?;
         let is_texts = |list: &Value| list.as_array().is_none_or(|texts| texts.iter().all(Value::is_string));
-        let list = value.as_object_mut().and_then(|fields| fields.remove(field));
-        if has_list(&value) || !list.as_ref().is_none_or(is_texts) {
+        let mut lists = fields.iter().filter_map(|field| value.as_object_mut().and_then(|object| object.remove(*field)));
+        let are_texts = lists.all(|list| is_texts(&list));
+        if !are_texts || has_list(&value) {
             return Err(refuse("write an object where a list is".to_owned()));
         }
         Ok(wanted)

@@ -1,10 +1,12 @@
 //! The API, one file per resource. What a route is called, who may use it and its example stand in the one table of routes.
 
 pub(crate) mod access_log;
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod contacts;
 pub(crate) mod contracts;
 pub(crate) mod customers;
+pub(crate) mod enrolment;
 pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod exchange;
@@ -15,4 +17,5 @@ pub(crate) mod people;
 pub(crate) mod planes;
 pub(crate) mod retention;
 pub(crate) mod sites;
+pub(crate) mod tokens;
 pub(crate) mod usage;

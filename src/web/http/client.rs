@@ -20,7 +20,7 @@ impl FromRequestParts<AppState> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let address = if app.is_https { forwarded_for(&parts.headers).or(peer) } else { peer };
+        let address = if app.is_behind_proxy { forwarded_for(&parts.headers).or(peer) } else { peer };
         let device = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(device_of);
         Ok(Self(Client { address, device }))
     }

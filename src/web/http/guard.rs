@@ -12,6 +12,7 @@ use granary_foundation::Secret;
 use granary_tenants::{Msp, TenantScope};
 use granary_types::{ErrorKind, SessionId};
 
+use super::pace::Levels;
 use super::{Problem, cookie};
 use crate::AppState;
 use crate::routes::Gate;
@@ -74,20 +75,28 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
     }
     let permission = match gate {
         Gate::Open => return next.run(request).await,
-        Gate::SignedIn => None,
+        Gate::SignedIn | Gate::Program => None,
         Gate::Page(permission) | Gate::Api(permission) => Some(permission),
     };
     match recognise(&app, gate, permission, request.uri().path(), request.headers()).await {
         Ok(visitor) => {
+            // People who look at pages are not counted: they come one click at a time.
+            let levels = if gate.takes_programs() { app.pace.admit(&visitor.principal) } else { Ok(Levels::default()) };
+            let levels = match levels {
+                Ok(levels) => levels,
+                Err(refusal) => return *refusal,
+            };
             request.extensions_mut().insert(visitor);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            levels.tell(response.headers_mut());
+            response
         }
-        Err(Refusal::Stranger) if !matches!(gate, Gate::Api(_)) => {
+        Err(Refusal::Stranger) if !gate.takes_programs() => {
             let target = request.uri().path_and_query().map_or("/", |path| path.as_str());
             Redirect::to(&login_for(target)).into_response()
         }
         Err(Refusal::Stranger) => Problem::from(AccessError::Unauthenticated).into_response(),
-        Err(Refusal::MustEnrol) if !matches!(gate, Gate::Api(_)) => Redirect::to("/account").into_response(),
+        Err(Refusal::MustEnrol) if !gate.takes_programs() => Redirect::to("/account").into_response(),
         Err(Refusal::MustEnrol) => {
             Problem::new(ErrorKind::Denied, "second_factor_missing", "this login needs a second factor first: add one at /account")
                 .into_response()
@@ -118,7 +127,7 @@ async fn recognise(
 ) -> Result<Visitor, Refusal> {
     let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default());
     let (principal, session) = match (key, cookie::session_token(headers)) {
-        (Some(key), _) if matches!(gate, Gate::Api(_)) => (app.access.key(key.trim()).await?, None),
+        (Some(key), _) if gate.takes_programs() => (app.access.program(key.trim()).await?, None),
         (_, None) => return Err(Refusal::Stranger),
         (_, Some(token)) => {
             let session = app.access.session(token).await?.ok_or(Refusal::Stranger)?;

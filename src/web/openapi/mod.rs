@@ -51,9 +51,9 @@ pub(crate) fn document() -> Value {
     let mut schemas = Schemas::default();
     let mut paths = Map::new();
     for route in ROUTES {
-        let (Gate::Api(permission), Some(operation)) = (route.gate, operation_of(route)) else { continue };
+        let Some(operation) = operation_of(route).filter(|_| route.is_of_api()) else { continue };
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
-        item[verb(route.method).to_lowercase()] = describe(operation, permission, &mut schemas);
+        item[verb(route.method).to_lowercase()] = describe(operation, route.gate, &mut schemas);
     }
     let (_, problem) = schemas.media(Operation::problem());
     let tags: Vec<Value> = TAGS.iter().map(|(name, words)| json!({"name": name, "description": words})).collect();
@@ -70,7 +70,7 @@ pub(crate) fn document() -> Value {
         },
         "servers": [{"url": "/"}],
         "tags": tags,
-        "security": [{"apiKey": []}, {"session": []}],
+        "security": [{"apiKey": []}, {"token": []}, {"session": []}],
         "paths": paths,
         "components": {
             "schemas": schemas.finish(),
@@ -80,7 +80,11 @@ pub(crate) fn document() -> Value {
             "securitySchemes": {
                 "apiKey": {
                     "type": "http", "scheme": "bearer", "bearerFormat": "grn_…",
-                    "description": "An API key: `granary key add`. Keys of a customer act for that customer alone, keys of an MSP for all of its customers.",
+                    "description": "An API key, of the page `/api-keys` or of `granary api-key add`. Keys of a customer act for that customer alone, keys of an MSP for all of its customers.",
+                },
+                "token": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "A token of `POST /api/v1/tokens`, good for ten minutes, or one that an enrolled control plane signed itself.",
                 },
                 "session": {"type": "apiKey", "in": "cookie", "name": "granary_session", "description": "The session of somebody who signed in."},
             },
@@ -88,17 +92,25 @@ pub(crate) fn document() -> Value {
     })
 }
 
-fn describe(operation: &Operation, permission: Permission, schemas: &mut Schemas) -> Value {
+fn describe(operation: &Operation, gate: Gate, schemas: &mut Schemas) -> Value {
+    let permission = match gate {
+        Gate::Api(permission) | Gate::Page(permission) => Some(permission),
+        Gate::Open | Gate::SignedIn | Gate::Program => None,
+    };
+    let is_enough = |held: &[Permission]| gate != Gate::Open && permission.is_none_or(|permission| held.contains(&permission));
     let mut out = json!({
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
         "parameters": parameters_of(operation),
         "responses": responses(operation, schemas),
-        "x-permission": permission.as_str(),
-        "x-key-scopes": ApiKeyScope::ALL.iter().filter(|scope| scope.permissions().contains(&permission)).map(|scope| scope.as_str()).collect::<Vec<_>>(),
-        "x-roles": Role::ALL.iter().filter(|role| Permission::of_role(**role).contains(&permission)).map(|role| role.as_str()).collect::<Vec<_>>(),
+        "x-permission": permission.map(Permission::as_str),
+        "x-key-scopes": ApiKeyScope::ALL.iter().filter(|scope| is_enough(scope.permissions())).map(|scope| scope.as_str()).collect::<Vec<_>>(),
+        "x-roles": Role::ALL.iter().filter(|role| is_enough(Permission::of_role(**role))).map(|role| role.as_str()).collect::<Vec<_>>(),
     });
+    if gate == Gate::Open {
+        out["security"] = json!([]);
+    }
     if !operation.description.is_empty() {
         out["description"] = operation.description.into();
     }
@@ -183,6 +195,7 @@ const REFUSALS: &[(u16, &str, &str)] = &[
     (409, "Conflict", "It contradicts what is there: a name that is taken, a state that forbids it."),
     (413, "Payload Too Large", "The body is larger than this address accepts."),
     (422, "Unprocessable Entity", "What was sent does not fit; `detail` says what, and changes nothing."),
+    (429, "Too Many Requests", "The customer's programs, or this key, may not come so often; `Retry-After` says when to come again."),
     (503, "Service Unavailable", "Something that this needs does not answer; the same request may succeed in a moment."),
 ];
 
@@ -197,11 +210,17 @@ fn problem_response(status: u16, example: Option<&Value>) -> Value {
     if let Some(example) = example {
         content["example"] = example.clone();
     }
-    json!({
+    let mut out = json!({
         "description": words,
         "headers": {"x-request-id": {"$ref": "#/components/headers/x-request-id"}},
         "content": {"application/problem+json": content},
-    })
+    });
+    if status == 429 {
+        for name in ["retry-after", "ratelimit", "ratelimit-policy"] {
+            out["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
+        }
+    }
+    out
 }
 
 fn parameters() -> Value {
@@ -225,6 +244,9 @@ fn headers() -> Value {
     json!({
         "x-request-id": text("Names the request in our log."),
         "idempotent-replayed": text("`true`: this is the answer that the same request was given before."),
+        "retry-after": text("After how many seconds to come again."),
+        "ratelimit": text("What is left: of the customer's requests, and of the key's (draft-ietf-httpapi-ratelimit-headers)."),
+        "ratelimit-policy": text("How many requests are allowed in how many seconds."),
         "location": text("Where the thing that was made can be found."),
     })
 }
@@ -243,9 +265,10 @@ impl Operation {
     }
 
     /// Whether the route changes something once, however often it is asked to; events know by themselves that they were here, and
-    /// a login that is changed twice is what it was after the first time.
+    /// a login that is changed twice is what it was after the first time. The answer to a
+    /// wish for a key holds the key, and is kept nowhere.
     fn takes_key(&self) -> bool {
-        self.method != Method::Get && !self.reports_refusals() && self.tag != "People"
+        self.method != Method::Get && !self.reports_refusals() && !matches!(self.tag, "People" | "API keys" | "Tokens" | "Enrolment")
     }
 
     fn reports_refusals(&self) -> bool {

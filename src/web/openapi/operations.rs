@@ -10,10 +10,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::Method;
 use crate::api::access_log::AccessLogOut;
+use crate::api::api_keys::{ApiKeyIn, ApiKeyOut, ApiKeysOut, NewApiKeyOut, RotateIn};
 use crate::api::audit::AuditOut;
 use crate::api::contacts::{ContactIn, ContactOut, ContactsOut};
 use crate::api::contracts::{ContractIn, ContractOut, ContractsOut};
 use crate::api::customers::{CustomerDetailOut, CustomerIn, CustomerOut, CustomersOut};
+use crate::api::enrolment::{EnrolmentCodeOut, EnrolmentIn, EnrolmentOut, PlaneKeysOut, PlaneRevokedOut};
 use crate::api::erasure::ErasureOut;
 use crate::api::exchange::EndIn;
 use crate::api::holds::{HoldOut, HoldsOut};
@@ -23,6 +25,7 @@ use crate::api::people::{UserChangeIn, UserIn, UserOut, UsersOut};
 use crate::api::planes::{ControlPlaneIn, ControlPlaneOut, ControlPlanesOut};
 use crate::api::retention::{RetentionIn, RetentionOut, RetentionsOut};
 use crate::api::sites::{SiteIn, SiteOut, SitesOut};
+use crate::api::tokens::{TokenIn, TokenOut};
 use crate::api::usage::UsageOut;
 
 /// Named schemas, as they are found.
@@ -80,6 +83,9 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Sites", "Places where a customer's machines stand."),
     ("Contacts", "People at a customer. They lie encrypted, and are removed for good."),
     ("People", "Logins of the MSP and of its customers. Nobody gives or takes more than they hold; a key manages none."),
+    ("API keys", "Keys for programs, of the MSP or of one customer. A key is shown once, and a key makes no keys."),
+    ("Tokens", "A session or a key, exchanged for a token that is good for ten minutes."),
+    ("Enrolment", "How a control plane comes to a key pair of its own."),
     ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
     ("Retention", "How long rows are kept."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
@@ -305,6 +311,76 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ["changeCustomerUser", "People", "Change a customer's login"],
         of::<UserChangeIn>(),
         (200, of::<UserOut>()),
+    ),
+    read("/api/v1/msp/api-keys", "listApiKeys", "API keys", "List keys", of::<ApiKeysOut>())
+        .says("The keys of where the caller belongs: of the MSP, or of the customer. Live ones first, 500 at most."),
+    send(Method::Post, "/api/v1/msp/api-keys", ["createApiKey", "API keys", "Make a key"], of::<ApiKeyIn>(), (201, of::<NewApiKeyOut>()))
+        .says("The answer holds the key, for the only time. Nobody gives a program more than they may do themselves."),
+    send(
+        Method::Post,
+        "/api/v1/msp/api-keys/{id}/rotate",
+        ["rotateApiKey", "API keys", "Replace a key"],
+        of::<RotateIn>(),
+        (201, of::<NewApiKeyOut>()),
+    )
+    .says("Makes a key with the same scopes, limits and length of life; the one before stays good for the overlap."),
+    send(Method::Post, "/api/v1/msp/api-keys/{id}/revoke", ["revokeApiKey", "API keys", "End a key"], of::<EndIn>(), (200, of::<ApiKeyOut>())),
+    read("/api/v1/msp/customers/{code}/api-keys", "listCustomerApiKeys", "API keys", "List a customer's keys", of::<ApiKeysOut>()),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/api-keys",
+        ["createCustomerApiKey", "API keys", "Make a key of a customer"],
+        of::<ApiKeyIn>(),
+        (201, of::<NewApiKeyOut>()),
+    )
+    .says("Such a key acts for that customer alone; only such a one sends usage events."),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/api-keys/{id}/rotate",
+        ["rotateCustomerApiKey", "API keys", "Replace a customer's key"],
+        of::<RotateIn>(),
+        (201, of::<NewApiKeyOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/api-keys/{id}/revoke",
+        ["revokeCustomerApiKey", "API keys", "End a customer's key"],
+        of::<EndIn>(),
+        (200, of::<ApiKeyOut>()),
+    ),
+    send(Method::Post, "/api/v1/tokens", ["issueToken", "Tokens", "Make a token"], of::<TokenIn>(), (201, of::<TokenOut>()))
+        .or_nothing()
+        .says(
+            "A JSON Web Token signed by Ed25519; others check it by the keys of `/.well-known/jwks.json`. It opens what its owner has at that \
+             time and the token names, and ends with the session or key that it was made from. It makes no logins, keys or tokens.",
+        ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes/{id}/enrolment",
+        ["inviteControlPlane", "Enrolment", "Make a code for a control plane"],
+        of::<EndIn>(),
+        (201, of::<EnrolmentCodeOut>()),
+    )
+    .says("The code works once and for a day; the one before is void."),
+    send(Method::Post, "/api/v1/enrolments", ["enrolControlPlane", "Enrolment", "Enrol a control plane"], of::<EnrolmentIn>(), (201, of::<EnrolmentOut>()))
+        .says(
+            "The control plane makes an Ed25519 key pair, keeps the private half, and sends the public one with its signature of \
+             `granary enrolment ` and the code. From then on it signs its tokens itself: `alg` EdDSA, `typ` plane+jwt, `kid`, `iss` and `aud` as \
+             answered here, `iat`, `nbf` and `exp` at most five minutes apart. The same key with the same code is answered alike.",
+        ),
+    read(
+        "/api/v1/msp/customers/{code}/control-plane-keys",
+        "listControlPlaneKeys",
+        "Enrolment",
+        "List keys of control planes",
+        of::<PlaneKeysOut>(),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/control-planes/{id}/revoke",
+        ["revokeControlPlane", "Enrolment", "End a control plane's key"],
+        of::<EndIn>(),
+        (200, of::<PlaneRevokedOut>()),
     ),
     read("/api/v1/msp/customers/{code}/holds", "listHolds", "Leaving", "List legal holds", of::<HoldsOut>()),
     send(Method::Post, "/api/v1/msp/customers/{code}/holds", ["setHold", "Leaving", "Set a legal hold"], of::<EndIn>(), (201, of::<HoldOut>()))

@@ -90,8 +90,10 @@ fn operation_part(operation: &Operation) -> Markup {
             p.address { span.verb.(verb(operation.method).to_lowercase()) { (verb(operation.method)) } " " code { (operation.path) } }
             @if !operation.description.is_empty() { p { (prose(operation.description)) } }
             p.soft {
-                "Needs " code { (text(&described["x-permission"])) } ": keys with " (words(&described["x-key-scopes"]))
-                "; roles " (words(&described["x-roles"])) "."
+                @if described["security"].is_array() { "Open to everybody." }
+                @else if described["x-permission"].is_null() { "Needs a session, a key or a token, whatever it may do." }
+                @else { "Needs " code { (text(&described["x-permission"])) } ": keys with " (words(&described["x-key-scopes"]))
+                "; roles " (words(&described["x-roles"])) "." }
             }
             (parameter_table(operation, described))
             @if let Some(body) = operation.body {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use granary_access::{ApiKeyScope, Permission as May};
 use granary_tenants::ContactKind as Kind;
 use granary_types::{BillingChannel as Channel, CustomerStatus, Deployment as Kept, EndReason as End, Role as Who, Tier as Level};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
@@ -43,6 +44,9 @@ named! {
     BillingChannel: one_of(Channel::ALL), "Who sends the invoice.";
     ContactKind: one_of(&Kind::ALL.map(Kind::as_str)), "What a contact is asked about.";
     Role: one_of(Who::ALL), "What somebody sees and may do.";
+    Permission: one_of(May::ALL), "Something that somebody may do.";
+    KeyScope: one_of(&ApiKeyScope::ALL), "What a key may do.";
+    KeyState: one_of(&["active", "replaced", "expired", "revoked"]), "`replaced` while the key that follows is there and this one still good.";
     LoginState: one_of(&["invited", "active", "disabled"]), "`invited` until a password is chosen; `disabled` when somebody stopped the login.";
     Enforcement: one_of(&["soft", "hard"]),
         "`soft` alerts at 80 % and 100 % of a limit, `hard` refuses new protection as well. Facts are always counted.";

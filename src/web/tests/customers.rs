@@ -1,7 +1,7 @@
 //! The API of customers, as an MSP's program meets it.
 
 use axum::http::StatusCode;
-use granary_access::{ApiKeyScope, NewApiKey};
+use granary_access::{ApiKeyScope, Manager, NewApiKey};
 use granary_tenants::Msp;
 use granary_types::Role;
 use serde_json::{Value, json};
@@ -29,8 +29,9 @@ pub(super) async fn manager(house: &House, msp: &Msp) -> Caller {
         name: "ticket system".to_owned(),
         scopes: vec![ApiKeyScope::CustomersWrite],
         expires_at: None,
+        requests_per_minute: None,
     };
-    Caller::Key(house.access.create_api_key(&key).await.unwrap().1.reveal().to_owned())
+    Caller::Key(house.access.create_api_key(Manager::Command("test"), &key).await.unwrap().1.reveal().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION};
 use axum::http::{HeaderMap, Request, StatusCode};
-use granary_access::{Access, ApiKeyScope, Client, NewApiKey, NewUser};
+use granary_access::{Access, ApiKeyScope, Client, Manager, NewApiKey, NewUser};
 use granary_foundation::{Secret, Silent};
 use granary_lake::Lake;
 use granary_reports::monthly::MonthlyReport;
@@ -21,7 +21,7 @@ use granary_warehouse::{Budget, Warehouse};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::{AppState, router};
+use crate::{AppState, Pace, router};
 
 pub(super) const PASSWORD: &str = "a long enough password";
 pub(super) const PERIOD: &str = "2025-10";
@@ -108,6 +108,8 @@ impl House {
             clock: test.clock().clone(),
             max_body_bytes: 1 << 20,
             is_https: false,
+            is_behind_proxy: false,
+            pace: Pace::default(),
         };
         (Self { router: router(app), test, made, access }, lake, warehouse)
     }
@@ -169,8 +171,9 @@ impl House {
             name: "test".to_owned(),
             scopes: scopes.to_vec(),
             expires_at: None,
+            requests_per_minute: None,
         };
-        Caller::Key(self.access.create_api_key(&key).await.unwrap().1.reveal().to_owned())
+        Caller::Key(self.access.create_api_key(Manager::Command("test"), &key).await.unwrap().1.reveal().to_owned())
     }
 
     pub(super) async fn get(&self, path: &str, caller: &Caller) -> Answer {

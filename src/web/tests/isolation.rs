@@ -5,7 +5,7 @@
 //! and no answer may hold a marker of somebody whom the caller may not see.
 
 use axum::http::StatusCode;
-use granary_access::{ApiKeyScope, NewApiKey, Permission};
+use granary_access::{ApiKeyScope, Manager, NewApiKey, Permission};
 use granary_tenants::{Customer, Msp};
 use granary_types::Role;
 
@@ -31,6 +31,8 @@ struct Person {
     permissions: Vec<Permission>,
     /// Whether it is an API key, which pages do not accept.
     is_key: bool,
+    /// Whether it is a token, which is as good as a key but makes no other.
+    is_token: bool,
     /// The column of those whom nobody recognises.
     stranger: Option<usize>,
     /// NORTH or SOUTH; none for the operator.
@@ -70,7 +72,17 @@ impl Crowd<'_> {
             let permissions = Permission::of_role(*role).to_vec();
             let msp = (*role != Role::OperatorAdmin).then_some(code);
             let is_confined = customer.is_some();
-            self.people.push(Person { name, caller, permissions, is_key: false, stranger: None, msp, sees: sees.to_vec(), is_confined });
+            self.people.push(Person {
+                name,
+                caller,
+                permissions,
+                is_key: false,
+                is_token: false,
+                stranger: None,
+                msp,
+                sees: sees.to_vec(),
+                is_confined,
+            });
         }
     }
 
@@ -83,13 +95,38 @@ impl Crowd<'_> {
                 continue;
             }
             let new = new_key(msp, customer, &[scope]);
-            let text = self.house.access.create_api_key(&new).await.unwrap().1.reveal().to_owned();
+            let text = self.house.access.create_api_key(Manager::Command("test"), &new).await.unwrap().1.reveal().to_owned();
             let principal = self.house.access.key(&text).await.unwrap();
             let permissions = Permission::ALL.iter().copied().filter(|permission| principal.may(*permission)).collect();
             let name = format!("{code} {} key for {scope}", sees.concat());
             let (caller, msp) = (Caller::Key(text), Some(code));
             let sees = sees.to_vec();
-            self.people.push(Person { name, caller, permissions, is_key: true, stranger: None, msp, sees, is_confined: is_of_customer });
+            self.people.push(Person {
+                name,
+                caller,
+                permissions,
+                is_key: true,
+                is_token: false,
+                stranger: None,
+                msp,
+                sees,
+                is_confined: is_of_customer,
+            });
+        }
+    }
+
+    /// Tokens that people of before exchange their sessions for, and programs their keys.
+    async fn tokens(&mut self, whose: &[&str]) {
+        for name in whose {
+            let owner = self.people.iter().find(|person| person.name == *name).unwrap_or_else(|| panic!("no {name}"));
+            let answer = self.house.post("/api/v1/tokens", &owner.caller, "{}").await;
+            let made: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            let caller = Caller::Key(made["access_token"].as_str().unwrap().to_owned());
+            let withheld = [Permission::UserWrite, Permission::KeyWrite];
+            let permissions = owner.permissions.iter().copied().filter(|permission| !withheld.contains(permission)).collect();
+            let (name, sees) = (format!("a token of {name}"), owner.sees.clone());
+            let (msp, is_confined) = (owner.msp, owner.is_confined);
+            self.people.push(Person { name, caller, permissions, is_key: true, is_token: true, stranger: None, msp, sees, is_confined });
         }
     }
 
@@ -97,13 +134,31 @@ impl Crowd<'_> {
         let is_key = matches!(caller, Caller::Key(_));
         let name = name.to_owned();
         let (permissions, sees) = (Vec::new(), Vec::new());
-        self.people.push(Person { name, caller, permissions, is_key, stranger: Some(column), msp: None, sees, is_confined: true });
+        self.people.push(Person {
+            name,
+            caller,
+            permissions,
+            is_key,
+            is_token: false,
+            stranger: Some(column),
+            msp: None,
+            sees,
+            is_confined: true,
+        });
     }
 }
 
 fn new_key(msp: &Msp, customer: Option<&Customer>, scopes: &[ApiKeyScope]) -> NewApiKey {
     let customer_id = customer.map(|customer| customer.id);
-    NewApiKey { msp_id: msp.id, customer_id, control_plane_id: None, name: "test".to_owned(), scopes: scopes.to_vec(), expires_at: None }
+    NewApiKey {
+        msp_id: msp.id,
+        customer_id,
+        control_plane_id: None,
+        name: "test".to_owned(),
+        scopes: scopes.to_vec(),
+        expires_at: None,
+        requests_per_minute: None,
+    }
 }
 
 async fn everybody(house: &House) -> Vec<Person> {
@@ -113,17 +168,18 @@ async fn everybody(house: &House) -> Vec<Person> {
     // First those who will have expired: they are users like the others of their role.
     let expired = house.user(Role::MspAdmin, north, None).await;
     let expired_customer = house.user(Role::CustomerAdmin, north, Some(acme)).await;
+    let key = new_key(north, Some(acme), &[ApiKeyScope::UsageWrite, ApiKeyScope::ReportsRead, ApiKeyScope::Sql]);
+    let (key, secret) = house.access.create_api_key(Manager::Command("test"), &key).await.unwrap();
+    let expired_key = secret.reveal().to_owned();
     let superuser = house.test.superuser().await;
     superuser
-        .batch_execute("set search_path = control; update sessions set expires_at = '2025-01-01'; update users set email = 'old-' || email")
+        .batch_execute(&format!(
+            "set search_path = control; update sessions set expires_at = '2025-01-01'; update users set email = 'old-' || email;
+            update api_keys set expires_at = '2025-01-01' where id = '{}'",
+            key.id
+        ))
         .await
         .unwrap();
-    let past = Some("2025-11-01T00:00:00Z".parse().unwrap());
-    let key = NewApiKey {
-        expires_at: past,
-        ..new_key(north, Some(acme), &[ApiKeyScope::UsageWrite, ApiKeyScope::ReportsRead, ApiKeyScope::Sql])
-    };
-    let expired_key = house.access.create_api_key(&key).await.unwrap().1.reveal().to_owned();
     crowd.stranger("nobody", Caller::Nobody, ANONYMOUS);
     crowd.stranger("a mistyped key", Caller::Key("grn_live_0000".to_owned()), ANONYMOUS);
     crowd.stranger("a forged session", Caller::Session("0".repeat(64)), ANONYMOUS);
@@ -148,6 +204,17 @@ async fn everybody(house: &House) -> Vec<Person> {
     crowd.keys(north, "NORTH", Some(globex), &["GLOBEX"]).await;
     crowd.keys(south, "SOUTH", None, &["ACME"]).await;
     crowd.keys(south, "SOUTH", Some(south_acme), &["ACME"]).await;
+    crowd
+        .tokens(&[
+            "NORTH  msp_admin",
+            "NORTH ACME msp_operator",
+            "NORTH ACME customer_admin",
+            "NORTH GLOBEX customer_viewer",
+            "SOUTH  msp_admin",
+            "NORTH ACME key for usage.write",
+            "SOUTH ACME key for reports.read",
+        ])
+        .await;
     crowd.people
 }
 
@@ -170,21 +237,26 @@ fn judge(route: &Route, person: &Person, code: Option<&str>, answer: &Answer) ->
                 // So many are too many in the end.
                 (_, "/login") => &[StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS],
                 (_, "/login/code") => &[StatusCode::UNAUTHORIZED],
+                (_, "/api/v1/enrolments") => &[StatusCode::UNAUTHORIZED],
                 (_, "/forgot") => &[StatusCode::OK, StatusCode::TOO_MANY_REQUESTS],
                 _ => &[StatusCode::NOT_FOUND],
             };
             return (person.stranger.unwrap_or(column), wanted.contains(&status));
         }
-        Gate::SignedIn => None,
+        Gate::SignedIn | Gate::Program => None,
         Gate::Page(permission) | Gate::Api(permission) => Some(permission),
     };
-    let is_page = !matches!(route.gate, Gate::Api(_));
+    let is_page = !route.gate.takes_programs();
     if let Some(stranger) = person.stranger {
         return (stranger, if is_page { is_led_to_login } else { status == StatusCode::UNAUTHORIZED });
     }
     // A key is no session.
     if is_page && person.is_key {
         return (unless_foreign(WRONG_ROLE), is_led_to_login);
+    }
+    if route.gate == Gate::Program {
+        // Who came by a token gets no other.
+        return (column, status == if person.is_token { StatusCode::CONFLICT } else { StatusCode::CREATED });
     }
     let Some(permission) = permission else {
         // The example of the logout carries a wrong token.
@@ -241,7 +313,9 @@ impl Matrix {
                 }
             }
         }
-        let is_possible = |column: usize| !matches!((column, route.gate), (WRONG_ROLE, Gate::Open) | (WRONG_ROLE, Gate::SignedIn));
+        let is_possible = |column: usize| {
+            !matches!((column, route.gate), (WRONG_ROLE, Gate::Open) | (WRONG_ROLE, Gate::SignedIn) | (WRONG_ROLE, Gate::Program))
+        };
         for (column, count) in counts.iter().enumerate() {
             if *count == 0 && is_possible(column) {
                 self.wrong.push(format!("{:?} {} was never tried as {}", route.method, route.path, COLUMNS[column]));

@@ -8,4 +8,5 @@ mod isolation;
 mod leaving;
 mod openapi;
 mod people;
+mod programs;
 mod promises;
