@@ -1,4 +1,4 @@
-//! Who of the MSP opened a customer's data: written down, and shown to that customer.
+//! Who of the MSP and the operator opened a customer's data: written down, and shown to that customer.
 
 use granary_foundation::Boxed;
 use granary_types::{CustomerId, Role};
@@ -11,7 +11,7 @@ const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// How many a list shows.
 const SHOWN: i64 = 200;
 
-/// Somebody of the MSP, or a program of it, opened a customer's data.
+/// Somebody of the MSP, a program of it, or a command of the operator opened a customer's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     pub opened_at: Timestamp,
@@ -19,6 +19,8 @@ pub struct Opening {
     pub who: Option<String>,
     /// None for a program.
     pub role: Option<Role>,
+    /// What a command did.
+    pub reason: Option<String>,
 }
 
 impl Access {
@@ -32,10 +34,25 @@ impl Access {
                 return Ok(());
             }
             let tx = self.begin().await?;
-            let since = self.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH);
-            store::openings::insert(&tx, principal.msp(), customer, &principal.actor().to_string(), since).await?;
+            store::openings::insert(&tx, principal.msp(), customer, &principal.actor().to_string(), self.an_hour_ago()).await?;
             Ok(tx.commit().await?)
         })
+    }
+
+    /// Notes that a command of the operator opened the data of customers, once an hour.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub fn note_command<'a>(&'a self, customers: &'a [CustomerId], command: &'a str) -> Boxed<'a, Result<(), AccessError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            store::openings::insert_command(&tx, customers, command, self.an_hour_ago()).await?;
+            Ok(tx.commit().await?)
+        })
+    }
+
+    fn an_hour_ago(&self) -> Timestamp {
+        self.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Lists who opened a customer's data, the newest first.

@@ -12,7 +12,7 @@ use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
 use granary_lake::{Lake, Retention};
 use granary_notifications::{Mailer, Post, Smtp};
 use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
-use granary_types::{Classify, Clock, CustomerCode, ErrorKind, Role};
+use granary_types::{Classify, Clock, CustomerCode, CustomerId, ErrorKind, Role};
 use granary_vault::{Keys, MasterKey, Objects};
 use granary_warehouse::{Budget, Warehouse};
 use serde::{Deserialize, Serialize};
@@ -241,6 +241,18 @@ impl Rooms {
         let msp = self.msp(msp).await?;
         let customer = self.tenants.get_customer_by_code(msp.id, code).await?;
         Ok((msp, customer))
+    }
+
+    /// Writes down, for the customers to see, that a command opened their data.
+    pub(crate) async fn note_opening(&self, customers: impl IntoIterator<Item = CustomerId>, command: &str) -> Result<(), Failure> {
+        let customers: Vec<CustomerId> = customers.into_iter().collect();
+        Ok(self.access.note_command(&customers, command).await?)
+    }
+
+    /// The same for every customer that a grant covers.
+    pub(crate) async fn note_grant(&self, grant: &ReadGrant, command: &str) -> Result<(), Failure> {
+        let customers = self.tenants.list_customers(grant.msp).await?;
+        self.note_opening(customers.iter().map(|customer| customer.id).filter(|id| grant.customers.includes(*id)), command).await
     }
 
     /// The scope of a command on one customer.

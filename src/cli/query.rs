@@ -27,6 +27,7 @@ pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Fai
             Some(email) => house.access.principal_of(email).await?.read_grant()?,
             None => Rooms::grant(&house.msp(command.msp.as_deref()).await?),
         };
+        house.note_grant(&grant, "granary query").await?;
         let session = house.warehouse.session(&grant).await?;
         let (schema, batches) = session.query_with_schema(&sql).await?;
         rows(&schema, &batches)?.print(command.format)?;

@@ -23,6 +23,7 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
         match customer {
             Some(code) => {
                 let (_, customer) = house.customer(msp.as_deref(), &code).await?;
+                house.note_opening([customer.id], "granary report").await?;
                 let report = monthly::compose(&house.warehouse, &house.tenants, &customer, period).await?;
                 let pdf = render(vec![report]).await?.remove(0);
                 write(&out, &pdf)?;
@@ -30,6 +31,7 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
             }
             None => {
                 let msp = house.msp(msp.as_deref()).await?;
+                house.note_grant(&Rooms::grant(&msp), "granary report").await?;
                 let written = write_all(house, &msp, period, &out).await?;
                 print_json(&json!({"folder": out, "reports": written.len()}))?;
             }

@@ -12,6 +12,7 @@ use super::output::Rows;
 pub(crate) async fn run(global: &Global, command: Events) -> Result<ExitCode, Failure> {
     House::with(global, async |house| {
         let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
+        house.note_opening([customer.id], "granary events").await?;
         let filter = EventFilter {
             period: command.period,
             event_type: command.event_type,
