@@ -47,6 +47,14 @@ impl Listener {
         Self::start_with(address, starting(reporter), PATIENCE).await
     }
 
+    /// Listens and serves pages that stay.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub(crate) async fn serve(address: SocketAddr, pages: Router) -> Result<Self, Failure> {
+        Self::start_with(address, pages, PATIENCE).await
+    }
+
     async fn start_with(address: SocketAddr, pages: Router, patience: Patience) -> Result<Self, Failure> {
         let socket = TcpListener::bind(address)
             .await

@@ -24,6 +24,7 @@ mod jobs;
 mod letters;
 mod life;
 mod listener;
+mod metrics;
 mod migrate;
 mod night;
 mod people;

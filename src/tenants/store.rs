@@ -16,6 +16,7 @@ mod requests;
 mod restoring;
 mod retention;
 mod silo;
+mod watch;
 
 use granary_db::{OwnerConnection, Tx};
 use jiff::Timestamp;
@@ -38,6 +39,7 @@ pub(crate) use requests::*;
 pub(crate) use restoring::*;
 pub(crate) use retention::*;
 pub(crate) use silo::*;
+pub(crate) use watch::*;
 
 use crate::error::TenantsError;
 
@@ -107,6 +109,7 @@ mod tests {
             super::msps::STATEMENTS,
             super::person::STATEMENTS,
             super::placement::STATEMENTS,
+            super::watch::STATEMENTS,
         ]
         .concat()
         {
