@@ -10,6 +10,8 @@ use granary_types::Role;
 pub enum Permission {
     /// See the list of MSPs and the state of the installation.
     InstallationRead,
+    /// Give the installation's dead jobs another life.
+    InstallationWrite,
     /// See the MSP's portfolio: overview, customers, revenue, service levels.
     PortfolioRead,
     /// See the usage, machines and service levels of the granted customers.
@@ -50,6 +52,7 @@ impl Permission {
     /// Every permission, in order.
     pub const ALL: &'static [Self] = &[
         Self::InstallationRead,
+        Self::InstallationWrite,
         Self::PortfolioRead,
         Self::UsageRead,
         Self::ReportRead,
@@ -73,6 +76,7 @@ impl Permission {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InstallationRead => "installation.read",
+            Self::InstallationWrite => "installation.write",
             Self::PortfolioRead => "portfolio.read",
             Self::UsageRead => "usage.read",
             Self::ReportRead => "reports.read",
@@ -105,7 +109,7 @@ impl Permission {
     /// Returns the permissions of a role. Margin is also given to a person by `can_read_billing`.
     pub const fn of_role(role: Role) -> &'static [Self] {
         match role {
-            Role::OperatorAdmin => &[Self::InstallationRead],
+            Role::OperatorAdmin => &[Self::InstallationRead, Self::InstallationWrite],
             Role::MspAdmin => &[
                 Self::PortfolioRead,
                 Self::UsageRead,
@@ -156,6 +160,7 @@ mod tests {
     fn a_customers_role_never_meets_what_belongs_to_the_msp() {
         let forbidden = [
             Permission::InstallationRead,
+            Permission::InstallationWrite,
             Permission::PortfolioRead,
             Permission::IntelligenceRead,
             Permission::MarginRead,
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_operator_reads_no_tenants_data_by_role() {
-        assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead]);
+        assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead, Permission::InstallationWrite]);
     }
 
     #[test]

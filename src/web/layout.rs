@@ -17,6 +17,7 @@ pub(crate) enum Place {
     Invoices,
     Reconciliation,
     People,
+    Operations,
     Elsewhere,
 }
 
@@ -53,6 +54,7 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
     let all = [
         (Place::Overview, "/", "Overview", Permission::PortfolioRead),
         (Place::Overview, "/", "Installation", Permission::InstallationRead),
+        (Place::Operations, "/operations", "Operations", Permission::InstallationRead),
         (Place::Customers, "/customers", "Customers", Permission::PortfolioRead),
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),

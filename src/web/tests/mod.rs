@@ -2,9 +2,11 @@
 
 mod beginning;
 mod customers;
+mod factor;
 mod house;
 mod isolation;
 mod leaving;
 mod openapi;
+mod operations;
 mod people;
 mod promises;
