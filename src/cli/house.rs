@@ -160,6 +160,13 @@ impl House {
         Ok(())
     }
 
+    /// Lists the folders that must not run full: the data directory, the embedded Postgres, a local lake.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let lake = self.config.lake.url.as_deref().and_then(|url| url.strip_prefix("file://")).map(PathBuf::from);
+        let postgres = self.server.as_ref().map(|server| server.base().to_owned());
+        [self.config.data_dir.clone()].into_iter().chain(postgres).chain(lake).collect()
+    }
+
     /// Says that the disk is full when a failure comes from that.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         explained(failure, &self.config, self.server.as_ref())

@@ -14,4 +14,5 @@ mod front_door;
 mod isolation;
 mod jobs;
 mod leaving;
+mod operations;
 mod veeam;
