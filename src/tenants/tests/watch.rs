@@ -32,7 +32,10 @@ async fn every_trouble_is_named_with_its_remedy() {
     let test = TestDatabase::new().await;
     let made = test.two_customers().await;
     let superuser = test.superuser().await;
-    superuser.batch_execute("set search_path = control; set session_replication_role = replica; update msps set created_at = '2030-01-01'").await.unwrap();
+    superuser
+        .batch_execute("set search_path = control; set session_replication_role = replica; update msps set created_at = '2030-01-01'")
+        .await
+        .unwrap();
     let fresh = watch(&test).await.findings();
     assert!(fresh.is_empty(), "{fresh:#?}");
     let mut wrong = Vec::new();
