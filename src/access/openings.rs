@@ -1,8 +1,8 @@
-//! Who of the MSP opened a customer's data: written down, and shown to that customer.
+//! Who of the MSP and the operator opened a customer's data: written down, and shown to that customer.
 
 use granary_db::{AuditEntry, record_audit};
 use granary_foundation::Boxed;
-use granary_types::{CustomerId, Role};
+use granary_types::{CustomerId, MspId, Role};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -10,10 +10,12 @@ use crate::{Access, AccessError, Principal, store};
 
 /// Somebody who goes on looking is written down again after this.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// How the log calls a command of the operator; the list knows it by this.
+const COMMAND: &str = "operator:cli";
 /// How many a list shows.
 const SHOWN: i64 = 200;
 
-/// Somebody of the MSP, or a program of it, opened a customer's data.
+/// Somebody of the MSP, a program of it, or a command of the operator opened a customer's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     pub opened_at: Timestamp,
@@ -21,6 +23,8 @@ pub struct Opening {
     pub who: Option<String>,
     /// None for a program.
     pub role: Option<Role>,
+    /// What a command did.
+    pub reason: Option<String>,
 }
 
 impl Access {
@@ -34,22 +38,30 @@ impl Access {
                 return Ok(());
             }
             let tx = self.begin().await?;
-            let since = self.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH);
             let actor = principal.actor().to_string();
-            if !store::openings::is_noted(&tx, customer, &actor, since).await? {
-                let entry = AuditEntry {
-                    msp: principal.msp(),
-                    customer: Some(customer),
-                    actor,
-                    action: "customer.open".to_owned(),
-                    subject: format!("customer:{customer}"),
-                    detail: json!({}),
-                    reason: None,
-                };
-                record_audit(&tx, &entry).await?;
+            if !store::openings::is_noted(&tx, customer, &actor, self.an_hour_ago()).await? {
+                record_audit(&tx, &entry(principal.msp(), customer, actor, None)).await?;
             }
             Ok(tx.commit().await?)
         })
+    }
+
+    /// Notes that a command of the operator opened the data of customers, once an hour.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub fn note_command<'a>(&'a self, customers: &'a [CustomerId], command: &'a str) -> Boxed<'a, Result<(), AccessError>> {
+        Box::pin(async move {
+            let tx = self.begin().await?;
+            for (customer, msp) in store::openings::list_unnoted(&tx, customers, (COMMAND, command), self.an_hour_ago()).await? {
+                record_audit(&tx, &entry(Some(msp), customer, COMMAND.to_owned(), Some(command.to_owned()))).await?;
+            }
+            Ok(tx.commit().await?)
+        })
+    }
+
+    fn an_hour_ago(&self) -> Timestamp {
+        self.now().checked_sub(AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Lists who opened a customer's data, the newest first.
@@ -64,4 +76,9 @@ impl Access {
             Ok(openings)
         })
     }
+}
+
+fn entry(msp: Option<MspId>, customer: CustomerId, actor: String, reason: Option<String>) -> AuditEntry {
+    let (action, subject) = ("customer.open".to_owned(), format!("customer:{customer}"));
+    AuditEntry { msp, customer: Some(customer), actor, action, subject, detail: json!({}), reason }
 }

@@ -10,6 +10,8 @@ use granary_types::Role;
 pub enum Permission {
     /// See the list of MSPs and the state of the installation.
     InstallationRead,
+    /// Give the installation's dead jobs another life.
+    InstallationWrite,
     /// See the MSP's portfolio: overview, customers, revenue, service levels.
     PortfolioRead,
     /// See the usage, machines and service levels of the granted customers.
@@ -52,6 +54,7 @@ impl Permission {
     /// Every permission, in order.
     pub const ALL: &'static [Self] = &[
         Self::InstallationRead,
+        Self::InstallationWrite,
         Self::PortfolioRead,
         Self::UsageRead,
         Self::ReportRead,
@@ -76,6 +79,7 @@ impl Permission {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InstallationRead => "installation.read",
+            Self::InstallationWrite => "installation.write",
             Self::PortfolioRead => "portfolio.read",
             Self::UsageRead => "usage.read",
             Self::ReportRead => "reports.read",
@@ -101,6 +105,7 @@ impl Permission {
     pub const fn is_an_msps(self) -> bool {
         match self {
             Self::InstallationRead
+            | Self::InstallationWrite
             | Self::PortfolioRead
             | Self::IntelligenceRead
             | Self::MarginRead
@@ -134,7 +139,7 @@ impl Permission {
     /// Returns the permissions of a role. Margin is also given to a person by `can_read_billing`.
     pub const fn of_role(role: Role) -> &'static [Self] {
         match role {
-            Role::OperatorAdmin => &[Self::InstallationRead],
+            Role::OperatorAdmin => &[Self::InstallationRead, Self::InstallationWrite],
             Role::MspAdmin => &[
                 Self::PortfolioRead,
                 Self::UsageRead,
@@ -193,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_operator_reads_no_tenants_data_by_role() {
-        assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead]);
+        assert_eq!(Permission::of_role(Role::OperatorAdmin), [Permission::InstallationRead, Permission::InstallationWrite]);
     }
 
     #[test]

@@ -289,4 +289,11 @@ async fn a_customer_is_shown_who_of_its_msp_opened_its_data() {
     assert_eq!(openings.len(), 2, "once an hour, and its own people are at home: {openings:?}");
     assert_eq!((openings[0].who.as_deref(), openings[0].role), (Some("Somebody"), Some(Role::MspAdmin)));
     assert!(access.list_openings(made.globex.id).await.unwrap().is_empty());
+    for command in ["granary query", "granary query", "granary events"] {
+        access.note_command(&[made.acme.id, made.globex.id], command).await.unwrap();
+    }
+    let openings = access.list_openings(made.acme.id).await.unwrap();
+    let commands: Vec<_> = openings.iter().filter_map(|opening| Some((opening.role?, opening.reason.as_deref()?))).collect();
+    assert_eq!(commands, [(Role::OperatorAdmin, "granary events"), (Role::OperatorAdmin, "granary query")], "once an hour each");
+    assert_eq!(access.list_openings(made.globex.id).await.unwrap().len(), 2);
 }

@@ -150,13 +150,14 @@ pub(crate) enum Command {
     /// Show who did what, and find out whether the log was changed
     #[command(subcommand, after_help = "Examples:\n  granary audit list --customer ACME\n  granary audit verify")]
     Audit(Audit),
-    /// Look for holes in the walls between tenants, and for what may lose data
+    /// Say what is wrong with the house, and what mends it
     Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 1 when there is a fault; each is named with the statement that mends it.
+Looks at the walls between tenants, the server and its clock, keys, lake, disks, queues, jobs, letters, nights, schemas, moves and
+copies. Ends with 1 when there is a fault; each is named with what mends it.
 
 Examples:
   granary doctor

@@ -142,6 +142,7 @@ pub(crate) async fn run(global: &Global, command: Clones) -> Result<ExitCode, Fa
                     question.clear();
                     std::io::stdin().read_to_string(&mut question).named("read", "standard input")?;
                 }
+                house.note_opening([clone.parent], "granary customer clone query").await?;
                 let mut answer = house.tenants.query_clone(&clone, &question, ACTOR.into()).await?;
                 let row = |row: &mut serde_json::Map<String, Value>| {
                     answer.columns.iter().map(|name| row.remove(name).unwrap_or(Value::Null)).collect()

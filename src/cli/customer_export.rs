@@ -54,6 +54,7 @@ pub(crate) async fn export(house: &Rooms, msp: Option<&str>, code: &CustomerCode
     if customer.status == CustomerStatus::Erased {
         return Err(TenantsError::Left(customer.status).into());
     }
+    house.note_opening([customer.id], "granary customer export").await?;
     let progress = Reporter::shared().port();
     // In the customer's own log, where its people see it.
     let scope = Rooms::tenant_scope(&msp, &customer);

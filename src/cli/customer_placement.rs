@@ -153,6 +153,7 @@ pub(crate) async fn run(global: &Global, command: Placement) -> Result<ExitCode,
             }
             Placement::Dump { code, out, msp } => {
                 let (msp, customer) = house.customer(msp.as_deref(), &code).await?;
+                house.note_opening([customer.id], "granary customer dump").await?;
                 let bytes = house.tenants.dump_customer(&msp, &customer, &out, ACTOR.into()).await?;
                 print_json(&json!({"code": code, "schema": customer.schema_name, "path": out, "bytes": bytes}))?;
             }

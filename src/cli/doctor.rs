@@ -1,36 +1,135 @@
-//! Whether the house stands as it should.
+//! Whether the house stands as it should: the walls between tenants, keys, lake, queues, nights, disks and clocks.
+
+mod machine;
 
 use std::process::ExitCode;
 
-use granary_tenants::{Inspected, OperatorScope};
+use granary_foundation::Silent;
+use granary_tenants::{Finding, Fleet, HOME, Inspected, Inspection, OperatorScope, Severity};
+use granary_types::Classify;
 
 use super::Failure;
 use super::arguments::{Doctor, Global};
-use super::house::{ACTOR, House};
+use super::house::{self, ACTOR, House, Rooms, configuration};
 use super::output::Rows;
 
 /// Connections that the owner may open beside those of the pool.
 const OWNER_CONNECTIONS: usize = 4;
+/// What is looked at beside the questions to the catalogs: keys, lake, disks, drift, letters, and what the operations page shows.
+const OTHER_CHECKS: usize = 11;
+/// What mends keys that open nothing.
+const LOST_KEYS: &str = "bring back the master key (keys/master of the data directory, unless GRANARY_MASTER_KEY or [keys.kms] names it) and the key \
+    store from one backup: what they seal opens with nothing else";
 
 pub(crate) async fn run(global: &Global, command: Doctor) -> Result<ExitCode, Failure> {
-    House::with(global, async |house| {
-        let operator = OperatorScope::for_job(ACTOR, "granary doctor");
-        house.tenants.begin_operator(&operator).await?.commit().await?;
-        let what = if command.isolation {
-            Inspected::Isolation
-        } else {
-            Inspected::Everything { connections: house.config.database.max_connections + OWNER_CONNECTIONS }
-        };
-        let inspection = house.tenants.inspect(what).await?;
-        Rows::of(&["severity", "cluster", "check", "subject", "found", "remedy"], &inspection.findings).print(command.format)?;
-        let faults = inspection.faults().count();
-        say!(
-            "{} checks over {} silos: {faults} faults, {} pieces of advice",
-            inspection.checks,
-            inspection.silos,
-            inspection.findings.len() - faults
-        );
-        Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
-    .await
+    let config = configuration(global)?;
+    house::must_stand(&config)?;
+    let inspection = match House::open_with(config, Silent::shared()).await {
+        Ok(house) => {
+            let places = house.places();
+            let outcome = inspect(&house, &command, &places).await;
+            let closed = house.close().await;
+            let inspection = outcome?;
+            closed?;
+            inspection
+        }
+        Err(failure) if is_closed(failure.as_ref()) => Inspection { checks: 1, silos: 0, findings: vec![closed_house(failure.as_ref())] },
+        Err(failure) => return Err(failure),
+    };
+    Rows::of(&["severity", "cluster", "check", "subject", "found", "remedy"], &inspection.findings).print(command.format)?;
+    let faults = inspection.faults().count();
+    let advice = inspection.findings.len() - faults;
+    say!("{} checks over {} silos: {faults} faults, {advice} pieces of advice", inspection.checks, inspection.silos);
+    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn inspect(house: &Rooms, command: &Doctor, places: &[std::path::PathBuf]) -> Result<Inspection, Failure> {
+    let operator = OperatorScope::for_job(ACTOR, "granary doctor");
+    let entered = match house.tenants.begin_operator(&operator).await {
+        Ok(tx) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    let unwritten = match entered {
+        Ok(()) => None,
+        // Without its key nothing is written down; what is wrong with keys is what the doctor is asked about.
+        Err(error) if error.code() == "audit_key_failed" => Some(fault("keys", "audit log", error.to_string(), LOST_KEYS)),
+        Err(error) => return Err(error.into()),
+    };
+    if command.isolation {
+        let mut inspection = house.tenants.inspect(Inspected::Isolation).await?;
+        inspection.findings.extend(unwritten);
+        return Ok(inspection);
+    }
+    let connections = house.config.database.max_connections + OWNER_CONNECTIONS;
+    let mut inspection = match house.tenants.inspect(Inspected::Everything { connections }).await {
+        Ok(inspection) => inspection,
+        // The watch says which cluster does not answer; the walls of the others are looked at when it does.
+        Err(error) => {
+            let remedy = "mend what is named, and run granary doctor again: the walls between tenants were not looked at";
+            Inspection { findings: vec![fault("walls", "catalogs", error.to_string(), remedy)], ..Inspection::default() }
+        }
+    };
+    let findings = &mut inspection.findings;
+    findings.extend(unwritten);
+    findings.extend(keys(house).await?);
+    findings.extend(machine::lake(house).await);
+    findings.extend(places.iter().filter_map(|place| machine::disk(place)));
+    // Notes what it finds where the watch reads it.
+    if let Err(error) = Fleet::new(house.tenants.clone()).find_drift(None).await {
+        findings.push(fault("schema_drifted", "schemas", error.to_string(), "granary migrate --status"));
+    }
+    let watch = house.tenants.keep_watch().await?;
+    findings.extend(watch.findings());
+    let kept: i64 = watch.mails.iter().filter(|count| count.state == "kept").map(|count| count.mails).sum();
+    if kept > 0 && house.config.mail.url.is_none() {
+        let found = format!("{kept} letters of the last week were kept: there is no mail server");
+        let remedy = "set mail.url (GRANARY_MAIL_URL); granary mail show ID shows what a letter says";
+        findings.push(Finding { severity: Severity::Advice, ..fault("mails_kept", "mail.url", found, remedy) });
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    inspection.checks += OTHER_CHECKS;
+    Ok(inspection)
+}
+
+/// Whether the master key opens the MSPs' keys, and every customer has its own.
+async fn keys(house: &Rooms) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for msp in house.tenants.list_msps().await? {
+        let owner = granary_vault::Owner::Msp(msp.id);
+        if let Err(error) = house.tenants.keys().seal_column(owner, b"granary doctor", b"granary doctor").await {
+            findings.push(fault("keys", &msp.code, error.to_string(), LOST_KEYS));
+        }
+        for customer in house.tenants.list_customers(msp.id).await?.iter().filter(|customer| customer.schema_version > 0) {
+            let present = house.tenants.keys().present(granary_vault::Owner::Customer(customer.id)).await?;
+            if present.contains(&false) {
+                let subject = format!("{} of {}", customer.code, msp.code);
+                findings.push(fault("keys", subject, "the customer's keys are not there", LOST_KEYS));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether keys or Postgres keep the house from being opened; other failures are told as everywhere.
+fn is_closed(failure: &(dyn std::error::Error + 'static)) -> bool {
+    failure.is::<granary_vault::VaultError>() || failure.is::<granary_db::DbError>() || failure.is::<granary_db::embedded::EmbeddedError>()
+}
+
+/// What keeps the house from being opened.
+fn closed_house(failure: &(dyn std::error::Error + 'static)) -> Finding {
+    let (subject, remedy) = if failure.is::<granary_vault::VaultError>() {
+        (
+            "keys",
+            "bring back the master key: keys/master of the data directory, readable by its owner alone, or what GRANARY_MASTER_KEY or [keys.kms] names",
+        )
+    } else {
+        ("postgres", "start Postgres (15 to 18), or mend database.url; a house without one has its own")
+    };
+    let cause = failure.source().map(|cause| format!(" because {cause}")).unwrap_or_default();
+    fault("house_closed", subject, format!("{failure}{cause}"), remedy)
+}
+
+fn fault(check: &'static str, subject: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    let (subject, found, remedy) = (subject.into(), found.into(), remedy.into());
+    Finding { severity: Severity::Fault, cluster: HOME.to_owned(), check, subject, found, remedy }
 }

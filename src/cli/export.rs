@@ -55,6 +55,8 @@ async fn open(house: &Rooms, path: &str, reason: &str) -> Result<serde_json::Val
     for msp in house.tenants.list_msps().await? {
         let snapshot = house.lake.snapshot(&Rooms::grant(&msp), None).await?;
         if let Some(file) = snapshot.files.iter().find(|file| file.path == path) {
+            let customer = file.customer.as_ref().map(|(customer, _)| *customer);
+            house.note_opening(customer, &format!("granary export open: {reason}")).await?;
             let key_hex: String = file.key.reveal().iter().map(|byte| format!("{byte:02x}")).collect();
             return Ok(json!({"path": path, "rows": file.row_count, "key_hex": key_hex, "aad_prefix": path}));
         }

@@ -160,6 +160,13 @@ impl House {
         Ok(())
     }
 
+    /// Lists the folders that must not run full: the data directory, the embedded Postgres, a local lake.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let lake = self.config.lake.url.as_deref().and_then(|url| url.strip_prefix("file://")).map(PathBuf::from);
+        let postgres = self.server.as_ref().map(|server| server.base().to_owned());
+        [self.config.data_dir.clone()].into_iter().chain(postgres).chain(lake).collect()
+    }
+
     /// Says that the disk is full when a failure comes from that.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         explained(failure, &self.config, self.server.as_ref())
@@ -246,6 +253,18 @@ impl Rooms {
         let msp = self.msp(msp).await?;
         let customer = self.tenants.get_customer_by_code(msp.id, code).await?;
         Ok((msp, customer))
+    }
+
+    /// Writes down, for the customers to see, that a command opened their data.
+    pub(crate) async fn note_opening(&self, customers: impl IntoIterator<Item = CustomerId>, command: &str) -> Result<(), Failure> {
+        let customers: Vec<CustomerId> = customers.into_iter().collect();
+        Ok(self.access.note_command(&customers, command).await?)
+    }
+
+    /// The same for every customer that a grant covers.
+    pub(crate) async fn note_grant(&self, grant: &ReadGrant, command: &str) -> Result<(), Failure> {
+        let customers = self.tenants.list_customers(grant.msp).await?;
+        self.note_opening(customers.iter().map(|customer| customer.id).filter(|id| grant.customers.includes(*id)), command).await
     }
 
     /// The scope of a command on one customer.

@@ -51,6 +51,14 @@ impl Listener {
         Self::start_with(address, starting(reporter), PATIENCE, tls).await
     }
 
+    /// Listens and serves pages that stay, by plain HTTP.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub(crate) async fn serve(address: SocketAddr, pages: Router) -> Result<Self, Failure> {
+        Self::start_with(address, pages, PATIENCE, None).await
+    }
+
     async fn start_with(address: SocketAddr, pages: Router, patience: Patience, tls: Option<Tls>) -> Result<Self, Failure> {
         let socket = TcpListener::bind(address)
             .await

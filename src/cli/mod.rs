@@ -28,6 +28,7 @@ mod letters;
 mod life;
 mod listener;
 mod machines;
+mod metrics;
 mod migrate;
 mod night;
 mod people;

@@ -39,7 +39,7 @@ pub(crate) async fn run(global: &Global, command: Person) -> Result<ExitCode, Fa
         match command {
             Person::Find { email, msp } => {
                 let msp = house.msp(msp.as_deref()).await?;
-                let known = look(house, &msp, &email).await?;
+                let known = look(house, &msp, &email, "granary person find").await?;
                 let customers: Vec<Value> = known.traces.iter().map(summary).collect();
                 print_json(&json!({"email": email.as_str(), "user": known.user, "customers": customers}))?;
             }
@@ -52,8 +52,9 @@ pub(crate) async fn run(global: &Global, command: Person) -> Result<ExitCode, Fa
 }
 
 /// Looks everywhere; customers that have nothing of the person are left out.
-async fn look(house: &Rooms, msp: &Msp, email: &PersonAddress) -> Result<Known, Failure> {
+async fn look(house: &Rooms, msp: &Msp, email: &PersonAddress, command: &str) -> Result<Known, Failure> {
     let customers = house.tenants.list_customers(msp.id).await?;
+    house.note_opening(customers.iter().map(|customer| customer.id), command).await?;
     let clones = house.tenants.list_clones(msp.id, None).await?;
     let progress = Reporter::shared().port();
     progress.begin("looking", customers.len() as u64);
@@ -105,7 +106,7 @@ fn copies(traces: &Traces) -> BTreeMap<&str, BTreeMap<&str, usize>> {
 
 async fn export(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason: &str, out: &Path) -> Result<(), Failure> {
     let msp = house.msp(msp).await?;
-    let known = look(house, &msp, email).await?;
+    let known = look(house, &msp, email, "granary person export").await?;
     if known.user.is_none() && known.traces.is_empty() {
         return Err(Missing(format!("nothing is known of {} at {}", email.as_str(), msp.code)).into());
     }
@@ -141,7 +142,7 @@ async fn export(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason:
 
 async fn erase(house: &Rooms, msp: Option<&str>, email: &PersonAddress, reason: &str, is_sure: bool) -> Result<(), Failure> {
     let msp = house.msp(msp).await?;
-    let known = look(house, &msp, email).await?;
+    let known = look(house, &msp, email, "granary person erase").await?;
     let held = known.traces.iter().map(|traces| traces.customer.id).chain(known.user.as_ref().and_then(|user| user.customer_id));
     for customer in held {
         if let Some(hold) = house.tenants.hold_on(customer).await? {

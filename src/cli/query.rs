@@ -39,6 +39,7 @@ pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Fai
         };
         let asked: String = sql.chars().take(SQL_SHOWN).collect();
         house.note(Some(&msp), None, "warehouse.query", &format!("msp:{}", msp.code), &json!({"sql": asked})).await?;
+        house.note_grant(&grant, "granary query").await?;
         let session = house.warehouse.session(&grant).await?;
         let (schema, batches) = session.query_with_schema(&sql).await?;
         rows(&schema, &batches)?.print(command.format)?;

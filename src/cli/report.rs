@@ -24,6 +24,7 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
             Some(code) => {
                 let (msp, customer) = house.customer(msp.as_deref(), &code).await?;
                 house.note(Some(&msp), Some(customer.id), "report.read", &format!("customer:{code}"), &json!({"period": period})).await?;
+                house.note_opening([customer.id], "granary report").await?;
                 let report = monthly::compose(&house.warehouse, &house.tenants, &customer, period).await?;
                 let pdf = render(vec![report]).await?.remove(0);
                 write(&out, &pdf)?;
@@ -32,6 +33,7 @@ pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Fa
             None => {
                 let msp = house.msp(msp.as_deref()).await?;
                 house.note(Some(&msp), None, "report.read", &format!("msp:{}", msp.code), &json!({"period": period})).await?;
+                house.note_grant(&Rooms::grant(&msp), "granary report").await?;
                 let written = write_all(house, &msp, period, &out).await?;
                 print_json(&json!({"folder": out, "reports": written.len()}))?;
             }

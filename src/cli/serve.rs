@@ -14,7 +14,7 @@ use super::listener::Listener;
 use super::output::print_json;
 use super::progress::Reporter;
 use super::tls::Tls;
-use super::{Failure, events, migrate};
+use super::{Failure, events, metrics, migrate};
 
 /// Serves until Ctrl-C.
 pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
@@ -32,6 +32,7 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
 /// Hands the listener the real pages, works if asked to, and ends everything at Ctrl-C.
 pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> Result<ExitCode, Failure> {
     listener.hand_over(granary_web::router(state(&house, listener.is_https)));
+    let metrics = metrics::listen(&house).await?;
     say!("listening on {} (Ctrl-C stops)", listener.url());
     let (stop, stopped) = watch::channel(false);
     let worker = if with_worker {
@@ -45,6 +46,9 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     // Without a worker nobody listens.
     let _ = stop.send(true);
     listener.stop().await;
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     if let Some(worker) = worker {
         worker.await?;
     }
@@ -65,6 +69,7 @@ pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode,
     }
     let house = unless_interrupted(House::open(global)).await?;
     unless_interrupted(migrate::catch_up(&house)).await?;
+    let metrics = metrics::listen(&house).await?;
     let worker = events::worker(&house);
     let worker = worker.with_crons(events::crons(&house)?);
     let (stop, stopped) = watch::channel(false);
@@ -73,6 +78,9 @@ pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode,
     // An error means that the worker has ended by itself.
     let _ = stop.send(true);
     task.await?;
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     house.close().await?;
     Ok(ExitCode::SUCCESS)
 }

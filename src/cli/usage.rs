@@ -13,6 +13,7 @@ use super::output::Rows;
 pub(crate) async fn run(global: &Global, command: Events) -> Result<ExitCode, Failure> {
     House::with(global, async |house| {
         let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
+        house.note_opening([customer.id], "granary events").await?;
         let detail = json!({"period": command.period, "type": command.event_type, "machine": command.machine});
         let filter = EventFilter {
             period: command.period,

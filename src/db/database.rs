@@ -13,7 +13,7 @@ use tokio_postgres::Config;
 use crate::error::DbError;
 use crate::installation::{self, InstallationNames};
 use crate::owner::{OwnerConnection, Owners};
-use crate::pool::{Pool, Shares, Wish};
+use crate::pool::{Pool, PoolUse, Shares, Wish};
 use crate::settings::{Door, Identifier, TxSettings};
 use crate::store::installation as store;
 use crate::tx::Tx;
@@ -105,6 +105,11 @@ impl Database {
             database.move_tenants_to_buckets(&owner).await?;
             Ok(database)
         })
+    }
+
+    /// Tells how much of the pool is in use.
+    pub fn pool_use(&self) -> PoolUse {
+        self.inner.pool.use_of()
     }
 
     /// Begins a transaction behind both walls. Only `tenants` (for scopes), `vault` (key store) and `access` (who somebody is)

@@ -30,6 +30,7 @@ pub use dump::{Dump, DumpRows, TableRows};
 pub use error::DbError;
 pub use installation::{InstallationNames, plan_control};
 pub use owner::OwnerConnection;
+pub use pool::PoolUse;
 pub use settings::{Identifier, InvalidIdentifier, TxSettings};
 pub use tokio_postgres::Error as RowError;
 pub use tokio_postgres::types::ToSql;

@@ -41,6 +41,14 @@ pub(crate) struct Pool {
     is_closed: AtomicBool,
 }
 
+/// How much of a pool is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    pub most: usize,
+    pub out: usize,
+    pub idle: usize,
+}
+
 /// Which connection is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -99,6 +107,12 @@ impl Pool {
             }
         };
         Ok(Connection { backend: Some(backend), pool: Arc::clone(self), permits })
+    }
+
+    /// Returns how many connections there may be, are out, and lie idle.
+    pub(crate) fn use_of(&self) -> PoolUse {
+        let most = self.size;
+        PoolUse { most, out: most.saturating_sub(self.budget.available_permits()), idle: self.idle().len() }
     }
 
     /// Closes what is idle; what is out is closed when it comes back.

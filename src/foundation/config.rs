@@ -31,6 +31,7 @@ pub struct Config {
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
     pub log: LogConfig,
+    pub metrics: MetricsConfig,
 }
 
 /// `[database]`
@@ -202,6 +203,18 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
+/// `[metrics]`: what Prometheus reads.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The address and port, of its own, at which `/metrics` is read: `127.0.0.1:9464`. Default none: nowhere. Overridden by
+    /// `GRANARY_METRICS_LISTEN`.
+    pub listen: Option<std::net::SocketAddr>,
+    /// What a reader shows as a bearer token; needed unless nobody but this machine can reach the address. Overridden by
+    /// `GRANARY_METRICS_TOKEN`.
+    pub token: Option<Secret>,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -225,6 +238,7 @@ impl Default for Config {
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
             log: LogConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -286,6 +300,10 @@ pub enum ConfigError {
     Tls,
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
+    #[error(
+        "metrics.listen is {0}; it needs an address and a port, and a metrics.token of 16 characters unless it is an address of this machine alone"
+    )]
+    Metrics(String),
 }
 
 impl Classify for ConfigError {
@@ -296,7 +314,9 @@ impl Classify for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "configuration_unreadable",
-            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Tls | Self::Leaving => "configuration_invalid",
+            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Tls | Self::Leaving | Self::Metrics(_) => {
+                "configuration_invalid"
+            }
         }
     }
 }
@@ -336,6 +356,7 @@ impl Config {
         if let Some(filter) = environment("GRANARY_LOG") {
             config.log.filter = filter;
         }
+        config.metrics.read(&environment)?;
         if config.worker.night_hour > 23 {
             return Err(ConfigError::NightHour(config.worker.night_hour));
         }
@@ -353,6 +374,24 @@ impl Config {
             return Err(ConfigError::Leaving);
         }
         Ok(config)
+    }
+}
+
+impl MetricsConfig {
+    fn read(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        if let Some(text) = environment("GRANARY_METRICS_LISTEN") {
+            self.listen = Some(text.parse().map_err(|_| ConfigError::Metrics(text.chars().take(100).collect()))?);
+        }
+        if let Some(token) = environment("GRANARY_METRICS_TOKEN") {
+            self.token = Some(Secret::new(token));
+        }
+        let is_guarded = self.token.as_ref().is_some_and(|token| token.reveal().len() >= 16);
+        match self.listen {
+            Some(listen) if !is_guarded && (self.token.is_some() || !listen.ip().is_loopback()) => {
+                Err(ConfigError::Metrics(listen.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -412,6 +451,16 @@ mod tests {
     fn a_certificate_has_a_key() {
         assert!(load("[tls]\ncert = 'c.pem'\nkey = 'k.pem'\n").unwrap().tls.key.is_some());
         assert!(load("[tls]\ncert = 'c.pem'\n").unwrap_err().to_string().contains("tls.key"));
+    }
+
+    #[test]
+    fn metrics_are_not_open_to_everybody() {
+        assert!(load("").unwrap().metrics.listen.is_none());
+        assert!(load("[metrics]\nlisten = '[::1]:9464'\n").is_ok());
+        for bad in ["listen = '0.0.0.0:9464'", "listen = '10.0.0.1:9464'\ntoken = 'short'", "listen = '127.0.0.1:1'\ntoken = ''"] {
+            assert!(load(&format!("[metrics]\n{bad}\n")).unwrap_err().to_string().contains("metrics.token"), "{bad}");
+        }
+        assert!(load("[metrics]\nlisten = '0.0.0.0:9464'\ntoken = '0123456789abcdef'\n").is_ok());
     }
 
     #[test]

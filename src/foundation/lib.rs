@@ -3,6 +3,7 @@
 //! Configuration is read once, by [`config::Config::load`]; no room reads the environment. Nothing here knows the business.
 
 pub mod config;
+pub mod metrics;
 mod progress;
 mod secret;
 pub mod telemetry;

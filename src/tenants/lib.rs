@@ -29,6 +29,7 @@ mod scope;
 mod silo;
 mod store;
 mod transaction;
+mod watch;
 
 pub use audit::{AuditFault, AuditFilter, AuditLine, AuditReport, Checkpoint, Cursor, list_audit, note};
 pub use catalog::Tenants;
@@ -62,3 +63,4 @@ pub use request::{KeptAnswer, KeyedRequest};
 pub use retention::{LettingGo, RetentionMark, RetentionRule, list_retention_rules, put_retention_rule};
 pub use scope::{Actor, MspScope, OperatorScope, TenantScope};
 pub use transaction::{AccessTx, MspTx, OperatorTx, TenantTx};
+pub use watch::{ClusterWatch, DeadJob, JobCount, LastNight, MailCount, Outbox, Schemas, Trouble, TroubleKind, Watch};

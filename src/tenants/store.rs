@@ -17,6 +17,7 @@ mod requests;
 mod restoring;
 mod retention;
 mod silo;
+mod watch;
 
 use jiff::tz::TimeZone;
 
@@ -37,6 +38,7 @@ pub(crate) use requests::*;
 pub(crate) use restoring::*;
 pub(crate) use retention::*;
 pub(crate) use silo::*;
+pub(crate) use watch::*;
 
 use crate::error::TenantsError;
 
@@ -78,6 +80,7 @@ mod tests {
             super::msps::STATEMENTS,
             super::person::STATEMENTS,
             super::placement::STATEMENTS,
+            super::watch::STATEMENTS,
         ]
         .concat()
         {

@@ -19,6 +19,7 @@ pub(crate) enum Place {
     People,
     ApiKeys,
     Audit,
+    Operations,
     Elsewhere,
 }
 
@@ -55,6 +56,7 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
     let all = [
         (Place::Overview, "/", "Overview", Permission::PortfolioRead),
         (Place::Overview, "/", "Installation", Permission::InstallationRead),
+        (Place::Operations, "/operations", "Operations", Permission::InstallationRead),
         (Place::Customers, "/customers", "Customers", Permission::PortfolioRead),
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),

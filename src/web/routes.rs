@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use granary_access::Permission;
 use granary_tenants::Transition;
 
-use crate::http::{guard, headers, problem};
+use crate::http::{guard, headers, measure, problem};
 use crate::{AppState, api, assets, openapi, pages};
 
 /// How a route is used.
@@ -135,6 +135,8 @@ const PEOPLE_AND_CUSTOMERS: &[Route] = &[
     act("/login/code", Gate::Open, "code=000000", || post(pages::login::give_code)),
     act("/logout", Gate::SignedIn, "csrf=wrong", || post(pages::login::log_out)),
     read("/", Gate::SignedIn, "/", None, || get(pages::start::show)),
+    read("/operations", Gate::Page(Permission::InstallationRead), "/operations", None, || get(pages::operations::show)),
+    act("/operations", Gate::Page(Permission::InstallationWrite), "csrf=wrong&action=retry", || post(pages::operations::act)),
     read("/account", Gate::SignedIn, "/account", None, || get(pages::account::show)),
     act("/account/sessions", Gate::SignedIn, "csrf=wrong&session=others", || post(pages::account::end_sessions)),
     act("/account/password", Gate::SignedIn, "csrf=wrong&old=a+long+enough+password&new=another+long+password", || {
@@ -464,6 +466,7 @@ pub fn router(app: AppState) -> Router {
         .with_state(app)
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(move |request, next| headers::dress(is_https, request, next)))
+        .layer(middleware::from_fn(measure::measure))
 }
 
 #[cfg(test)]

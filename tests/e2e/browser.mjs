@@ -1,5 +1,6 @@
 // A person's first five minutes, in a real browser: the page while everything starts, login, overview, a customer, the PDF.
 import { createRequire } from 'node:module';
+import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { strict as assert } from 'node:assert';
 import { join } from 'node:path';
@@ -45,6 +46,78 @@ async function accessible(page, name) {
   const result = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
   const violations = result.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.target).join(', ')}`);
   check(`${name} has no accessibility violation`, violations.length === 0, violations.join('\n'));
+}
+
+// What an authenticator shows so many steps of 30 seconds from now (RFC 6238).
+function authenticator(secret, steps = 0) {
+  const bits = [...secret.replaceAll('-', '')].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const tag = createHmac('sha1', key).update(step).digest();
+  return String((tag.readUInt32BE(tag[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+async function signIn(page, email) {
+  await page.goto(url + '/login');
+  await page.getByLabel(/e-?mail/i).fill(email);
+  await page.getByLabel(/password/i).fill('granary-demo');
+  await page.keyboard.press('Enter');
+  await page.waitForURL((address) => address.pathname !== '/login');
+}
+
+// Somebody adds an authenticator and signs in with it; without a picture, by the secret that is shown for typing.
+async function secondFactor(context) {
+  const page = await context.newPage();
+  await signIn(page, 'analyst@northwind.example');
+  await page.goto(url + '/account');
+  await page.getByRole('button', { name: 'Add an authenticator' }).click();
+  check('the secret is drawn for a camera', await page.getByRole('img', { name: 'The secret as a QR code' }).isVisible());
+  await accessible(page, 'the page that adds an authenticator');
+  const secret = await page.locator('code.address').innerText();
+  await page.getByLabel('The code that it shows now').fill(authenticator(secret));
+  await page.getByRole('button', { name: 'Turn it on' }).click();
+  check('recovery codes are shown once', (await page.locator('main li code').count()) === 10);
+  await accessible(page, 'the recovery codes');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, 'analyst@northwind.example');
+  check('the password leads to the question for a code', new URL(page.url()).pathname === '/login/code', page.url());
+  await accessible(page, 'the question for a code');
+  await page.goto(url + '/customers');
+  check('and to nothing else', new URL(page.url()).pathname === '/login', page.url());
+  await signIn(page, 'analyst@northwind.example');
+  await page.getByLabel('Code').fill('000000');
+  await page.keyboard.press('Enter');
+  check('a wrong code is refused in words', await page.getByRole('alert').isVisible());
+  // The code that turned it on is used up; the next one counts already.
+  await page.getByLabel('Code').fill(authenticator(secret, 1));
+  await page.keyboard.press('Enter');
+  await page.waitForURL(url + '/');
+  check('the right code opens the house', (await page.locator('main h1').count()) === 1);
+  await page.goto(url + '/account');
+  await page.getByLabel('Your password').fill('granary-demo');
+  await page.getByRole('button', { name: 'Turn it off' }).click();
+  check('the password turns it off', await page.getByText('The second factor is off.').isVisible());
+}
+
+// What the operator looks at every morning, on a desk and on a phone in the dark.
+async function operations(context) {
+  const page = await context.newPage();
+  await signIn(page, 'operator@granary.example');
+  await page.getByRole('link', { name: 'Operations' }).click();
+  const text = await page.locator('main').innerText();
+  for (const words of ['What needs you', 'Dead jobs', 'Nights', 'NORTHWIND', 'outbox of local', 'Customers in trouble']) {
+    check(`the operations page shows ${words}`, text.includes(words), text.slice(0, 600));
+  }
+  await accessible(page, 'the operations page');
+  await page.screenshot({ path: join(shots, 'operations.png'), fullPage: true });
+  const phone = await browser.newContext({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', storageState: await context.storageState() });
+  const small = await phone.newPage();
+  await small.goto(url + '/operations');
+  const [width, visible] = await small.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  check('the operations page fits a phone', width <= visible, `${width} > ${visible}`);
+  await accessible(small, 'the operations page on a phone in the dark');
+  await small.screenshot({ path: join(shots, 'operations-phone.png') });
 }
 
 try {
@@ -119,6 +192,9 @@ try {
     await accessible(small, `${path} on a phone in the dark`);
   }
   await small.screenshot({ path: join(shots, 'phone-dark.png') });
+
+  await secondFactor(await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' }));
+  await operations(await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' }));
 
   const stranger = await browser.newContext();
   const refused = await stranger.request.get(`${url}/customers/${code}`, { maxRedirects: 0 });

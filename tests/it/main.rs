@@ -14,5 +14,6 @@ mod front_door;
 mod isolation;
 mod jobs;
 mod leaving;
+mod operations;
 mod secrets;
 mod veeam;

@@ -1,8 +1,9 @@
 //! The loop that claims jobs and runs them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use granary_foundation::metrics;
 use granary_types::Clock;
 use rand::Rng;
 use tokio::sync::watch;
@@ -165,7 +166,9 @@ impl Worker {
     }
 
     async fn work(&self, job: &ClaimedJob) -> Result<(), DbError> {
+        let begun = Instant::now();
         let outcome = self.run_held(job).await;
+        metrics::job_ended(&job.kind, ending(job, &outcome), begun.elapsed());
         let tx = self.db.begin(&TxSettings::operator()).await?;
         let now = self.clock.now();
         let was_ours = match &outcome {
@@ -217,5 +220,14 @@ impl Worker {
         let is_ours = extend_lease(&tx, job, self.clock.now(), self.settings.lease).await?;
         tx.commit().await?;
         Ok(is_ours)
+    }
+}
+
+/// What becomes of a job with this outcome.
+fn ending(job: &ClaimedJob, outcome: &Result<(), JobError>) -> &'static str {
+    match outcome {
+        Ok(()) => "done",
+        Err(JobError::Retry(_)) if job.attempt < job.max_attempts => "retry",
+        Err(JobError::Retry(_) | JobError::Dead(_)) => "dead",
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use granary_db::{Database, DatabaseConfig};
+use granary_db::{Database, DatabaseConfig, PoolUse};
 use granary_foundation::Boxed;
 use serde::Serialize;
 use tokio::sync::OnceCell;
@@ -95,6 +95,12 @@ impl Clusters {
     /// Returns the region of a cluster.
     pub(crate) fn region_of(&self, cluster: &str) -> &str {
         self.others.get(cluster).map_or(HOME, |other| &other.cluster.region)
+    }
+
+    /// Tells how much of the pool of each connected cluster is in use.
+    pub fn pool_use(&self) -> Vec<(&str, PoolUse)> {
+        let others = self.others.iter().filter_map(|(name, other)| Some((name.as_str(), other.database.get()?)));
+        std::iter::once((HOME, &self.home)).chain(others).map(|(name, database)| (name, database.pool_use())).collect()
     }
 
     /// Closes the pools.

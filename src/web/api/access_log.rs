@@ -1,4 +1,4 @@
-//! `…/customers/{code}/access-log`: who of the MSP opened a customer's data.
+//! `…/customers/{code}/access-log`: who of the MSP and the operator opened a customer's data.
 
 use axum::Json;
 use granary_access::Opening;
@@ -20,6 +20,8 @@ pub(crate) struct OpeningOut {
     /// Null for a program.
     #[schema(value_type = Option<words::Role>)]
     role: Option<Role>,
+    /// What a command of the operator did; null for people and programs.
+    reason: Option<String>,
 }
 
 /// Openings, the newest first, each person or program once an hour.
@@ -34,6 +36,6 @@ pub(crate) async fn show(managed: Managed) -> Result<Json<AccessLogOut>, Problem
         Some(customer) => managed.app.access.list_openings(customer).await?,
         None => Vec::new(),
     };
-    let out = |Opening { opened_at, who, role }| OpeningOut { opened_at, who, role };
+    let out = |Opening { opened_at, who, role, reason }| OpeningOut { opened_at, who, role, reason };
     Ok(Json(AccessLogOut { openings: openings.into_iter().map(out).collect() }))
 }

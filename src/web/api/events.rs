@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use granary_foundation::metrics;
 use granary_metering::IngestReport;
 use granary_types::ErrorKind;
 
@@ -27,7 +28,15 @@ pub(crate) async fn receive(
     let tx = app.tenants.begin_tenant(&scope).await?;
     let report = granary_metering::ingest(&tx, visitor.principal.source(), &body).await?;
     tx.commit().await?;
+    count(&report);
     Ok((status(&report), Json(report)))
+}
+
+fn count(report: &IngestReport) {
+    let IngestReport { accepted, duplicates, conflicts, invalid, .. } = *report;
+    for (outcome, events) in [("accepted", accepted), ("duplicate", duplicates), ("conflict", conflicts), ("invalid", invalid)] {
+        metrics::usage_events_came(outcome, events);
+    }
 }
 
 /// A batch of which nothing could be used is refused as a whole; the outcomes say why, event by event.

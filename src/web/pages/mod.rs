@@ -10,6 +10,7 @@ pub(crate) mod explore;
 pub(crate) mod factor;
 pub(crate) mod invoices;
 pub(crate) mod login;
+pub(crate) mod operations;
 pub(crate) mod overview;
 pub(crate) mod password;
 pub(crate) mod people;

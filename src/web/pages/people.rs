@@ -150,20 +150,20 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
     Ok(layout::page(visitor, if code.is_some() { Place::Customers } else { Place::People }, &title, &body))
 }
 
-/// Who of the MSP opened the customer's data.
+/// Who of the MSP and the operator opened the customer's data.
 fn opened_by(openings: &[Opening], zone: &TimeZone) -> Markup {
     let body = html! {
         @if openings.is_empty() { (layout::empty("Nobody so far", "Whoever of your provider opens your data is written down here.")) }
         ul.plain.rows {
             @for opening in openings {
                 li {
-                    span { (opening.who.as_deref().unwrap_or("A login that is gone")) " · " (opening.role.map_or("a program", role_words)) }
+                    span { (opening.who.as_deref().unwrap_or("A login that is gone")) " · " (opening.role.map_or("a program", role_words)) @if let Some(reason) = &opening.reason { ": " (reason) } }
                     span.hint { (format::instant(opening.opened_at, zone)) }
                 }
             }
         }
     };
-    layout::card("", "Who opened this customer's data", &html! { "people and programs of the provider, once an hour" }, &body)
+    layout::card("", "Who opened this customer's data", &html! { "people, programs and commands of the provider, once an hour" }, &body)
 }
 
 /// What every form of the page has.

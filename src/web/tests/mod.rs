@@ -3,10 +3,12 @@
 mod audit;
 mod beginning;
 mod customers;
+mod factor;
 mod house;
 mod isolation;
 mod leaving;
 mod openapi;
+mod operations;
 mod people;
 mod programs;
 mod promises;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::house::{Caller, House};
 
 /// Returns the token that a page's forms send back.
-fn csrf(body: &str) -> String {
+pub(super) fn csrf(body: &str) -> String {
     body.split_once("name=\"csrf\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
 }
 
