@@ -12,6 +12,7 @@
 
 mod delivery;
 mod error;
+mod line;
 mod message;
 mod notice;
 mod smtp;

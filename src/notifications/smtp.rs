@@ -1,33 +1,30 @@
-//! The port to a mail server, and SMTP behind it (RFC 5321; STARTTLS by RFC 3207, AUTH PLAIN by RFC 4616).
-//!
-//! A client of our own: all that is needed is to hand over one message at a time, over the TLS that is linked anyway.
+//! The port to a mail server, and SMTP behind it, which `lettre` speaks.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use granary_foundation::Boxed;
 use granary_foundation::config::MailConfig;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use lettre::Message;
+use lettre::message::Mailbox;
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::extension::ClientId;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use uuid::Uuid;
 
 use crate::NotificationError;
 use crate::delivery::Recipient;
-use crate::message::{self, Sender};
+use crate::line::SecureLine;
+use crate::message;
 use crate::notice::Words;
 use crate::url::{Security, Server};
 
 /// How long the whole conversation with a mail server may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest answer of a server that is read.
-const LONGEST_LINE: usize = 2_000;
-const MOST_LINES: usize = 100;
+/// How long the server may take to say goodbye: the mail is in its hands by then.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a mail was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +43,13 @@ impl From<std::io::Error> for PostError {
     }
 }
 
+impl From<smtp::Error> for PostError {
+    /// 4xx may pass, 5xx will not (RFC 5321, 4.2.1).
+    fn from(error: smtp::Error) -> Self {
+        if error.is_permanent() { Self::Refused(error.to_string()) } else { Self::NotNow(error.to_string()) }
+    }
+}
+
 /// Whoever takes mails to people.
 pub trait Post: fmt::Debug + Send + Sync {
     /// Hands a mail over; the same id is the same mail.
@@ -56,7 +60,7 @@ pub trait Post: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Smtp {
     server: Server,
-    from: Sender,
+    from: Mailbox,
 }
 
 impl Smtp {
@@ -66,155 +70,54 @@ impl Smtp {
     /// When the address is no SMTP server's, would send in the clear over a network, or the sender is no address.
     pub fn of(config: &MailConfig) -> Result<Option<Self>, NotificationError> {
         let Some(url) = &config.url else { return Ok(None) };
-        let from = Sender::parse(&config.from).ok_or_else(|| NotificationError::From(config.from.chars().take(100).collect()))?;
+        let from = message::sender(&config.from).ok_or_else(|| NotificationError::From(config.from.chars().take(100).collect()))?;
         Ok(Some(Self { server: Server::parse(url)?, from }))
     }
 
-    async fn hand_over(&self, to: &Recipient, message: &str) -> Result<(), PostError> {
-        let Server { host, port, .. } = &self.server;
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        match self.server.security {
-            Security::None => self.converse(&mut Line::new(stream), to, message, IsGreeted::No).await,
-            Security::Tls => self.converse(&mut Line::new(self.wrap(stream).await?), to, message, IsGreeted::No).await,
-            Security::StartTls => {
-                let mut line = Line::new(stream);
-                line.expect(220).await?;
-                line.ask(&self.hello(), 250).await?;
-                line.ask("STARTTLS", 220).await?;
-                // Whatever was said in the clear after this would be taken for the server's own word.
-                if !line.reader.buffer().is_empty() {
-                    return Err(PostError::NotNow("the server spoke before it was secure".to_owned()));
-                }
-                let stream = self.wrap(line.reader.into_inner()).await?;
-                self.converse(&mut Line::new(stream), to, message, IsGreeted::Yes).await
-            }
-        }
-    }
-
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        line: &mut Line<S>,
-        to: &Recipient,
-        message: &str,
-        is_greeted: IsGreeted,
-    ) -> Result<(), PostError> {
-        if is_greeted == IsGreeted::No {
-            line.expect(220).await?;
-        }
-        line.ask(&self.hello(), 250).await?;
+    async fn hand_over(&self, message: &Message) -> Result<(), PostError> {
+        let mut server = self.connect().await?;
         if let Some((user, password)) = &self.server.login {
-            let secret = STANDARD.encode(format!("\0{user}\0{}", password.reveal()));
-            // A wrong password in the configuration is mended, and then the letters go out.
-            let let_in = line.ask(&format!("AUTH PLAIN {secret}"), 235).await;
-            let_in.map_err(|error| PostError::NotNow(format!("it does not let us in: {error}")))?;
+            let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
+            server.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(not_let_in)?;
         }
-        line.ask(&format!("MAIL FROM:<{}>", self.from.address), 250).await?;
-        line.ask(&format!("RCPT TO:<{}>", to.email), 250).await?;
-        line.ask("DATA", 354).await?;
-        line.ask(&format!("{}\r\n.", message::stuffed(message)), 250).await?;
-        // It is sent; how the server says goodbye does not matter.
-        let _ = line.ask("QUIT", 221).await;
+        server.send(message.envelope(), &message.formatted()).await?;
+        let _ = tokio::time::timeout(FAREWELL, server.abort()).await;
         Ok(())
     }
 
-    async fn wrap(&self, stream: TcpStream) -> Result<tokio_rustls::client::TlsStream<TcpStream>, PostError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| PostError::NotNow(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(self.server.host.clone()).map_err(|error| PostError::Refused(error.to_string()))?;
-        Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
-    }
-
-    fn hello(&self) -> String {
-        format!("EHLO {}", self.from.domain())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IsGreeted {
-    Yes,
-    No,
-}
-
-impl Post for Smtp {
-    fn send<'a>(&'a self, id: Uuid, to: &'a Recipient, words: &'a Words) -> Boxed<'a, Result<(), PostError>> {
-        Box::pin(async move {
-            if !message::is_address(&to.email) {
-                return Err(PostError::Refused("the recipient's address is no mail address".to_owned()));
+    async fn connect(&self) -> Result<AsyncSmtpConnection, PostError> {
+        let Server { host, port, security, .. } = &self.server;
+        let hello = ClientId::Domain(self.from.email.domain().to_owned());
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        Ok(match security {
+            Security::None => AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await?,
+            Security::Tls => {
+                let line = SecureLine::over(stream, host).await?;
+                AsyncSmtpConnection::connect_with_transport(Box::new(line), &hello).await?
             }
-            let message = message::write(id, &self.from, to, words);
-            match tokio::time::timeout(PATIENCE, self.hand_over(to, &message)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(PostError::NotNow("the server did not answer within a minute".to_owned())),
+            Security::StartTls => {
+                let line = SecureLine::by_starttls(stream, host, &hello).await?;
+                AsyncSmtpConnection::connect_with_transport(Box::new(line), &hello).await?
             }
         })
     }
 }
 
-/// A conversation, line by line.
-struct Line<S> {
-    reader: BufReader<S>,
+/// A wrong password in the configuration is mended, and then the letters go out. The server's words are left out: one that did not
+/// understand repeats what it was told.
+fn not_let_in(error: smtp::Error) -> PostError {
+    let why = error.status().map_or_else(|| error.to_string(), |code| format!("it says {code}"));
+    PostError::NotNow(format!("it does not let us in: {why}"))
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
-    fn new(stream: S) -> Self {
-        Self { reader: BufReader::new(stream) }
-    }
-
-    /// Says something and waits for an answer with a code.
-    async fn ask(&mut self, command: &str, code: u16) -> Result<(), PostError> {
-        let stream = self.reader.get_mut();
-        stream.write_all(command.as_bytes()).await?;
-        stream.write_all(b"\r\n").await?;
-        stream.flush().await?;
-        self.expect(code).await
-    }
-
-    /// Reads an answer: its lines but the last have a hyphen after the code. 4xx may pass, 5xx will not (RFC 5321, 4.2.1); a code of
-    /// the same hundred as the one expected is as good.
-    async fn expect(&mut self, code: u16) -> Result<(), PostError> {
-        for _ in 0..MOST_LINES {
-            let line = self.line().await?;
-            let got: u16 = line.get(..3).and_then(|digits| digits.parse().ok()).ok_or_else(|| odd(&line))?;
-            if line.as_bytes().get(3) == Some(&b'-') {
-                continue;
+impl Post for Smtp {
+    fn send<'a>(&'a self, id: Uuid, to: &'a Recipient, words: &'a Words) -> Boxed<'a, Result<(), PostError>> {
+        Box::pin(async move {
+            let message = message::write(id, &self.from, to, words).map_err(|error| PostError::Refused(error.to_string()))?;
+            match tokio::time::timeout(PATIENCE, self.hand_over(&message)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(PostError::NotNow("the server did not answer within a minute".to_owned())),
             }
-            return match got {
-                _ if got / 100 == code / 100 => Ok(()),
-                500..=599 => Err(PostError::Refused(line)),
-                400..=499 => Err(PostError::NotNow(line)),
-                _ => Err(odd(&line)),
-            };
-        }
-        Err(PostError::NotNow("the server does not stop talking".to_owned()))
+        })
     }
-
-    async fn line(&mut self) -> Result<String, PostError> {
-        let mut line = Vec::new();
-        loop {
-            let part = self.reader.fill_buf().await?;
-            if part.is_empty() {
-                return Err(PostError::NotNow("the server hung up".to_owned()));
-            }
-            let end = part.iter().position(|byte| *byte == b'\n');
-            let taken = end.map_or(part.len(), |end| end + 1);
-            line.extend_from_slice(&part[..taken]);
-            self.reader.consume(taken);
-            if line.len() > LONGEST_LINE {
-                return Err(PostError::NotNow("the server's answer has no end".to_owned()));
-            }
-            if end.is_some() {
-                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-        }
-    }
-}
-
-fn odd(line: &str) -> PostError {
-    PostError::NotNow(format!("the server answers '{}'", line.chars().take(100).collect::<String>()))
 }
