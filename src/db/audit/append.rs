@@ -13,7 +13,7 @@ use crate::store::audit as store;
 use crate::tx::Tx;
 
 /// The version of a silo's schema from which on its log is a chain.
-const FIRST_CHAINED: i32 = 8;
+const FIRST_CHAINED: i32 = 7;
 
 /// Where a chain is written: in a transaction, or in one that the owner of a silo has open.
 #[derive(Clone, Copy)]

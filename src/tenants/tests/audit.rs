@@ -155,7 +155,7 @@ async fn what_was_written_before_the_chain_is_counted_and_its_actors_are_covered
     let superuser = test.superuser().await;
     let schema = &them.globex.schema_name;
     let older = "insert into audit_log (actor, action, subject, happened_at) values ('a', 'b', 'c', now()), ('d', 'e', 'f', now())";
-    let migration = include_str!("../../../tenant-migrations/V0008__audit_chain.sql");
+    let migration = include_str!("../../../tenant-migrations/V0007__audit_chain.sql");
     let begin = &migration[migration.find("insert into audit_head").unwrap()..];
     superuser.batch_execute(&format!("set search_path = {schema}; {older}; {begin}; reset search_path")).await.unwrap();
     let tx = test.tenants().begin_tenant(&them.globex_scope()).await.unwrap();

@@ -18,7 +18,7 @@ const LARGEST_PAGE: u16 = 200;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditLineOut {
     happened_at: Timestamp,
-    /// `user:<id>`, `api_key:<id>`, or `system:<name>` for the house itself.
+    /// `user:<id>`, `api_key:<id>`, `control_plane:<id>`, `operator:cli` for a command, or `system:<name>` for the house itself.
     actor: String,
     /// The name of the login or key; null for one that is gone, and for the house itself.
     who: Option<String>,
