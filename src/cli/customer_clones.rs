@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use granary_tenants::{HOME, NewClone, PersonalData, SiloClone, Swap};
+use granary_tenants::{Drops, HOME, NewClone, PersonalData, SiloClone, Swap};
 use granary_types::CustomerCode;
 use serde_json::{Value, json};
 
@@ -107,6 +107,9 @@ next night exports every month again.")]
     Drop {
         /// The copy, by its code
         code: CustomerCode,
+        /// Also when it is what the customer's silo was before a copy took its place
+        #[arg(long)]
+        replaced_silo: bool,
         /// Why, for the audit log
         #[arg(long, value_parser = text::reason)]
         reason: String,
@@ -160,13 +163,14 @@ pub(crate) async fn run(global: &Global, command: Clones) -> Result<ExitCode, Fa
                 let pause_ms = house.tenants.swap_clone(&msp, &clone, swap, house.lake.datasets(), &reason, ACTOR.into()).await?;
                 print_json(&json!({"customer": clone.parent_code, "copy": code, "swapped": !back, "pause_ms": pause_ms}))?;
             }
-            Clones::Drop { code, reason, yes, msp } => {
+            Clones::Drop { code, replaced_silo, reason, yes, msp } => {
                 let msp = house.msp(msp.as_deref()).await?;
                 let clone = house.tenants.get_clone(msp.id, &code).await?;
+                let drops = if replaced_silo { Drops::ReplacedSilo } else { Drops::Copy };
                 if !yes {
                     confirm(&format!("the copy {code} of {} will be destroyed for ever", clone.parent_code), "its code", code.as_str())?;
                 }
-                house.tenants.drop_clone(&clone, &reason, ACTOR.into()).await?;
+                house.tenants.drop_clone(&clone, drops, &reason, ACTOR.into()).await?;
                 print_json(&json!({"code": code, "dropped": true}))?;
             }
         }
@@ -203,7 +207,7 @@ async fn list(house: &Rooms, clones: Vec<SiloClone>, format: Format) -> Result<(
     let now = house.clock.now();
     let state = |clone: &SiloClone| match clone.is_complete() {
         false => "incomplete",
-        true if clone.expires_at <= now => "over",
+        true if clone.is_over(now) => "over",
         true => "ready",
     };
     let source = |clone: &SiloClone| if clone.swapped_at.is_some() { "replaced silo" } else { clone.source.as_str() };

@@ -1,5 +1,6 @@
 //! What a customer takes along: an archive that opens without this program.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,8 +67,9 @@ pub(crate) async fn export(house: &Rooms, msp: Option<&str>, code: &CustomerCode
     draft.push(".new");
     let draft = std::path::PathBuf::from(draft);
     let now = house.clock.now();
-    // Said before the work is done, and in our own words.
-    std::fs::File::create(&draft).named("create", &draft)?;
+    // Said before the work is done, and in our own words. Contacts are in clear in it: nobody else reads it.
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).named("create", &draft)?;
+    let _draft = Draft(&draft);
     let mut archive = house.lake.archive(&scope, OPEN, Archive::create(&draft, now)?, &progress).await?;
     archive.add("customer.json", "who the customer is", &serde_json::to_vec_pretty(&about(house, &msp, &customer).await?)?)?;
     let reports = add_reports(house, &msp, &customer, &mut archive, &progress).await?;
@@ -78,6 +80,16 @@ pub(crate) async fn export(house: &Rooms, msp: Option<&str>, code: &CustomerCode
     let bytes = archive.finish(&about)?;
     std::fs::rename(&draft, out).named("rename", &draft)?;
     Ok(print_json(&json!({"path": out, "bytes": bytes, "files": files, "reports": reports}))?)
+}
+
+/// A file that does not stay behind when what was to be written could not be.
+struct Draft<'a>(&'a Path);
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // After a success it has another name.
+        std::fs::remove_file(self.0).ok();
+    }
 }
 
 /// Who the customer is, contacts in clear.

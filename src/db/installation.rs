@@ -94,7 +94,7 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
             owner.execute_formatted(store::CREATE_GROUP, &[&role.as_str()]).await?;
         }
         owner.execute(store::SECURE, &[&names.prefix]).await?;
-        owner.batch(store::REVOKE_SET_CONFIG).await?;
+        owner.batch(store::REVOKE_DANGEROUS).await?;
     }
     Ok(names)
 }
@@ -142,7 +142,7 @@ pub(crate) async fn prepare_cluster(owner: &OwnerConnection, names: &Installatio
         return Err(DbError::OtherCluster { name: name.to_owned(), found: format!("cluster {cluster} of installation {installation}") });
     }
     owner.execute_formatted(cluster::SECURE, &[&names.tenants_role.as_str(), &names.operator_role.as_str()]).await?;
-    owner.batch(store::REVOKE_SET_CONFIG).await?;
+    owner.batch(store::REVOKE_DANGEROUS).await?;
     Ok(names.clone())
 }
 

@@ -21,6 +21,8 @@ pub enum TenantsError {
     UnknownCustomer(CustomerId),
     #[error("there is no cluster '{0}' in the configuration; name its url under [clusters.{0}]")]
     UnknownCluster(String),
+    #[error("no cluster serves the region '{0}'; leave it out, or see granary cluster list for those that there are")]
+    UnknownRegion(String),
     #[error("there is no copy '{0}'; granary customer clone list shows those that there are")]
     UnknownClone(CustomerCode),
     #[error("{0}")]
@@ -101,7 +103,7 @@ impl Classify for TenantsError {
                 ErrorKind::Conflict
             }
             Self::CopyDiffers { .. } => ErrorKind::Internal,
-            Self::UnknownTimeZone(_) | Self::Invalid(_) | Self::Unfit(_) | Self::KeyReused => ErrorKind::Invalid,
+            Self::UnknownTimeZone(_) | Self::UnknownRegion(_) | Self::Invalid(_) | Self::Unfit(_) | Self::KeyReused => ErrorKind::Invalid,
             Self::Taken(_)
             | Self::ContractOverlaps(_)
             | Self::Left(_)
@@ -122,6 +124,7 @@ impl Classify for TenantsError {
             Self::UnknownMspCode(_) | Self::UnknownMsp(_) => "msp_not_found",
             Self::UnknownCustomerCode(_) | Self::UnknownCustomer(_) => "customer_not_found",
             Self::UnknownCluster(_) => "cluster_not_found",
+            Self::UnknownRegion(_) => "region_not_served",
             Self::UnknownClone(_) => "clone_not_found",
             Self::Unfinished(_) => "clone_unfinished",
             Self::Unfit(_) => "copy_unfit",

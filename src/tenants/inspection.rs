@@ -133,7 +133,7 @@ impl Tenants {
         let expected = Expected::of(cluster, database, silos)?;
         let tx = database.begin(&TxSettings::operator()).await?;
         let (server, advice) = match what {
-            Inspected::Isolation => (&[][..], &store::ADVICE[..1]),
+            Inspected::Isolation => (&[][..], &store::ADVICE[..2]),
             Inspected::Everything { .. } => (store::SERVER, store::ADVICE),
         };
         let faults = store::ISOLATION.iter().chain(server).map(|question| (question, Severity::Fault));

@@ -56,8 +56,8 @@ pub use listing::{CustomerFilter, list_customers};
 pub use msp::{Msp, NewMsp};
 pub use person::{Mention, PersonAddress, forget_contact_email, list_mentions};
 pub use placement::{
-    CloneAnswer, CloneSource, Cluster, ClusterStanding, Clusters, HOME, MoveReport, NewClone, PersonalData, Residency, Restored, SiloClone,
-    Swap,
+    CloneAnswer, CloneSource, Cluster, ClusterStanding, Clusters, Drops, HOME, MoveReport, NewClone, PersonalData, Residency, Restored,
+    SiloClone, Swap,
 };
 pub use request::{KeptAnswer, KeyedRequest};
 pub use retention::{LettingGo, RetentionMark, RetentionRule, list_retention_rules, put_retention_rule};

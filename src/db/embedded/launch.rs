@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_foundation::Secret;
 
@@ -96,6 +96,15 @@ pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Res
     let writer = Arc::clone(&exit);
     std::thread::spawn(move || child.wait().map(|status| writer.set(status)));
     Ok(exit)
+}
+
+/// Waits until a process that was just started has written its number into the data directory, or has ended: before that its
+/// own programs do not know that it runs, so that nobody could stop it.
+pub(super) fn wait_until_named(place: &Place, exit: &OnceLock<ExitStatus>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while exit.get().is_none() && !has_process(place) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Tells whether a server runs in the data directory.

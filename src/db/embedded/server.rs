@@ -200,6 +200,9 @@ impl Server {
         self.keeper = None;
         let turn = Turn::wait(&self.data_dir)?;
         if turn.leave(lease)? {
+            if let Some(exit) = &self.exit {
+                launch::wait_until_named(&self.place, exit, STOP_PATIENCE);
+            }
             launch::stop(&self.place, &self.binaries, STOP_PATIENCE)?;
         }
         Ok(())
@@ -265,6 +268,24 @@ mod tests {
         let read = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let found = processes.find(|path| read(path.join("status")).contains(&parent) && read(path.join("cmdline")).contains(name));
         found.unwrap().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn a_server_that_is_let_go_before_it_has_written_its_pid_does_not_stay_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        // The first makes the cluster, the second has nothing to do before it starts the process.
+        for _ in 0..2 {
+            let (turn, server) = Server::launch(dir.path(), false).unwrap();
+            drop(turn);
+            let (place, exit) = (server.place.clone(), server.exit.clone().unwrap());
+            drop(server);
+            assert!(!place.data().join("postmaster.pid").exists());
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while exit.get().is_none() {
+                assert!(Instant::now() < deadline, "the process lives");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     #[tokio::test]

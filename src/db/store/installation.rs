@@ -74,10 +74,14 @@ pub(crate) const LIST_SERVED_BY_APP: &str = "
 /// Grants and row-level security on every table of the control schema, new ones included.
 pub(crate) const SECURE: &str = "select control.secure($1)";
 
-/// `set_config` inside a statement could change the role in the middle of it. Only the server's owner can revoke it.
-pub(crate) const REVOKE_SET_CONFIG: &str = "
+/// `set_config` inside a statement could change the role in the middle of it; a large object lies outside every schema, and on
+/// Postgres 15 a transaction that cannot write makes one all the same. Only the server's owner can revoke them.
+pub(crate) const REVOKE_DANGEROUS: &str = "
     do $do$ begin
         revoke execute on function pg_catalog.set_config(text, text, boolean) from public;
+        revoke execute on function pg_catalog.lo_creat(integer), pg_catalog.lo_create(oid), pg_catalog.lo_from_bytea(oid, bytea),
+            pg_catalog.lo_put(oid, bigint, bytea), pg_catalog.lowrite(integer, bytea), pg_catalog.lo_truncate(integer, integer),
+            pg_catalog.lo_truncate64(integer, bigint), pg_catalog.lo_unlink(oid), pg_catalog.lo_open(oid, integer) from public;
     exception when insufficient_privilege then
-        raise notice 'set_config stays open to everybody: the owner''s login is no superuser';
+        raise notice 'set_config and large objects stay open to everybody: the owner''s login is no superuser';
     end $do$";

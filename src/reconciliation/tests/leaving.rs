@@ -377,7 +377,8 @@ async fn a_hold_forbids_an_erasure_until_it_is_released() {
     let world = World::new(1).await;
     let (tenants, customer) = (world.db.tenants(), &world.leaving[0]);
     tenants.set_hold(customer.id, "lawsuit 7", "test".into()).await.unwrap();
-    assert_eq!(tenants.set_hold(customer.id, "another", "test".into()).await.unwrap().reason, "lawsuit 7");
+    assert_eq!(tenants.set_hold(customer.id, "lawsuit 7", "test".into()).await.unwrap().reason, "lawsuit 7");
+    assert_eq!(tenants.set_hold(customer.id, "another", "test".into()).await.unwrap_err().code(), "customer_on_hold");
     let change = async |transition| {
         let tx = tenants.begin_msp(&MspScope::for_job(world.north.clone(), "test")).await.unwrap();
         let outcome = world.lifecycle.change(&tx, customer.id, Change::now(transition, Some("because"))).await;

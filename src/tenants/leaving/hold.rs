@@ -25,10 +25,10 @@ pub struct LegalHold {
     pub released_at: Option<Timestamp>,
 }
 
-/// Sets a hold on a customer; one that stands stays as it is.
+/// Sets a hold on a customer; one that stands for the same reason stays as it is.
 ///
 /// # Errors
-/// When it is being erased, or the reason is missing or too long.
+/// When one stands for another reason, it is being erased, or the reason is missing or too long.
 pub fn set_hold<'a>(tx: &'a MspTx, customer: &'a Customer, reason: &'a str) -> Boxed<'a, Result<LegalHold, TenantsError>> {
     Box::pin(async move {
         check_text(reason, "a legal hold needs a reason of 1 to 200 characters")?;
@@ -108,7 +108,12 @@ async fn set(tx: &Tx, customer: CustomerId, reason: &str, actor: Actor) -> Resul
     if store::insert_hold(tx, owner, reason, &actor.to_string()).await? {
         record_audit(tx, &entry(owner, actor, "customer.hold", reason)).await?;
     }
-    store::find_hold(tx, customer).await?.ok_or(TenantsError::NoHold)
+    let hold = store::find_hold(tx, customer).await?.ok_or(TenantsError::NoHold)?;
+    if hold.reason != reason {
+        // Two reasons are two holds, and the release of the first would end both.
+        return Err(TenantsError::OnHold(hold.set_at, hold.reason));
+    }
+    Ok(hold)
 }
 
 async fn release(tx: &Tx, customer: CustomerId, reason: &str, actor: Actor) -> Result<LegalHold, TenantsError> {

@@ -102,7 +102,7 @@ async fn enter(tenants: &Tenants, tx: &Tx, msp: &Msp, new: &NewCustomer, actor: 
         id,
         schema_name: &schema_name,
         role_name: role.as_str(),
-        cluster: tenants.clusters().for_region(&new.region),
+        cluster: tenants.clusters().for_region(&new.region)?,
         trial_ends_on: is_trial.then(|| created_on.checked_add(TRIAL_DAYS.days()).unwrap_or(created_on)),
         activated_on: (new.status == CustomerStatus::Active).then_some(created_on),
         created_at,
@@ -127,7 +127,7 @@ async fn enter(tenants: &Tenants, tx: &Tx, msp: &Msp, new: &NewCustomer, actor: 
         record_audit(tx, &entry).await?;
     }
     let customer = store::find_customer_on_its_way(tx, new.msp_id, &new.code).await?;
-    let customer = customer.ok_or_else(|| TenantsError::UnknownCustomerCode(new.code.clone()))?;
+    let customer = customer.ok_or(TenantsError::Taken("customer or copy of that code"))?;
     if customer.schema_version == 0 {
         store::insert_run(tx, (msp.id, customer.id), Operation::Provision, &actor.to_string(), None).await?;
     }

@@ -47,6 +47,15 @@ impl CloneSource {
     }
 }
 
+/// What whoever drops a copy takes it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drops {
+    /// A copy, and nothing that was ever worked with.
+    Copy,
+    /// Also what the customer's silo was before a copy took its place.
+    ReplacedSilo,
+}
+
 /// A copy of a customer's silo. It is no customer: nobody bills, exports or reports it, no control plane and no user reaches it. It
 /// has a schema, a role and a key of its own, ends on a day, and dies with its parent.
 #[derive(Debug, Clone)]
@@ -77,6 +86,22 @@ impl SiloClone {
     /// Tells whether every row has arrived.
     pub const fn is_complete(&self) -> bool {
         self.schema_version > 0
+    }
+
+    /// What is over is nobody's to use, until the night drops it.
+    pub(super) fn check_days(&self, now: Timestamp) -> Result<(), TenantsError> {
+        if self.is_over(now) {
+            return Err(TenantsError::Unfit(format!(
+                "the days of {} were over at {:.0}: the next night drops it",
+                self.code, self.expires_at
+            )));
+        }
+        Ok(())
+    }
+
+    /// Tells whether its days are over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at <= now
     }
 
     /// What the audit log says happened to it, at its parent's place.
@@ -173,6 +198,7 @@ impl Tenants {
             if !clone.is_complete() {
                 return Err(TenantsError::Unfinished(clone.code.clone()));
             }
+            clone.check_days(self.clock().now())?;
             let tx = self.begin_catalog().await?;
             record_audit(&tx, &clone.audit("clone.query", actor, json!({"sql": sql}), &clone.reason)).await?;
             tx.commit().await?;
@@ -226,9 +252,25 @@ impl Tenants {
     /// Destroys a copy: its key, its schema and its role. Killed on the way it is finished by the next call.
     ///
     /// # Errors
-    /// When its cluster does not answer.
-    pub fn drop_clone<'a>(&'a self, clone: &'a SiloClone, reason: &'a str, actor: Actor) -> Boxed<'a, Result<(), TenantsError>> {
-        Box::pin(async move { self.take_down(clone.id, reason, actor, |_, _| true).await })
+    /// When its cluster does not answer, a legal hold stands on its customer, or it is what the customer's silo was and `drops` does
+    /// not say so.
+    pub fn drop_clone<'a>(
+        &'a self,
+        clone: &'a SiloClone,
+        drops: Drops,
+        reason: &'a str,
+        actor: Actor,
+    ) -> Boxed<'a, Result<(), TenantsError>> {
+        Box::pin(async move {
+            let is_wanted = |clone: &SiloClone, _| match clone.swapped_at {
+                Some(at) if drops == Drops::Copy => Err(TenantsError::Unfit(format!(
+                    "{} is what the silo of {} was until {at:.0}, and no copy: it is kept until {:.0}, or dropped with --replaced-silo",
+                    clone.code, clone.parent_code, clone.expires_at
+                ))),
+                _ => Ok(true),
+            };
+            self.take_down(clone.id, reason, actor, is_wanted).await
+        })
     }
 
     /// Drops the copies whose days are over, and those that nobody completed within a day. Returns those that could not be
@@ -244,10 +286,12 @@ impl Tenants {
             let mut failed = Vec::new();
             for clone in over {
                 let is_over = |clone: &SiloClone, now: Timestamp| {
-                    clone.expires_at <= now || (!clone.is_complete() && clone.created_at <= forsaken_before(now))
+                    Ok(clone.is_over(now) || (!clone.is_complete() && clone.created_at <= forsaken_before(now)))
                 };
-                if let Err(error) = self.take_down(clone.id, "its days are over", actor, is_over).await {
-                    failed.push((clone.code, error));
+                match self.take_down(clone.id, "its days are over", actor, is_over).await {
+                    // It lives as long as the hold does.
+                    Ok(()) | Err(TenantsError::OnHold(..)) => {}
+                    Err(error) => failed.push((clone.code, error)),
                 }
             }
             Ok(failed)
@@ -260,12 +304,18 @@ impl Tenants {
         id: CustomerId,
         reason: &str,
         actor: Actor,
-        is_wanted: impl Fn(&SiloClone, Timestamp) -> bool,
+        is_wanted: impl Fn(&SiloClone, Timestamp) -> Result<bool, TenantsError>,
     ) -> Result<(), TenantsError> {
         let Some(clone) = self.find_clone(id).await? else { return Ok(()) };
         let owner = self.clusters().get(&clone.cluster).await?.another_owner().await?;
         owner.lock(&clone.schema_name).await?;
-        let Some(clone) = self.find_clone(id).await?.filter(|clone| is_wanted(clone, self.clock().now())) else { return Ok(()) };
+        let Some(clone) = self.find_clone(id).await? else { return Ok(()) };
+        if !is_wanted(&clone, self.clock().now())? {
+            return Ok(());
+        }
+        if let Some(hold) = self.hold_on(clone.parent).await? {
+            return Err(TenantsError::OnHold(hold.set_at, hold.reason));
+        }
         self.keys().destroy(Owner::Customer(id)).await?;
         destroy(&owner, &clone.schema_name, &clone.role_name).await?;
         let tx = self.begin_catalog().await?;

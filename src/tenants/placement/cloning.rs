@@ -108,7 +108,9 @@ impl Tenants {
         }
         let cluster = new.cluster.unwrap_or(&parent.cluster);
         self.clusters().get(cluster).await?;
-        if matches!(new.personal_data, PersonalData::Kept) && !self.clusters().is_in_region(cluster, &parent.region) {
+        // Where the silo itself lies the copy may lie.
+        let is_abroad = cluster != parent.cluster && !self.clusters().is_in_region(cluster, &parent.region);
+        if matches!(new.personal_data, PersonalData::Kept) && is_abroad {
             return Err(self.abroad(parent, cluster, "a copy may go there --without-personal-data"));
         }
         let tx = self.begin_catalog().await?;

@@ -82,9 +82,16 @@ impl Clusters {
         self.others.values().map(|other| &other.cluster)
     }
 
-    /// Chooses the cluster of a new customer: the first that serves its region, else the home.
-    pub fn for_region(&self, region: &str) -> &str {
-        self.others().find(|cluster| cluster.region == region).map_or(HOME, |cluster| &cluster.name)
+    /// Chooses the cluster of a new customer: the first that serves its region, the home for whoever asks for none.
+    ///
+    /// # Errors
+    /// When none serves it.
+    pub fn for_region(&self, region: &str) -> Result<&str, TenantsError> {
+        if region == HOME {
+            return Ok(HOME);
+        }
+        let found = self.others().find(|cluster| cluster.region == region);
+        found.map(|cluster| cluster.name.as_str()).ok_or_else(|| TenantsError::UnknownRegion(region.to_owned()))
     }
 
     /// Tells whether a cluster is where a customer's data may lie: in its region, or anywhere when it asked for none.

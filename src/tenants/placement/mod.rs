@@ -13,7 +13,7 @@ mod moving;
 mod restoring;
 mod swapping;
 
-pub use clones::{CloneAnswer, CloneSource, SiloClone};
+pub use clones::{CloneAnswer, CloneSource, Drops, SiloClone};
 pub use cloning::{NewClone, PersonalData};
 pub use clusters::{Cluster, ClusterStanding, Clusters, HOME};
 pub use moving::{MoveReport, Residency};

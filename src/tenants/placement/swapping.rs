@@ -54,6 +54,7 @@ impl Tenants {
             live.owner.lock(&clone.schema_name).await?;
             let clone = self.find_clone(clone.id).await?.ok_or_else(|| TenantsError::UnknownClone(clone.code.clone()))?;
             check(&clone, &customer)?;
+            clone.check_days(self.clock().now())?;
             let names = SiloNames::new(&clone.schema_name, &clone.role_name)?;
             self.bring_up_to_date(&customer, &live).await?;
             if clone.schema_version < latest_version()

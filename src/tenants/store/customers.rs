@@ -25,10 +25,12 @@ macro_rules! customer_where {
     };
 }
 
+/// A customer does not take the code of a copy.
 const INSERT: &str = "
     insert into customers (id, msp_id, code, name, status, time_zone, country, region, vertical, contact_email, schema_name, role_name,
         cluster, trial_ends_on, activated_on, created_at, status_changed_at, deployment, brand_color, logo_url)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19)
+    select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19
+    where not exists (select from clones where msp_id = $2 and code = $3)
     on conflict (msp_id, code) do nothing";
 const FIND: &str = customer_where!("id = $1 and (schema_version > 0 or $2)");
 const FIND_BY_CODE: &str = customer_where!("msp_id = $1 and code = $2 and (schema_version > 0 or $3)");

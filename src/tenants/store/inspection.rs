@@ -188,7 +188,9 @@ questions! { ISOLATION:
         else false end
     order by 1, 2";
     "ownership" => "
-    select r.name, 'owns ' || pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), format('reassign owned by %I to current_user', r.name)
+    select r.name, 'owns ' || pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
+        case when d.classid = 'pg_catalog.pg_largeobject'::regclass then format('it may hold what a customer''s rows hold: select lo_unlink(%s)', d.objid)
+            else format('reassign owned by %I to current_user', r.name) end
     from pg_catalog.pg_shdepend d join roles r on r.oid = d.refobjid
     where d.refclassid = 'pg_catalog.pg_authid'::regclass and d.deptype = 'o'
         and (d.dbid = 0 or d.dbid = (select oid from pg_catalog.pg_database where datname = current_database()))
@@ -263,6 +265,12 @@ questions! { SERVER:
 }
 
 questions! { ADVICE:
+    "large_objects" => "
+    select 'pg_catalog.lo_from_bytea', 'everybody may call it, and leave rows outside of every schema',
+        'as a superuser: revoke execute on function pg_catalog.lo_creat(integer), pg_catalog.lo_create(oid), pg_catalog.lo_from_bytea(oid, bytea) from public'
+    where pg_catalog.has_function_privilege('public', 'pg_catalog.lo_from_bytea(oid, bytea)', 'execute')
+        or pg_catalog.has_function_privilege('public', 'pg_catalog.lo_create(oid)', 'execute')
+        or pg_catalog.has_function_privilege('public', 'pg_catalog.lo_creat(integer)', 'execute')";
     "set_config" => "
     select 'pg_catalog.set_config', 'everybody may call it, and change the role in the middle of a statement',
         'as a superuser: revoke execute on function pg_catalog.set_config(text, text, boolean) from public'

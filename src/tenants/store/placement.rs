@@ -50,9 +50,19 @@ const LIST_SEQUENCES: &str = "
     select sequencename::text, coalesce(last_value, start_value), last_value is not null
     from pg_catalog.pg_sequences where schemaname = $1";
 const SET_SEQUENCE: &str = "select setval(format('%I.%I', $1::text, $2::text)::regclass, $3, $4)";
-/// A role that another database of the same server still knows stays.
+/// What the role owns goes with it, such as large objects, which lie in no schema. A role that another database of the same server
+/// still knows stays.
 const DROP_ROLE: &str = "
-    select format('do $do$ begin drop role if exists %1$I; exception when dependent_objects_still_exist then null; end $do$', $1::text)";
+    select format('do $do$ begin
+        if to_regrole(quote_ident(%1$L)) is not null then
+            begin
+                drop owned by %1$I;
+            exception when insufficient_privilege then null;
+            end;
+        end if;
+        drop role if exists %1$I;
+    exception when dependent_objects_still_exist then null;
+    end $do$', $1::text)";
 
 /// A table, and how its rows are named.
 #[derive(Debug, Clone)]

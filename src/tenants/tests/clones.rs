@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use granary_foundation::Silent;
-use granary_tenants::{Actor, CloneSource, Inspected, NewClone, PersonalData, Residency, SiloClone, TenantScope, Tenants, TenantsError};
+use granary_tenants::{
+    Actor, CloneSource, Drops, Inspected, NewClone, NewContract, NewCustomer, PersonalData, Residency, SiloClone, Swap, TenantScope,
+    Tenants, TenantsError,
+};
 use granary_test_support::{TestDatabase, TwoCustomers};
-use granary_types::{Classify, Column, ColumnKind, CustomerCode, CustomerId, Dataset, ErrorKind, Source};
+use granary_types::{Classify, Column, ColumnKind, Currency, CustomerCode, CustomerId, Dataset, ErrorKind, Source, Tier};
 use granary_vault::Owner;
 use jiff::ToSpan;
 
@@ -118,7 +121,7 @@ async fn a_silo_is_copied_while_its_customer_writes_and_the_copy_is_one_instant_
     // Its own sequence goes on where its parent's was, and dropped it leaves nothing.
     let next = format!("insert into {}.audit_log (actor, action, subject, happened_at) values ('a', 'b', 'c', now())", clone.schema_name);
     test.superuser().await.batch_execute(&next).await.unwrap();
-    tenants.drop_clone(&clone, "solved", ACTOR).await.unwrap();
+    tenants.drop_clone(&clone, Drops::Copy, "solved", ACTOR).await.unwrap();
     assert_eq!(traces(&test, &clone).await, (0, 0, 0));
     assert!(test.keys().present(Owner::Customer(clone.id)).await.unwrap().into_iter().all(|is_there| !is_there));
     assert_eq!(tenants.get_clone(them.north.id, &code("STAGING")).await.unwrap_err().code(), "clone_not_found");
@@ -191,16 +194,23 @@ async fn a_copy_that_is_killed_anywhere_is_made_by_the_next_call() {
     assert_eq!(test.superuser().await.query_one(schemas, &[]).await.unwrap().get::<_, i64>(0), 4);
     let error = make(tenants, &them, "STAGING", PersonalData::Kept).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "already_there"));
+    let contract = NewContract::new(jiff::civil::date(2025, 1, 1), Currency::USD, Tier::Backup, 500);
+    let mut customer = NewCustomer::new(them.north.id, code("STAGING"), "Somebody", them.north.time_zone.clone(), contract);
+    assert_eq!(tenants.provision_customer(&customer).await.unwrap_err().code(), "already_there");
+    customer.region = "mars".to_owned();
+    assert_eq!(tenants.provision_customer(&customer).await.unwrap_err().code(), "region_not_served");
     for taken in ["ACME", "GLOBEX"] {
         assert_eq!(make(tenants, &them, taken, PersonalData::Kept).await.unwrap_err().code(), "already_there");
     }
     // Killed while it is dropped it is dropped by the next.
     for patience in [1, 4, 8, 16, 32] {
-        if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(patience), tenants.drop_clone(&clone, "solved", ACTOR)).await {
+        if let Ok(outcome) =
+            tokio::time::timeout(Duration::from_millis(patience), tenants.drop_clone(&clone, Drops::Copy, "solved", ACTOR)).await
+        {
             outcome.unwrap();
         }
     }
-    tenants.drop_clone(&clone, "solved", ACTOR).await.unwrap();
+    tenants.drop_clone(&clone, Drops::Copy, "solved", ACTOR).await.unwrap();
     assert_eq!(traces(&test, &clone).await, (0, 0, 0));
 }
 
@@ -227,7 +237,7 @@ async fn of_two_calls_for_one_code_the_copy_is_what_the_first_to_end_made_of_it(
         let named = ask(tenants, &clone, "select count(*) as n from machines where name like '%wendy%'").await.unwrap();
         assert_eq!((clone.has_personal_data, entered.has_personal_data), (named[0]["n"] == 200, named[0]["n"] == 200), "{lead_ms} ms");
         assert_eq!((clone.expires_at, clone.created_at), (entered.expires_at, entered.created_at));
-        tenants.drop_clone(&clone, "seen", ACTOR).await.unwrap();
+        tenants.drop_clone(&clone, Drops::Copy, "seen", ACTOR).await.unwrap();
     }
 }
 
@@ -253,6 +263,9 @@ async fn a_question_to_a_copy_reaches_that_copy_and_changes_nothing() {
         "select set_config('role', 'none', true)",
         "select nextval('audit_log_id_seq')",
         "select pg_read_file('/etc/hostname')",
+        "select lo_from_bytea(0, convert_to((select string_agg(name, ',') from machines), 'utf8'))",
+        "select lo_create(0)",
+        "select lo_creat(-1)",
         "select 1 as a, 2 as a",
         "select 1; select 2",
         "",
@@ -295,9 +308,24 @@ async fn copies_end_when_their_days_are_over_and_forsaken_ones_after_a_day() {
     assert!(tenants.end_clones(ACTOR).await.unwrap().is_empty());
     assert_eq!(traces(&test, &forsaken).await, (0, 0, 0));
     assert_eq!(traces(&test, &short).await, (1, 1, 1));
+    // What is over is not used any more, and while a hold stands not dropped either.
     test.clock().set(now + (3 * 24).hours());
+    assert!(ask(tenants, &short, "select 1 as one").await.unwrap_err().to_string().contains("were over"));
+    let error = tenants.swap_clone(&them.north, &short, Swap::Forth, MACHINES, "r", ACTOR).await.unwrap_err();
+    assert!(error.to_string().contains("were over"), "{error}");
+    tenants.set_hold(them.acme.id, "lawsuit", ACTOR).await.unwrap();
+    assert!(tenants.end_clones(ACTOR).await.unwrap().is_empty());
+    assert_eq!(tenants.drop_clone(&short, Drops::Copy, "r", ACTOR).await.unwrap_err().code(), "customer_on_hold");
+    assert_eq!(traces(&test, &short).await, (1, 1, 1));
+    tenants.release_hold(them.acme.id, "settled", ACTOR).await.unwrap();
+    // What somebody with more rights made the role own goes as well, wherever it lies.
+    let superuser = test.superuser().await;
+    let object: u32 = superuser.query_one("select lo_from_bytea(0, 'wendy')", &[]).await.unwrap().get(0);
+    superuser.batch_execute(&format!("alter large object {object} owner to {}", short.role_name)).await.unwrap();
     assert!(tenants.end_clones(ACTOR).await.unwrap().is_empty());
     assert_eq!(traces(&test, &short).await, (0, 0, 0));
+    let left = superuser.query_one("select count(*) from pg_largeobject_metadata where oid = $1", &[&object]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0);
     let id: CustomerId = short.id;
     assert!(test.keys().present(Owner::Customer(id)).await.unwrap().into_iter().all(|is_there| !is_there));
 }
@@ -324,7 +352,7 @@ async fn a_copy_lies_where_it_was_asked_for_and_follows_nobody() {
     for (clone, cluster) in [(&clone, "eu1"), (&back, "local")] {
         assert_eq!(ask(&tenants, clone, "select count(*) as n from machines").await.unwrap()[0]["n"], 30);
         assert_eq!(clone.cluster, cluster);
-        tenants.drop_clone(clone, "done", ACTOR).await.unwrap();
+        tenants.drop_clone(clone, Drops::Copy, "done", ACTOR).await.unwrap();
     }
     let unknown = NewClone { cluster: Some("mars"), ..new };
     let error = tenants.clone_customer(&them.north, &unknown, ACTOR, &Silent::shared()).await.unwrap_err();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use granary_foundation::Silent;
 use granary_tenants::{
-    Actor, CloneSource, Fleet, Inspected, NewClone, PersonalData, Restored, SiloClone, Swap, TenantScope, Tenants, TenantsError,
+    Actor, CloneSource, Drops, Fleet, Inspected, NewClone, PersonalData, Restored, SiloClone, Swap, TenantScope, Tenants, TenantsError,
 };
 use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Classify, Column, ColumnKind, CustomerCode, Dataset, ErrorKind, Source};
@@ -186,7 +186,7 @@ async fn a_torn_dump_brings_everything_or_nothing() {
             // Since Postgres 18 a dump ends with its list of contents once more: without that it is still whole.
             Ok(restored) => {
                 assert_eq!((restored.rows, count(tenants, &restored.clone).await), (whole.rows, 300), "{tenth}");
-                tenants.drop_clone(&restored.clone, "seen", ACTOR).await.unwrap();
+                tenants.drop_clone(&restored.clone, Drops::Copy, "seen", ACTOR).await.unwrap();
             }
         }
     }
@@ -284,6 +284,8 @@ async fn a_copy_takes_the_place_of_its_silo_under_writes_and_gives_it_back() {
     let committed = writer.await.unwrap();
     let replaced = tenants.get_clone(them.north.id, &clone.code).await.unwrap();
     assert!(replaced.swapped_at.is_some() && replaced.reason == "by mistake", "after {kills} kills");
+    let error = tenants.drop_clone(&clone, Drops::Copy, "yesterday's copy", ACTOR).await.unwrap_err();
+    assert!(error.to_string().contains("--replaced-silo"), "{error}");
     // Each write is in one of the two.
     let writes = "select count(*) filter (where action = 'write') as writes, count(*) filter (where action = 'customer.swap') as swaps from audit_log";
     let there = tenants.query_clone(&replaced, writes, ACTOR).await.unwrap();
