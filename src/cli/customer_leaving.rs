@@ -1,25 +1,25 @@
 //! Leaving: legal holds, erasing, certificates.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use granary_foundation::config::LeavingConfig;
-use granary_foundation::{Boxed, SharedProgress};
+use granary_foundation::{Boxed, Config, SharedProgress};
 use granary_lake::{EraseFiles, EraseRows, Lake};
 use granary_tenants::{
     BeginErasure, BuryCustomer, Certificate, Change, DestroyKeys, DropSilo, Extent, IssueCertificate, Lifecycle, LifecycleStep, Operation,
     StepFailure, Subject, TenantsError, Transition,
 };
-use granary_types::{CustomerCode, CustomerStatus};
+use granary_types::{CustomerCode, CustomerStatus, Period};
 use serde_json::json;
 
 use super::arguments::{CertificateCommand, Global, Hold, Leaving};
-use super::files::Named;
+use super::files::{FileTrouble, Named};
 use super::house::{ACTOR, House, Missing, Rooms};
 use super::output::print_json;
 use super::progress::Reporter;
+use super::report::REPORTS;
 use super::{Failure, Usage, customer_export};
 
 pub(crate) async fn run(global: &Global, command: Leaving) -> Result<ExitCode, Failure> {
@@ -62,6 +62,10 @@ async fn erase(
     };
     if !is_sure && customer.status != CustomerStatus::Erased {
         confirm(&format!("everything of {code} will be destroyed for ever"), "its code", code.as_str())?;
+    }
+    if let Some(out) = out {
+        // Nobody should learn after the erasure that its certificate cannot be written.
+        std::fs::OpenOptions::new().create(true).append(true).open(out).named("write", out)?;
     }
     let change = Change::now(Transition::Erase, Some(reason));
     let tx = house.tenants.begin_msp(&Rooms::msp_scope(&msp)).await?;
@@ -178,14 +182,62 @@ impl LifecycleStep for Told {
     }
 }
 
+/// The reports that the demo leaves in the data directory go with their customer.
+#[derive(Debug)]
+struct RemoveReports {
+    folder: PathBuf,
+}
+
+impl RemoveReports {
+    /// Finds the files: `CODE-2025-10.pdf`. What a code begins with may be another's code.
+    fn files_of(&self, code: &CustomerCode) -> Result<Vec<PathBuf>, FileTrouble> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.named("read", &self.folder)?,
+        };
+        let is_report = |name: &str| {
+            let rest = name.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.strip_suffix(".pdf"));
+            rest.is_some_and(|period| period.parse::<Period>().is_ok())
+        };
+        let paths = entries.map(|entry| Ok(entry.named("read", &self.folder)?.path())).collect::<Result<Vec<_>, FileTrouble>>()?;
+        Ok(paths.into_iter().filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_report)).collect())
+    }
+}
+
+impl LifecycleStep for RemoveReports {
+    fn name(&self) -> &'static str {
+        "reports.files"
+    }
+
+    fn perform<'a>(&'a self, subject: &'a Subject) -> Boxed<'a, Result<(), StepFailure>> {
+        Box::pin(async move {
+            for file in self.files_of(&subject.customer.code)? {
+                std::fs::remove_file(&file).named("remove", &file)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What was destroyed does not come back.
+    fn undo<'a>(&'a self, _subject: &'a Subject) -> Boxed<'a, Result<(), StepFailure>> {
+        Box::pin(async { Err(TenantsError::Irrevocable.into()) })
+    }
+
+    fn verify<'a>(&'a self, subject: &'a Subject) -> Boxed<'a, Result<Extent, StepFailure>> {
+        Box::pin(async move { Ok(Extent::of([self.files_of(&subject.customer.code)?.is_empty()])) })
+    }
+}
+
 /// The rooms' steps of an erasure, in the order in which they may happen.
-pub(crate) fn register(lifecycle: Lifecycle, lake: &Lake, config: &LeavingConfig) -> Lifecycle {
+pub(crate) fn register(lifecycle: Lifecycle, lake: &Lake, config: &Config) -> Lifecycle {
+    let (reports, config) = (RemoveReports { folder: config.data_dir.join(REPORTS) }, &config.leaving);
     let keep = granary_billing::KeepInvoices { keys: lake.keys().clone(), years: config.keep_invoices_years };
     lifecycle
         .with(Operation::Erase, BeginErasure)
         .with(Operation::Erase, keep)
         .with(Operation::Erase, DestroyKeys)
         .with(Operation::Erase, EraseFiles(lake.clone()))
+        .with(Operation::Erase, reports)
         .with(Operation::Erase, DropSilo)
         .with(Operation::Erase, BuryCustomer)
         .with(Operation::Erase, EraseRows(lake.clone()))

@@ -39,24 +39,33 @@ pub(crate) async fn msp(global: &Global, command: Msp) -> Result<ExitCode, Failu
 /// Adds an MSP; one that has the code already must be the same.
 async fn add_msp(house: &Rooms, new: &NewMsp) -> Result<ExitCode, Failure> {
     let msp = house.tenants.create_msp(new).await?;
-    let differing: Vec<String> = [
-        ("name", msp.name.clone(), new.name.clone()),
-        ("time zone", zone_name(&msp.time_zone), zone_name(&new.time_zone)),
-        ("currency", msp.currency.to_string(), new.currency.to_string()),
-        ("partner tier", msp.partner_tier.to_string(), new.partner_tier.to_string()),
-    ]
-    .into_iter()
-    .filter(|(_, stands, given)| stands != given)
-    .map(|(what, stands, given)| format!("its {what} is '{stands}', not '{given}'"))
-    .collect();
-    if !differing.is_empty() {
-        return Err(Usage(format!("the MSP {} exists and differs: {}; nothing was changed", msp.code, differing.join(", "))).into());
-    }
+    unless_differing(
+        &format!("MSP {}", msp.code),
+        [
+            ("name", msp.name.clone(), new.name.clone()),
+            ("time zone", zone_name(&msp.time_zone), zone_name(&new.time_zone)),
+            ("currency", msp.currency.to_string(), new.currency.to_string()),
+            ("partner tier", msp.partner_tier.to_string(), new.partner_tier.to_string()),
+        ],
+    )?;
     let long_ago = jiff::civil::Date::constant(2000, 1, 1);
     super::demo::seed_prices(house, &msp, long_ago).await?;
     house.note(Some(&msp), None, "msp.add", &format!("msp:{}", msp.code), &json!({})).await?;
     print_json(&json!({"id": msp.id, "code": msp.code, "name": msp.name}))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to pass over that what was added already is another: (what, as it stands, as it was given).
+fn unless_differing<const N: usize>(whose: &str, values: [(&str, String, String); N]) -> Result<(), Usage> {
+    let differing: Vec<String> = values
+        .into_iter()
+        .filter(|(_, stands, given)| stands != given)
+        .map(|(what, stands, given)| format!("its {what} is '{stands}', not '{given}'"))
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Usage(format!("the {whose} exists and differs: {}; nothing was changed", differing.join(", "))))
 }
 
 fn zone_name(zone: &TimeZone) -> String {
@@ -91,6 +100,14 @@ async fn add(global: &Global, command: AddCustomer) -> Result<ExitCode, Failure>
             ..NewCustomer::new(msp.id, code, name, zone, contract)
         };
         let customer = house.lifecycle.provision(&new, ACTOR.into()).await?;
+        unless_differing(
+            &format!("customer {}", customer.code),
+            [
+                ("name", customer.name.clone(), new.name.clone()),
+                ("time zone", zone_name(&customer.time_zone), zone_name(&new.time_zone)),
+                ("region", customer.region.clone(), new.region.clone()),
+            ],
+        )?;
         print_json(
             &json!({"id": customer.id, "code": customer.code, "msp": msp.code, "schema": customer.schema_name, "status": customer.status}),
         )?;

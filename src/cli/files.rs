@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use granary_types::Classify;
+
 /// What failed, on which path, why, and what helps.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {path}: {cause}; {remedy}")]
@@ -11,6 +13,16 @@ pub(crate) struct FileTrouble {
     path: String,
     cause: String,
     remedy: &'static str,
+}
+
+impl Classify for FileTrouble {
+    fn kind(&self) -> granary_types::ErrorKind {
+        granary_types::ErrorKind::Unavailable
+    }
+
+    fn code(&self) -> &'static str {
+        "file_unusable"
+    }
 }
 
 /// Says which path an I/O error is about.

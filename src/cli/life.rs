@@ -17,7 +17,7 @@ use super::output::print_json;
 
 /// Registers the steps of every room, in order.
 pub(crate) fn lifecycle(tenants: &Tenants, lake: &Lake, config: &Config) -> Lifecycle {
-    super::customer_leaving::register(Lifecycle::new(tenants.clone()), lake, &config.leaving)
+    super::customer_leaving::register(Lifecycle::new(tenants.clone()), lake, config)
 }
 
 /// Goes on with operations that were interrupted, ends trials whose days are over, and forgets what need not be kept any more.

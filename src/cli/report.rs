@@ -17,6 +17,9 @@ use super::files::Named;
 use super::house::{House, Missing, Rooms};
 use super::output::print_json;
 
+/// Where the demo leaves its reports, in the data directory.
+pub(crate) const REPORTS: &str = "reports";
+
 pub(crate) async fn run(global: &Global, command: Report) -> Result<ExitCode, Failure> {
     let Report::Monthly { customer, all: _, period, msp, out } = command;
     House::with(global, async |house| {

@@ -28,10 +28,16 @@ fn an_erased_customer_is_gone_and_everybody_else_is_untouched() {
     ));
     let number = number[0]["number"].as_str().unwrap().to_owned();
     let other_months = others(&house, code);
+    let reports =
+        || std::fs::read_dir(house.data_dir().join("reports")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let (its_reports, all) = (reports().filter(|name| name.starts_with(code)).count(), reports().count());
+    assert!(its_reports > 0);
 
     // Not before it is closed, and not while a hold stands.
     let erase = ["customer", "erase", code, "--reason", "end of contract", "--yes"];
     assert!(!house.run(&erase).status.success());
+    let nowhere = house.run(&[&erase[..], &["--out", "/nowhere/certificate.json"]].concat());
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/nowhere"), "{nowhere:?}");
     house.ok(&["customer", "close", code, "--reason", "left"]);
     house.ok(&["customer", "hold", "set", code, "--reason", "lawsuit"]);
     let refusal = house.run(&erase);
@@ -54,6 +60,7 @@ fn an_erased_customer_is_gone_and_everybody_else_is_untouched() {
     assert!(!house.query("select * from erased_revenue_by_month").as_array().unwrap().is_empty());
 
     // Everybody else is untouched.
+    assert_eq!((reports().filter(|name| name.starts_with(code)).count(), reports().count()), (0, all - its_reports));
     assert_eq!(others(&house, code), other_months);
     house.ok(&["export", "verify"]);
     house.ok(&["warehouse", "test"]);

@@ -50,7 +50,7 @@ pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile)
         steps.finish("night")?;
     }
     if !steps.is_done("reports") {
-        report::write_all(rooms, &msp, portfolio.golden_period, &rooms.config.data_dir.join("reports")).await?;
+        report::write_all(rooms, &msp, portfolio.golden_period, &rooms.config.data_dir.join(report::REPORTS)).await?;
         steps.finish("reports")?;
     }
     Ok(msp)

@@ -130,7 +130,9 @@ async fn compare(owner: &OwnerConnection, reference: &SiloNames, silos: &[Silo])
     let own = (reference.schema.as_str(), reference.role.as_str());
     let schemas: Vec<&str> = silos.iter().map(|silo| silo.schema_name.as_str()).chain([own.0]).collect();
     let roles: Vec<&str> = silos.iter().map(|silo| silo.role_name.as_str()).chain([own.1]).collect();
+    owner.batch(store::LOOK_OVER_ALL).await?;
     let fingerprints: HashMap<String, i64> = store::list_fingerprints(owner, &schemas, &roles).await?.into_iter().collect();
+    owner.batch(store::LOOK_CLOSER).await?;
     let expected = fingerprints.get(own.0).copied();
     let mut model: Option<BTreeMap<_, _>> = None;
     let mut named = 0;

@@ -5,18 +5,11 @@ use granary_types::{CustomerCode, CustomerId};
 
 use crate::error::TenantsError;
 
-/// Opens the transaction in which schemas are compared with one that is made for the purpose, and undone with it. The catalog
-/// of thousands of schemas is read once from end to end, by as many processes as the server has.
+/// Opens the transaction in which schemas are compared with one that is made for the purpose, and undone with it.
 pub(crate) const OPEN_REFERENCE: &str = r#"
     begin;
     set local client_min_messages = warning;
     set local jit = off;
-    set local enable_nestloop = off;
-    set local enable_mergejoin = off;
-    set local work_mem = '64MB';
-    set local max_parallel_workers_per_gather = 2;
-    set local parallel_setup_cost = 0;
-    set local parallel_tuple_cost = 0;
     create role "{role}" nologin;
     create schema "{schema}";
     grant usage on schema "{schema}" to "{role}";
@@ -24,10 +17,23 @@ pub(crate) const OPEN_REFERENCE: &str = r#"
     create table "{schema}".refinery_schema_history
         (version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255))"#;
 
+/// Reads the catalog of thousands of schemas once from end to end, by as many processes as the server has.
+pub(crate) const LOOK_OVER_ALL: &str = "
+    set local enable_nestloop = off;
+    set local enable_mergejoin = off;
+    set local work_mem = '64MB';
+    set local max_parallel_workers_per_gather = 2;
+    set local parallel_setup_cost = 0;
+    set local parallel_tuple_cost = 0";
+
+/// Goes on to single schemas: for one of thousands nobody reads the catalog from end to end.
+pub(crate) const LOOK_CLOSER: &str = "set local enable_nestloop = on; set local max_parallel_workers_per_gather = 0";
+
 /// `$1` schemas, `$2` their roles: one number a schema, in any order; a schema that is not there has no row. The role's name is
-/// taken out of the grants; no grants and the owner's own are the same. Expressions are compared as Postgres stores them, which is quick and sometimes finds a difference
-/// where there is none: [`DESCRIBE`] has the last word.
-const FINGERPRINT: &str = "
+/// taken out of the grants; no grants and the owner's own are the same. Expressions are compared as Postgres stores them, without
+/// where in which statement they stood, which is quick and sometimes finds a difference where there is none: [`DESCRIBE`] has the
+/// last word.
+const FINGERPRINT: &str = r#"
     with silo as not materialized (
         select s.name, n.oid as id, s.role, coalesce(n.nspacl, acldefault('n', n.nspowner)) as nspacl
         from unnest($1::text[], $2::text[]) as s (name, role) join pg_catalog.pg_namespace n on n.nspname = s.name::name
@@ -38,7 +44,7 @@ const FINGERPRINT: &str = "
         union all
         select s.id, hash_record_extended(
             (c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, replace(coalesce(c.relacl,
-                acldefault(case c.relkind when 'S' then 's' else 'r' end::\"char\", c.relowner))::text, s.role, '')), 1)
+                acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))::text, s.role, '')), 1)
         from pg_catalog.pg_class c join silo s on s.id = c.relnamespace where c.relkind <> 'i'
         union all
         select c.relnamespace, hash_record_extended(
@@ -49,18 +55,20 @@ const FINGERPRINT: &str = "
         join silo s on s.id = c.relnamespace
         where c.relkind in ('r', 'v') and a.attnum > 0 and not a.attisdropped
         union all
-        select c.relnamespace, hash_record_extended((c.relname, d.adnum, d.adbin::text), 3)
+        select c.relnamespace, hash_record_extended((c.relname, d.adnum, regexp_replace(d.adbin::text, ':location -?[0-9]+', '', 'g')), 3)
         from pg_catalog.pg_attrdef d
         join pg_catalog.pg_class c on c.oid = d.adrelid
         join silo s on s.id = c.relnamespace
         union all
         select o.connamespace, hash_record_extended(
-            (o.conname, o.contype, o.convalidated, o.condeferrable, o.confdeltype, o.conkey, o.confkey, o.conbin::text), 4)
+            (o.conname, o.contype, o.convalidated, o.condeferrable, o.confdeltype, o.conkey, o.confkey,
+                regexp_replace(o.conbin::text, ':location -?[0-9]+', '', 'g')), 4)
         from pg_catalog.pg_constraint o join silo s on s.id = o.connamespace
         union all
         select c.relnamespace, hash_record_extended(
             (c.relname, c.relam, c.reloptions, i.indisunique, i.indisprimary, i.indisvalid, i.indkey::text, i.indclass::text,
-                i.indoption::text, i.indpred::text, i.indexprs::text), 5)
+                i.indoption::text, regexp_replace(i.indpred::text, ':location -?[0-9]+', '', 'g'),
+                regexp_replace(i.indexprs::text, ':location -?[0-9]+', '', 'g')), 5)
         from pg_catalog.pg_index i
         join pg_catalog.pg_class c on c.oid = i.indexrelid
         join silo s on s.id = c.relnamespace
@@ -75,7 +83,7 @@ const FINGERPRINT: &str = "
         from pg_catalog.pg_proc p join silo s on s.id = p.pronamespace
     )
     select s.name, f.fingerprint
-    from (select id, bit_xor(hash) as fingerprint from item group by id) f join silo s on s.id = f.id";
+    from (select id, bit_xor(hash) as fingerprint from item group by id) f join silo s on s.id = f.id"#;
 
 /// `$1` schema, `$2` role: everything that makes it up, in the words of Postgres without the two names.
 const DESCRIBE: &str = "
