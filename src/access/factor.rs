@@ -7,7 +7,7 @@
 use granary_db::{Tx, record_audit};
 use granary_foundation::{Boxed, Secret};
 use granary_types::{MspId, UserId};
-use granary_vault::{Owner, Wrapped};
+use granary_vault::{Cell, Owner, Wrapped};
 use jiff::SignedDuration;
 use ring::hmac;
 use serde_json::json;
@@ -234,7 +234,7 @@ impl Access {
 
     async fn matching_step(&self, principal: &Principal, user: UserId, sealed: &Wrapped, code: &str) -> Result<Option<i64>, AccessError> {
         let owner = owner_of(principal.msp(), principal.only_customer());
-        let secret = self.tenants().keys().open_column(owner, sealed, &place(user)).await?;
+        let secret = self.tenants().keys().open_column(owner, sealed, cell(&user)).await?;
         Ok(step_of(&secret, code, self.instant().as_second()))
     }
 
@@ -243,7 +243,7 @@ impl Access {
         if owner == Owner::Installation {
             keys.create_for(owner).await?;
         }
-        Ok(keys.seal_column(owner, secret, &place(user)).await?)
+        Ok(keys.seal_column(owner, secret, cell(&user)).await?)
     }
 }
 
@@ -254,8 +254,8 @@ pub enum Requirement {
     Optional,
 }
 
-fn place(user: UserId) -> Vec<u8> {
-    format!("second_factors {user}").into_bytes()
+fn cell(user: &UserId) -> Cell<'_> {
+    Cell::of("second_factors", "sealed", user.0.as_bytes())
 }
 
 /// Returns the step whose code this is, one before and after now among them.

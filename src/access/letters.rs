@@ -7,7 +7,7 @@
 use granary_db::{Tx, jobs};
 use granary_foundation::{Boxed, Job, Secret};
 use granary_types::{CustomerId, MspId, UserId};
-use granary_vault::{Owner, Wrapped};
+use granary_vault::{Cell, Owner, Wrapped};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl Access {
             let keys = self.tenants().keys();
             keys.create_for(Owner::Installation).await?;
             let email: String = email.trim().chars().take(254).collect();
-            let sealed = keys.seal_column(Owner::Installation, email.as_bytes(), &place(id)).await?;
+            let sealed = keys.seal_column(Owner::Installation, email.as_bytes(), Cell::of("jobs", "payload", id.as_bytes())).await?;
             let about = About::Forgotten { sealed: hex::encode(sealed.bytes), key_version: sealed.key_version };
             let tx = self.begin().await?;
             let claimed = Subject::address(Counted::LetterAddress, client.address).claim(&tx, self.instant()).await;
@@ -148,7 +148,7 @@ impl Access {
     /// Makes the token of a forgotten password, the same however often the job runs.
     async fn forgotten(&self, id: Uuid, sealed: &str, key_version: i32) -> Result<Option<Letter>, AccessError> {
         let sealed = Wrapped { bytes: hex::decode(sealed).unwrap_or_default(), key_version };
-        let email = self.tenants().keys().open_column(Owner::Installation, &sealed, &place(id)).await?;
+        let email = self.tenants().keys().open_column(Owner::Installation, &sealed, Cell::of("jobs", "payload", id.as_bytes())).await?;
         let email = String::from_utf8(email).unwrap_or_default();
         let Some(user) = self.may_have_letter(id, &email).await? else { return Ok(None) };
         let Some(letter) = self.addressed(user, LetterKind::PasswordChanged).await? else { return Ok(None) };
@@ -236,8 +236,4 @@ pub(crate) fn owner_of(msp: Option<MspId>, customer: Option<CustomerId>) -> Owne
         (None, Some(msp)) => Owner::Msp(msp),
         (None, None) => Owner::Installation,
     }
-}
-
-fn place(id: Uuid) -> Vec<u8> {
-    format!("access letter {id}").into_bytes()
 }

@@ -10,7 +10,7 @@ use granary_db::{AuditEntry, Tx, record_audit};
 use granary_foundation::{Boxed, Secret};
 use granary_tenants::Granted;
 use granary_types::{ApiKeyId, CustomerId, MspId, Role, SessionId, UserId};
-use granary_vault::{Owner, Wrapped};
+use granary_vault::{Cell, Owner, Wrapped};
 use jiff::{SignedDuration, Timestamp};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
@@ -263,13 +263,13 @@ impl Access {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| AccessError::Hashing("a seed makes no key".to_owned()))?;
         let keys = self.tenants().keys();
         keys.create_for(Owner::Installation).await?;
-        let sealed = keys.seal_column(Owner::Installation, &seed, &place(id)).await?;
+        let sealed = keys.seal_column(Owner::Installation, &seed, cell(&id)).await?;
         let public_key = pair.public_key().as_ref().to_vec();
         Ok((TokenKey { id, public_key, sealed, created_at: self.instant(), retired_at: None }, pair))
     }
 
     async fn open_key(&self, key: &TokenKey) -> Result<Ed25519KeyPair, AccessError> {
-        let seed = self.tenants().keys().open_column(Owner::Installation, &key.sealed, &place(key.id)).await?;
+        let seed = self.tenants().keys().open_column(Owner::Installation, &key.sealed, cell(&key.id)).await?;
         let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, &key.public_key);
         pair.map_err(|_| AccessError::Hashing("a signing key does not fit its public key".to_owned()))
     }
@@ -284,8 +284,8 @@ pub enum Retirement {
 }
 
 /// Where a seed lies, so that two keys' seeds cannot be exchanged.
-fn place(id: Uuid) -> Vec<u8> {
-    format!("token_keys sealed {id}").into_bytes()
+fn cell(id: &Uuid) -> Cell<'_> {
+    Cell::of("token_keys", "sealed", id.as_bytes())
 }
 
 /// What a token may do at all: all but letting others in.

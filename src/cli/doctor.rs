@@ -96,7 +96,9 @@ async fn keys(house: &Rooms) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     for msp in house.tenants.list_msps().await? {
         let owner = granary_vault::Owner::Msp(msp.id);
-        if let Err(error) = house.tenants.keys().seal_column(owner, b"granary doctor", b"granary doctor").await {
+        if let Err(error) =
+            house.tenants.keys().seal_column(owner, b"granary doctor", granary_vault::Cell::of("keys", "wrapped", b"granary doctor")).await
+        {
             findings.push(fault("keys", &msp.code, error.to_string(), LOST_KEYS));
         }
         for customer in house.tenants.list_customers(msp.id).await?.iter().filter(|customer| customer.schema_version > 0) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use granary_db::{Database, Tx, TxSettings};
 use granary_foundation::Boxed;
 use granary_types::{CustomerId, MspId, UserId};
-use granary_vault::{Keys, Owner, Wrapped};
+use granary_vault::{Cell, Keys, Owner, Wrapped};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -223,11 +223,11 @@ impl Mailer {
         if to.owner() == Owner::Installation {
             self.keys.create_for(Owner::Installation).await?;
         }
-        Ok(self.keys.seal_column(to.owner(), &plain, &place(id)).await?)
+        Ok(self.keys.seal_column(to.owner(), &plain, cell(&id)).await?)
     }
 
     async fn unseal(&self, row: &store::MailRow) -> Result<Sealed, NotificationError> {
-        let plain = self.keys.open_column(owner(row.msp, row.customer), &row.sealed, &place(row.mail.id)).await?;
+        let plain = self.keys.open_column(owner(row.msp, row.customer), &row.sealed, cell(&row.mail.id)).await?;
         serde_json::from_slice(&plain).map_err(|error| NotificationError::Unreadable(error.to_string()))
     }
 
@@ -237,6 +237,6 @@ impl Mailer {
 }
 
 /// What keeps one mail's words from passing for another's.
-fn place(id: Uuid) -> Vec<u8> {
-    format!("mails {id}").into_bytes()
+fn cell(id: &Uuid) -> Cell<'_> {
+    Cell::of("mails", "sealed", id.as_bytes())
 }

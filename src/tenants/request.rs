@@ -2,7 +2,7 @@
 //! transaction.
 
 use granary_foundation::Boxed;
-use granary_vault::Owner;
+use granary_vault::{Cell, Owner};
 use jiff::{Timestamp, ToSpan};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +42,11 @@ impl KeyedRequest {
     }
 }
 
+/// Where an answer lies; the hash of the request stands for its row, so that it opens for that request alone.
+const fn cell(request: &KeyedRequest) -> Cell<'_> {
+    Cell::of("idempotency_keys", "sealed", &request.hash)
+}
+
 impl Tenants {
     /// Takes a request's key, or returns the answer that the same request was given before. Whoever sends it at the same time
     /// waits for the first; where the first rolls back, the second does the work.
@@ -58,7 +63,7 @@ impl Tenants {
             if hash != request.hash {
                 return Err(TenantsError::KeyReused);
             }
-            let body = self.keys().open_column(Owner::Msp(msp), &sealed, &request.hash).await?;
+            let body = self.keys().open_column(Owner::Msp(msp), &sealed, cell(request)).await?;
             Ok(Some(KeptAnswer { status, body }))
         })
     }
@@ -75,7 +80,7 @@ impl Tenants {
     ) -> Boxed<'a, Result<(), TenantsError>> {
         Box::pin(async move {
             let (msp, actor) = (tx.msp().id, tx.actor().to_string());
-            let sealed = self.keys().seal_column(Owner::Msp(msp), &answer.body, &request.hash).await?;
+            let sealed = self.keys().seal_column(Owner::Msp(msp), &answer.body, cell(request)).await?;
             store::update_answer(tx, msp, &actor, &request.key, answer.status, &sealed).await
         })
     }

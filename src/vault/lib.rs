@@ -22,6 +22,7 @@ mod seal;
 mod signature;
 mod store;
 
+pub use column::Cell;
 pub use error::VaultError;
 pub use escrow::Escrow;
 pub use keys::{FileKey, Keys, Owner, Wrapped};

@@ -2,7 +2,7 @@
 
 use granary_foundation::Boxed;
 use granary_types::{ContactId, CustomerStatus, UnknownWord};
-use granary_vault::{Owner, Wrapped};
+use granary_vault::{Cell, Owner, Wrapped};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -105,7 +105,7 @@ impl Tenants {
             let contact = SealedContact {
                 id,
                 kind: new.kind,
-                sealed: self.keys().seal_column(owner, &plain, &place(id)).await?,
+                sealed: self.keys().seal_column(owner, &plain, cell(&id)).await?,
                 email_index: self.keys().blind_index(owner, new.email.trim().to_lowercase().as_bytes()).await?.to_vec(),
                 created_at: tx.now(),
             };
@@ -127,7 +127,7 @@ impl Tenants {
             }
             let mut contacts = Vec::new();
             for row in store::list_contacts(tx, customer.id).await? {
-                let plain = self.keys().open_column(Owner::Customer(customer.id), &row.sealed, &place(row.id)).await?;
+                let plain = self.keys().open_column(Owner::Customer(customer.id), &row.sealed, cell(&row.id)).await?;
                 let NewContact { name, email, phone, .. } =
                     serde_json::from_slice(&plain).map_err(|error| TenantsError::Stored(error.to_string()))?;
                 contacts.push(Contact { id: row.id, kind: row.kind, name, email, phone, created_at: row.created_at });
@@ -158,8 +158,8 @@ impl Tenants {
 }
 
 /// What a contact's seal covers besides its content, so that rows cannot be exchanged.
-fn place(id: ContactId) -> Vec<u8> {
-    format!("contact {id}").into_bytes()
+fn cell(id: &ContactId) -> Cell<'_> {
+    Cell::of("contacts", "sealed", id.0.as_bytes())
 }
 
 impl NewContact {
