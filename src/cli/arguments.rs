@@ -262,7 +262,7 @@ mod tests {
         for char in line.chars() {
             spaces = if char == ' ' && quote.is_none() { spaces + 1 } else { 0 };
             match (quote, char) {
-                (None, '|' | '>') => break,
+                (None, '|' | '>' | '<') => break,
                 (None, ' ') if spaces == 2 => break,
                 (None, ' ') => words.extend(word.take()),
                 (None, '\'' | '"') => (quote, word) = (Some(char), word.or_else(|| Some(String::new()))),

@@ -13,8 +13,8 @@ use super::arguments::{Doctor, Global};
 use super::house::{self, ACTOR, House, Rooms, configuration};
 use super::output::Rows;
 
-/// Connections that the owner may open beside those of the pool.
-const OWNER_CONNECTIONS: usize = 4;
+/// Connections beside those of the pool: four of the owner, two of the key store.
+const OTHER_CONNECTIONS: usize = 6;
 /// What is looked at beside the questions to the catalogs: keys, lake, disks, drift, letters, and what the operations page shows.
 const OTHER_CHECKS: usize = 11;
 /// What mends keys that open nothing.
@@ -60,7 +60,7 @@ async fn inspect(house: &Rooms, command: &Doctor, places: &[std::path::PathBuf])
         inspection.findings.extend(unwritten);
         return Ok(inspection);
     }
-    let connections = house.config.database.max_connections + OWNER_CONNECTIONS;
+    let connections = house.config.database.max_connections + OTHER_CONNECTIONS;
     let mut inspection = match house.tenants.inspect(Inspected::Everything { connections }).await {
         Ok(inspection) => inspection,
         // The watch says which cluster does not answer; the walls of the others are looked at when it does.

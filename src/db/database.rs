@@ -20,6 +20,9 @@ use crate::tx::Tx;
 
 /// Schemas that are created or migrated at the same time.
 const OWNER_CONNECTIONS: usize = 4;
+/// Connections of the key store alone. Whoever holds one of the pool may need a key to go on: with all of the pool held, nobody
+/// would get any further.
+const KEY_CONNECTIONS: usize = 2;
 
 /// How to reach Postgres.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub struct DatabaseConfig {
     pub url: Secret,
     /// The password that the logins have, or get.
     pub app_password: Secret,
-    /// Connections that requests and jobs share, those of all logins together.
+    /// Connections that requests and jobs share, those of all logins together; the key store has two of its own.
     pub max_connections: usize,
     /// How many of them one tenant may hold at a time.
     pub connections_per_tenant: usize,
@@ -42,6 +45,7 @@ pub struct Database {
 
 struct Inner {
     pool: Arc<Pool>,
+    key_pool: Arc<Pool>,
     shares: Shares,
     owners: Owners,
     app_password: Secret,
@@ -93,7 +97,8 @@ impl Database {
             let mut logins = owner_config.clone();
             logins.application_name("granary");
             let inner = Inner {
-                pool: Arc::new(Pool::new(logins, config.app_password.clone(), config.max_connections)),
+                pool: Arc::new(Pool::new(logins.clone(), config.app_password.clone(), config.max_connections)),
+                key_pool: Arc::new(Pool::new(logins, config.app_password.clone(), KEY_CONNECTIONS)),
                 shares: Shares::new(config.connections_per_tenant),
                 owners: Owners::new(owner_config, OWNER_CONNECTIONS),
                 app_password: config.app_password.clone(),
@@ -124,7 +129,7 @@ impl Database {
                     installation::mend_login(&self.owner().await?, &self.login(settings)?, &self.inner.app_password).await?;
                 }
                 // A server that was started anew has ended what lay idle, and we hear of it only now.
-                Err(error) if error.is_connection_lost() => self.inner.pool.forget_idle(),
+                Err(error) if error.is_connection_lost() => self.pool_of(settings).forget_idle(),
                 // A session that worked out its memberships at the very moment of another's `grant` may have missed one, and
                 // believes so until the next (Postgres 15); a new session does not.
                 Err(error) if error.is_permission_denied() => {}
@@ -168,6 +173,7 @@ impl Database {
     /// Closes the pool; transactions that are open go on.
     pub fn close(&self) {
         self.inner.pool.close();
+        self.inner.key_pool.close();
         self.inner.owners.close();
     }
 
@@ -191,8 +197,12 @@ impl Database {
             Door::Tenant { schema, .. } => Some(self.inner.shares.of(schema).await?),
             _ => None,
         };
-        let connection = self.inner.pool.take(&self.login(settings)?, share, wish).await?;
+        let connection = self.pool_of(settings).take(&self.login(settings)?, share, wish).await?;
         Tx::begin(connection, self.inner.clock.clone(), &self.inner.names, settings).await
+    }
+
+    fn pool_of(&self, settings: &TxSettings) -> &Arc<Pool> {
+        if settings.door == Door::Keystore { &self.inner.key_pool } else { &self.inner.pool }
     }
 
     fn login(&self, settings: &TxSettings) -> Result<Identifier, DbError> {

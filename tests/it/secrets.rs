@@ -82,7 +82,7 @@ fn use_them(url: &str, key: &str) -> (String, Vec<u8>) {
     let contact = format!("{{\"kind\": \"billing\", \"name\": \"P\", \"email\": \"{CONTACT}\"}}");
     let contacts = format!("{url}/api/v1/msp/customers/ACME/contacts");
     let (status, _, made) = ask(&contacts, "POST", &[("authorization", &bearer), json], &contact);
-    assert_eq!(status, 200, "{made}");
+    assert_eq!(status, 201, "{made}");
     // Whatever is wrong with a request, its answer does not repeat the secret.
     for (headers, body) in [
         (vec![("authorization", format!("Bearer {FORGED}"))], contact.clone()),
