@@ -13,7 +13,7 @@ async fn an_operator_sees_what_is_wrong_and_gives_a_dead_job_another_life() {
     let house = House::bare().await;
     let olga = house.user(Role::OperatorAdmin, &house.made.north, None).await;
     let superuser = house.test.superuser().await;
-    superuser.batch_execute("update control.msps set created_at = '2030-01-01'").await.unwrap();
+    superuser.batch_execute("set search_path = control; update msps set created_at = '2030-01-01'").await.unwrap();
     let page = house.get("/operations", &olga).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     for words in ["Nothing is wrong", "No dead jobs", "outbox of local", "Nobody"] {
