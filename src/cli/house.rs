@@ -100,7 +100,7 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
     if let Some(data_dir) = &global.data_dir {
         config.data_dir.clone_from(data_dir);
     }
-    granary_foundation::telemetry::start(&config.log);
+    granary_foundation::telemetry::start(&config.log, &config.traces);
     Ok(config)
 }
 

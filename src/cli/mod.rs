@@ -57,12 +57,14 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Parses the command line, runs the command and turns its outcome into an exit code.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(4 << 20)
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(until_interrupted(arguments)));
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(4 << 20).build().map_err(Failure::from).and_then(
+            |runtime| {
+                let outcome = runtime.block_on(until_interrupted(arguments));
+                granary_foundation::traces::end();
+                outcome
+            },
+        );
     match outcome {
         Ok(code) => code,
         Err(failure) => {

@@ -8,6 +8,7 @@ use granary_types::{Classify, ErrorKind};
 use serde::Deserialize;
 
 use crate::Secret;
+use crate::traces::TracesConfig;
 
 mod keys;
 
@@ -32,6 +33,7 @@ pub struct Config {
     pub query: QueryConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
+    pub traces: TracesConfig,
 }
 
 /// `[database]`
@@ -239,6 +241,7 @@ impl Default for Config {
             query: QueryConfig::default(),
             log: LogConfig::default(),
             metrics: MetricsConfig::default(),
+            traces: TracesConfig::default(),
         }
     }
 }
@@ -298,6 +301,11 @@ pub enum ConfigError {
     PublicUrl(String),
     #[error("tls.cert and tls.key go together, and one is missing")]
     Tls,
+    /// `[traces]` cannot be used.
+    #[error(
+        "traces.url (GRANARY_TRACES_URL) must be the http:// or https:// address where a collector takes spans, such as http://127.0.0.1:4318/v1/traces, and traces.share a number between 0 and 1"
+    )]
+    Traces,
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
     #[error(
@@ -314,9 +322,13 @@ impl Classify for ConfigError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "configuration_unreadable",
-            Self::Malformed { .. } | Self::NightHour(_) | Self::PublicUrl(_) | Self::Tls | Self::Leaving | Self::Metrics(_) => {
-                "configuration_invalid"
-            }
+            Self::Malformed { .. }
+            | Self::NightHour(_)
+            | Self::PublicUrl(_)
+            | Self::Tls
+            | Self::Leaving
+            | Self::Metrics(_)
+            | Self::Traces => "configuration_invalid",
         }
     }
 }
@@ -357,6 +369,9 @@ impl Config {
             config.log.filter = filter;
         }
         config.metrics.read(&environment)?;
+        if !config.traces.read(&environment) {
+            return Err(ConfigError::Traces);
+        }
         if config.worker.night_hour > 23 {
             return Err(ConfigError::NightHour(config.worker.night_hour));
         }

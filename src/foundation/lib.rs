@@ -7,6 +7,7 @@ pub mod metrics;
 mod progress;
 mod secret;
 pub mod telemetry;
+pub mod traces;
 mod work;
 
 pub use config::{Config, ConfigError};

@@ -1,6 +1,6 @@
 //! A session: read-only queries within a grant, on one version of the lake.
 
-use granary_foundation::Boxed;
+use granary_foundation::{Boxed, traces};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use crate::{Budget, WarehouseError};
 
@@ -76,7 +77,8 @@ impl Session {
             }
             let time = self.0.budget.time;
             let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
-            let answer = tokio::time::timeout(time, self.run(sql)).await.map_err(timed_out)??;
+            let span = tracing::info_span!(target: traces::TARGET, "query", lake.version = self.0.version);
+            let answer = tokio::time::timeout(time, self.run(sql).instrument(span)).await.map_err(timed_out)??;
             self.remember(sql, &answer);
             Ok(answer)
         })
@@ -96,7 +98,7 @@ impl Session {
     /// Asks at once, beside whatever else is asked, on a task that ends with the future.
     pub fn begin_rows<T: DeserializeOwned + Send + 'static>(&self, sql: String) -> Boxed<'static, Result<Vec<T>, WarehouseError>> {
         let session = self.clone();
-        let task = SpawnedTask::spawn(async move { session.rows(&sql).await });
+        let task = SpawnedTask::spawn(async move { session.rows(&sql).await }.in_current_span());
         Box::pin(async move { task.join().await.map_err(|error| WarehouseError::Engine(DataFusionError::ExecutionJoin(Box::new(error))))? })
     }
 

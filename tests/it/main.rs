@@ -16,4 +16,5 @@ mod jobs;
 mod leaving;
 mod operations;
 mod secrets;
+mod traces;
 mod veeam;

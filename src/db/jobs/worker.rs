@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use granary_foundation::metrics;
+use granary_foundation::{metrics, traces};
 use granary_types::Clock;
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::database::Database;
 use crate::error::DbError;
@@ -196,13 +197,26 @@ impl Worker {
             return Err(JobError::Retry(format!("no handler for {}", job.kind)));
         };
         let context = JobContext { id: job.id, kind, attempt: job.attempt, msp: job.msp, customer: job.customer };
-        let mut handling = tokio::spawn(handler(context, job.payload.clone()));
+        let span = tracing::info_span!(
+            target: traces::TARGET,
+            "job",
+            otel.name = format!("job {}", job.kind),
+            otel.kind = "consumer",
+            job.kind = job.kind,
+            job.id = %job.id,
+            job.attempt = job.attempt,
+            otel.status_code = tracing::field::Empty,
+        );
+        let mut handling = tokio::spawn(handler(context, job.payload.clone()).instrument(span.clone()));
         loop {
             tokio::select! {
-                outcome = &mut handling => return match outcome {
-                    Ok(outcome) => outcome,
-                    Err(error) => Err(JobError::Retry(format!("the handler stopped: {error}"))),
-                },
+                outcome = &mut handling => {
+                    let outcome = outcome.unwrap_or_else(|error| Err(JobError::Retry(format!("the handler stopped: {error}"))));
+                    if outcome.is_err() {
+                        span.record("otel.status_code", "ERROR");
+                    }
+                    return outcome;
+                }
                 () = tokio::time::sleep(self.settings.lease / 3) => match self.keep(job).await {
                     Ok(true) => {}
                     Ok(false) => {

@@ -6,7 +6,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use granary_foundation::metrics;
+use granary_foundation::{metrics, traces};
+use tracing::Instrument;
 
 /// Times an answer. What no route matches is one kind; so is a method that nobody knows.
 pub(crate) async fn measure(request: Request, next: Next) -> Response {
@@ -18,8 +19,23 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
         Method::PUT => "PUT",
         _ => "other",
     };
+    let span = tracing::info_span!(
+        target: traces::TARGET,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+    );
+    traces::go_on(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
     let begun = Instant::now();
-    let response = next.run(request).await;
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     metrics::request_answered(&route, method, response.status().as_u16(), begun.elapsed());
     response
 }
