@@ -1,11 +1,12 @@
-//! Passwords: Argon2id, computed beside the event loop and never many at once.
+//! Passwords: Argon2id, computed on threads of their own that step back behind other work, and never many at once.
 
 use std::sync::Arc;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use granary_foundation::Secret;
-use tokio::sync::Semaphore;
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::AccessError;
 
@@ -16,6 +17,8 @@ const SHORTEST_PASSWORD: usize = 12;
 const LONGEST_PASSWORD: usize = 256;
 /// A password with fewer different characters is a pattern.
 const FEWEST_CHARACTERS: usize = 5;
+/// The niceness 10 of POSIX, on a scale from 0 to 99.
+const NICE_10: u8 = 22;
 /// What everybody thinks of first, among passwords that are long enough.
 const COMMON: &[&str] = &[
     "123456789012",
@@ -122,11 +125,23 @@ impl Passwords {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccessError> {
         let _place = self.waiting.try_acquire().map_err(|_| AccessError::Busy)?;
         let slot = self.slots.clone().acquire_owned().await.map_err(|error| AccessError::Hashing(error.to_string()))?;
-        let task = tokio::task::spawn_blocking(move || {
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
             let _slot = slot;
-            work()
+            step_back();
+            // Whoever asked may have gone.
+            let _ = tell.send(work());
         });
-        task.await.map_err(|error| AccessError::Hashing(error.to_string()))
+        thread.map_err(|error| AccessError::Hashing(error.to_string()))?;
+        told.await.map_err(|error| AccessError::Hashing(error.to_string()))
+    }
+}
+
+/// Lets the work of those who are in go first: a thread of its own takes what they leave, and a tenth beside them.
+fn step_back() {
+    let outcome = ThreadPriorityValue::try_from(NICE_10).map(|value| set_current_thread_priority(ThreadPriority::Crossplatform(value)));
+    if !matches!(outcome, Ok(Ok(()))) {
+        tracing::debug!("a thread keeps its priority");
     }
 }
 
