@@ -1,6 +1,6 @@
 //! What a collector of OpenTelemetry is told.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::mpsc;

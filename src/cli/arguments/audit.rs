@@ -72,7 +72,7 @@ Examples:
   granary audit verify --format json | jq '.[].faults[]'
 
 Reads the installation's chain, those of all MSPs and those in the silos of their customers. Ends with 1 when there is a fault.
-Sign a checkpoint first (granary audit checkpoint, or the hourly job): only what was signed is known to be missing when
+Sign a checkpoint first (checkpoint, or the hourly job): only what was signed is known to be missing when
 somebody cuts off the end of a log and winds its head back as well.")]
     Verify {
         /// Only this MSP, by its code
