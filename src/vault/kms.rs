@@ -20,10 +20,13 @@ use crate::VaultError;
 /// What keeps a master from being opened for another purpose.
 const CONTEXT: &str = "granary master key";
 
+/// A key, and what its service opens to it.
+pub type MadeKey = (Zeroizing<[u8; 32]>, Vec<u8>);
+
 /// A key management service, as the vault needs it.
 pub trait Kms: Send + Sync + fmt::Debug {
     /// Makes a key, and returns it with what the service opens to it.
-    fn generate(&self) -> Boxed<'_, Result<(Zeroizing<[u8; 32]>, Vec<u8>), VaultError>>;
+    fn generate(&self) -> Boxed<'_, Result<MadeKey, VaultError>>;
 
     /// Opens a key that it made.
     fn open<'a>(&'a self, wrapped: &'a [u8]) -> Boxed<'a, Result<Zeroizing<[u8; 32]>, VaultError>>;
@@ -115,7 +118,7 @@ impl AwsKms {
 }
 
 impl Kms for AwsKms {
-    fn generate(&self) -> Boxed<'_, Result<(Zeroizing<[u8; 32]>, Vec<u8>), VaultError>> {
+    fn generate(&self) -> Boxed<'_, Result<MadeKey, VaultError>> {
         Box::pin(async move {
             let body = json!({"KeyId": self.key, "KeySpec": "AES_256", "EncryptionContext": {"purpose": CONTEXT}});
             let made: Generated = self.ask("GenerateDataKey", &body).await?;

@@ -26,7 +26,7 @@ pub use column::Cell;
 pub use error::VaultError;
 pub use escrow::Escrow;
 pub use keys::{FileKey, Keys, Owner, Wrapped};
-pub use kms::{AwsKms, Kms};
+pub use kms::{AwsKms, Kms, MadeKey};
 pub use master::MasterKey;
 pub use masters::{MasterStanding, Rotation};
 pub use objects::Objects;
