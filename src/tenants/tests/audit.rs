@@ -19,7 +19,7 @@ fn entry(scope: &MspScope, them: &TwoCustomers, number: usize) -> AuditEntry {
         action: "customer.test".to_owned(),
         subject: "customer:ACME".to_owned(),
         detail: json!({"number": number, "share": 0.5, "names": ["ü", "\u{1f33e}"]}),
-        reason: (number % 2 == 0).then(|| format!("reason {number}")),
+        reason: number.is_multiple_of(2).then(|| format!("reason {number}")),
     }
 }
 

@@ -249,6 +249,25 @@ async fn write(tenants: Tenants, scope: TenantScope, stop: Arc<AtomicBool>) -> i
     committed
 }
 
+/// Exchanges a copy for its silo, killed again and again, then once more; returns how often it was killed.
+async fn swap_killed_often(tenants: &Tenants, them: &TwoCustomers, clone: &SiloClone) -> u32 {
+    let mut kills = 0;
+    for patience in [1, 3, 6, 10, 15, 25, 40] {
+        let swapping = tenants.swap_clone(&them.north, clone, Swap::Forth, MACHINES, "by mistake", ACTOR);
+        match tokio::time::timeout(Duration::from_millis(patience), swapping).await {
+            Err(_) => kills += 1,
+            Ok(outcome) => {
+                outcome.unwrap();
+                break;
+            }
+        }
+    }
+    for _ in 0..2 {
+        tenants.swap_clone(&them.north, clone, Swap::Forth, MACHINES, "by mistake", ACTOR).await.unwrap();
+    }
+    kills
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_takes_the_place_of_its_silo_under_writes_and_gives_it_back() {
     let test = TestDatabase::new().await;
@@ -265,20 +284,7 @@ async fn a_copy_takes_the_place_of_its_silo_under_writes_and_gives_it_back() {
     // What is signed of the log that leaves does not bind the one that comes.
     assert!(tenants.checkpoint_audit(ACTOR).await.unwrap() > 0);
     // Killed anywhere, and asked for again: it is exchanged once.
-    let mut kills = 0;
-    for patience in [1, 3, 6, 10, 15, 25, 40] {
-        let swapping = tenants.swap_clone(&them.north, &clone, Swap::Forth, MACHINES, "by mistake", ACTOR);
-        match tokio::time::timeout(Duration::from_millis(patience), swapping).await {
-            Err(_) => kills += 1,
-            Ok(outcome) => {
-                outcome.unwrap();
-                break;
-            }
-        }
-    }
-    for _ in 0..2 {
-        tenants.swap_clone(&them.north, &clone, Swap::Forth, MACHINES, "by mistake", ACTOR).await.unwrap();
-    }
+    let kills = swap_killed_often(&tenants, &them, &clone).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     stop.store(true, Ordering::Relaxed);
     let committed = writer.await.unwrap();

@@ -87,10 +87,8 @@ async fn wanted(managed: &Managed, input: &KeysIn) -> Result<Outcome, AccessErro
     Ok(match input.action.as_str() {
         "create" => {
             let msp_id = at.msp.ok_or(AccessError::InvalidKey("it belongs to an MSP or a customer"))?;
-            let expires_at = match number(&input.days, "the days are a number")? {
-                Some(days) => Some(after(access.instant(), SignedDuration::from_hours(days.saturating_mul(24)))),
-                None => None,
-            };
+            let days = number(&input.days, "the days are a number")?;
+            let expires_at = days.map(|days: i64| after(access.instant(), SignedDuration::from_hours(days.saturating_mul(24))));
             let (name, scopes) = (input.name.clone(), input.scopes());
             let (customer_id, control_plane_id, requests_per_minute) = (at.customer, None, None);
             let new = NewApiKey { msp_id, customer_id, control_plane_id, name, scopes, expires_at, requests_per_minute };
