@@ -14,7 +14,11 @@ use crate::traces::{self, TracesConfig};
 
 /// Starts logging, in colours on a terminal unless `NO_COLOR` is set, and tracing where it is asked for; a second call does nothing.
 pub fn start(log: &LogConfig, traces: &TracesConfig) {
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let mut filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Its finer messages hold statements with their values: passwords of logins, and what tenants say of people.
+    if let Ok(quiet) = "tokio_postgres=info".parse() {
+        filter = filter.add_directive(quiet);
+    }
     let has_colours = std::io::stderr().is_terminal() && environment("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colours);
     let lines = match log.format {
