@@ -58,6 +58,11 @@ function authenticator(secret, steps = 0) {
   return String((tag.readUInt32BE(tag[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
+// Waits for what the server has yet to answer.
+async function appears(thing) {
+  return thing.waitFor({ timeout: 10_000 }).then(() => true, () => false);
+}
+
 async function signIn(page, email) {
   await page.goto(url + '/login');
   await page.getByLabel(/e-?mail/i).fill(email);
@@ -72,11 +77,12 @@ async function secondFactor(context) {
   await signIn(page, 'analyst@northwind.example');
   await page.goto(url + '/account');
   await page.getByRole('button', { name: 'Add an authenticator' }).click();
-  check('the secret is drawn for a camera', await page.getByRole('img', { name: 'The secret as a QR code' }).isVisible());
+  check('the secret is drawn for a camera', await appears(page.getByRole('img', { name: 'The secret as a QR code' })));
   await accessible(page, 'the page that adds an authenticator');
   const secret = await page.locator('code.address').innerText();
   await page.getByLabel('The code that it shows now').fill(authenticator(secret));
   await page.getByRole('button', { name: 'Turn it on' }).click();
+  await appears(page.locator('main li code').first());
   check('recovery codes are shown once', (await page.locator('main li code').count()) === 10);
   await accessible(page, 'the recovery codes');
   await page.getByRole('button', { name: 'Sign out' }).click();
@@ -88,7 +94,7 @@ async function secondFactor(context) {
   await signIn(page, 'analyst@northwind.example');
   await page.getByLabel('Code').fill('000000');
   await page.keyboard.press('Enter');
-  check('a wrong code is refused in words', await page.getByRole('alert').isVisible());
+  check('a wrong code is refused in words', await appears(page.getByRole('alert')));
   // The code that turned it on is used up; the next one counts already.
   await page.getByLabel('Code').fill(authenticator(secret, 1));
   await page.keyboard.press('Enter');
@@ -97,7 +103,7 @@ async function secondFactor(context) {
   await page.goto(url + '/account');
   await page.getByLabel('Your password').fill('granary-demo');
   await page.getByRole('button', { name: 'Turn it off' }).click();
-  check('the password turns it off', await page.getByText('The second factor is off.').isVisible());
+  check('the password turns it off', await appears(page.getByText('The second factor is off.')));
 }
 
 // What the operator looks at every morning, on a desk and on a phone in the dark.
