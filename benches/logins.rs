@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 const GRANARY: &str = env!("CARGO_BIN_EXE_granary");
 const CLIENTS: u64 = 4;
 const BATCH: u64 = 500;
-const USERS: u64 = 20;
+const USERS: u64 = 50;
 const LOGINS_A_SECOND: u64 = 100;
 const TURN: Duration = Duration::from_secs(8);
 const TURNS: usize = 4;
