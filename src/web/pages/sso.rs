@@ -134,8 +134,8 @@ async fn page(
     let body = html! {
         (layout::head(&[(people.as_str(), "People")], &title, &html! { "people come in through their own organisation's login (OpenID Connect)" }, &html! {}))
         (layout::said(outcome))
-        @if let Some(report) = report { (tried(report)) }
         div.stack {
+            @if let Some(report) = report { (tried(report)) }
             @if let Some(provider) = &provider { (standing(provider, &format::instant(provider.updated_at, &zone))) }
             (layout::card("", "At the provider", &html! { "a web application with a client secret, code flow" }, &html! {
                 p { "The address to come back to (redirect URI): " code.address { (redirect_uri) } }
