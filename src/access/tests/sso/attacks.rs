@@ -6,7 +6,7 @@ use super::*;
 use crate::Arrival;
 
 /// What the browser does on its way.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Trick {
     None,
     AnotherBrowser,
@@ -186,7 +186,11 @@ async fn every_row_of_the_table_of_attacks_is_denied() {
         let outcome = attack(&house, row, number).await;
         // Whoever comes twice came once.
         let honest = if matches!(row.1, Trick::Twice | Trick::OldCode) { 3 } else { 0 };
-        let name = format!("{}{}", row.0, if row.2 == json!({}) { String::new() } else { row.2.to_string() });
+        let name = match (row.1, &row.2) {
+            (Trick::None, different) if *different == json!({}) => row.0.to_owned(),
+            (Trick::None, different) => different.to_string(),
+            (trick, _) => format!("{trick:?}"),
+        };
         match &outcome {
             Err(error) => println!("{number:>3} denied   {name:<60} {error}"),
             Ok(()) => let_in.push(name.clone()),
