@@ -77,6 +77,7 @@ impl Access {
             if open.is_reset {
                 tell(&tx, About::PasswordChanged { user }, msp, customer).await?;
             }
+            // Where passwords are not taken none is chosen either: an error takes everything back.
             let opened = self.open_session(&tx, open.principal, user, client, Stage::Password).await?;
             tx.commit().await?;
             Ok(opened)

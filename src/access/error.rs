@@ -41,6 +41,17 @@ pub enum AccessError {
     UnknownCustomer(String),
     #[error("there is no user '{0}'")]
     UnknownUser(String),
+    /// The password was right, and is not taken here any more.
+    #[error("your organisation signs in by its own login; choose \"Sign in with your organisation\"")]
+    SsoRequired,
+    /// Whoever came back from an identity provider is not let in.
+    #[error("the sign-in with your organisation did not work: {0}")]
+    SsoRefused(&'static str),
+    /// An identity provider cannot be set up like this.
+    #[error("{0}")]
+    InvalidSso(String),
+    #[error("there is no identity provider here")]
+    UnknownSso,
     /// The same for a token that was used, replaced, is too old, or never was.
     #[error("this link is not valid any more; ask for another one")]
     LinkVoid,
@@ -60,6 +71,8 @@ pub enum AccessError {
     UnknownScope(String),
     #[error("a password could not be hashed: {0}")]
     Hashing(String),
+    #[error(transparent)]
+    Outbound(#[from] granary_foundation::OutboundError),
     #[error(transparent)]
     Vault(#[from] granary_vault::VaultError),
     #[error(transparent)]
@@ -88,18 +101,23 @@ impl Classify for AccessError {
             | Self::CodeRefused(_) => ErrorKind::Unauthenticated,
             Self::TooManyAttempts { .. } => ErrorKind::RateLimited,
             Self::Busy => ErrorKind::Unavailable,
-            Self::Denied(_) | Self::OwnLogin => ErrorKind::Denied,
+            Self::Denied(_) | Self::OwnLogin | Self::SsoRequired | Self::SsoRefused(_) => ErrorKind::Denied,
             Self::UnknownCustomer(_)
             | Self::UnknownUser(_)
             | Self::UnknownKey(_)
             | Self::UnknownPlane
             | Self::UnknownSession
+            | Self::UnknownSso
             | Self::LinkVoid => ErrorKind::NotFound,
-            Self::WeakPassword(_) | Self::RoleNeeds(..) | Self::InvalidUser(_) | Self::InvalidKey(_) | Self::UnknownScope(_) => {
-                ErrorKind::Invalid
-            }
+            Self::WeakPassword(_)
+            | Self::RoleNeeds(..)
+            | Self::InvalidUser(_)
+            | Self::InvalidKey(_)
+            | Self::InvalidSso(_)
+            | Self::UnknownScope(_) => ErrorKind::Invalid,
             Self::EmailTaken(_) | Self::NotInState(_) => ErrorKind::Conflict,
             Self::Hashing(_) => ErrorKind::Internal,
+            Self::Outbound(error) => error.kind(),
             Self::Vault(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
             Self::Database(error) => error.kind(),
@@ -126,12 +144,17 @@ impl Classify for AccessError {
             Self::LinkVoid => "link_void",
             Self::NotInState(_) => "login_state",
             Self::OwnLogin => "own_login",
+            Self::SsoRequired => "sso_required",
+            Self::SsoRefused(_) => "sso_refused",
+            Self::InvalidSso(_) => "sso_invalid",
+            Self::UnknownSso => "sso_not_found",
             Self::UnknownSession => "session_not_found",
             Self::RoleNeeds(..) => "role_incomplete",
             Self::InvalidUser(_) => "user_invalid",
             Self::UnknownScope(_) => "scope_unknown",
             Self::EmailTaken(_) => "email_taken",
             Self::Hashing(_) => "hashing_failed",
+            Self::Outbound(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Tenants(error) => error.code(),
             Self::Database(error) => error.code(),

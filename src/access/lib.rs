@@ -1,8 +1,8 @@
-//! Who is asking, and what they may do: users, passwords, browser sessions, API keys, tokens, control planes' keys, the table of
-//! permissions.
+//! Who is asking, and what they may do: users, passwords, identity providers, browser sessions, API keys, tokens, control planes'
+//! keys, the table of permissions.
 //!
-//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::session`] and [`Access::program`] are its only
-//! sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
+//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::arrive`], [`Access::session`] and [`Access::program`]
+//! are its only sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
 //! [`Access::msp_scope`] for Postgres — and refuses what it may not open: a permission that is missing is *denied*,
 //! another tenant's thing is *not found*.
 //!
@@ -26,6 +26,7 @@ mod planes;
 mod principal;
 mod scram;
 mod sessions;
+mod sso;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -46,5 +47,6 @@ pub use permission::Permission;
 pub use planes::{Enrolled, EnrolmentCode, NewPlaneKey, PlaneKey};
 pub use principal::{Principal, Quotas, Who};
 pub use sessions::{Client, OpenSession, Session};
+pub use sso::{Arrival, Departure, IdentityProvider, SsoReport, SsoSettings};
 pub use tokens::{AUDIENCE, Narrowed, Retirement, Token, TokenKey, base64url};
 pub use users::{Access, NewUser};

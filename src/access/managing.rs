@@ -258,7 +258,7 @@ pub struct Place {
 }
 
 /// Tells whether a principal holds all that a grant gives: every permission, and every customer.
-fn covers(principal: &Principal, msp: Option<MspId>, customer: Option<CustomerId>, grant: &Grant) -> Result<(), AccessError> {
+pub(crate) fn covers(principal: &Principal, msp: Option<MspId>, customer: Option<CustomerId>, grant: &Grant) -> Result<(), AccessError> {
     principal.require(Permission::UserWrite)?;
     if principal.msp != msp || customer.is_some_and(|customer| !principal.sees(customer)) {
         return Err(AccessError::UnknownUser("here".to_owned()));

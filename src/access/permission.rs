@@ -38,6 +38,8 @@ pub enum Permission {
     UserWrite,
     /// Make keys for programs, replace and end them; never with more than one holds oneself.
     KeyWrite,
+    /// Say which identity provider people come in through, and which of its groups have which role.
+    SsoWrite,
     /// See who of the MSP and the operator opened a customer's data.
     AccessRead,
     /// Have a closed customer erased, and forbid and allow it.
@@ -68,6 +70,7 @@ impl Permission {
         Self::CustomerClose,
         Self::UserWrite,
         Self::KeyWrite,
+        Self::SsoWrite,
         Self::AccessRead,
         Self::CustomerErase,
         Self::RetentionWrite,
@@ -93,6 +96,7 @@ impl Permission {
             Self::CustomerClose => "customers.close",
             Self::UserWrite => "users.write",
             Self::KeyWrite => "keys.write",
+            Self::SsoWrite => "sso.write",
             Self::AccessRead => "access.read",
             Self::CustomerErase => "customers.erase",
             Self::RetentionWrite => "retention.write",
@@ -121,6 +125,7 @@ impl Permission {
             | Self::InvoiceRead
             | Self::UserWrite
             | Self::KeyWrite
+            | Self::SsoWrite
             | Self::AccessRead
             | Self::UsageWrite
             | Self::Sql => false,
@@ -154,6 +159,7 @@ impl Permission {
                 Self::CustomerClose,
                 Self::UserWrite,
                 Self::KeyWrite,
+                Self::SsoWrite,
                 Self::AccessRead,
                 Self::CustomerErase,
                 Self::RetentionWrite,
@@ -172,7 +178,7 @@ impl Permission {
                 Self::CustomerSuspend,
             ],
             Role::CustomerAdmin => {
-                &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead, Self::UserWrite, Self::KeyWrite, Self::AccessRead]
+                &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead, Self::UserWrite, Self::KeyWrite, Self::SsoWrite, Self::AccessRead]
             }
             Role::CustomerBilling | Role::CustomerViewer => &[Self::UsageRead, Self::ReportRead, Self::InvoiceRead],
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use granary_foundation::{Boxed, Secret};
 use granary_types::{SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::letters::{About, tell};
 use crate::throttle::{Counted, LOCKED_AFTER, Subject, sweep};
@@ -48,6 +49,8 @@ pub(crate) enum Stage {
     Password,
     /// Everything that is asked for.
     Open,
+    /// Who it is, by the identity provider of the place with this id.
+    Provider(Uuid),
 }
 
 /// A session as its owner sees it in a list.
@@ -97,9 +100,12 @@ impl Access {
             };
             account.clear(&tx).await?;
             address.give_back(&tx).await?;
-            let opened = self.open_session(&tx, principal.clone(), user, client, Stage::Password).await?;
-            tx.commit().await?;
-            Ok(opened)
+            let opened = self.open_session(&tx, principal.clone(), user, client, Stage::Password).await;
+            // Nothing was opened, and the password was right.
+            if matches!(opened, Ok(_) | Err(AccessError::SsoRequired)) {
+                tx.commit().await?;
+            }
+            opened
         })
     }
 
@@ -122,6 +128,11 @@ impl Access {
         stage: Stage,
     ) -> Result<(Session, Secret), AccessError> {
         let (token, now) = (token::random_token(), self.instant());
+        let provider = match stage {
+            Stage::Provider(place) => Some(place),
+            Stage::Password => self.admit_password(tx, &principal, user).await.map(|()| None)?,
+            Stage::Open => None,
+        };
         let is_pending = stage == Stage::Password && store::factor::state(tx, user).await?.is_on;
         let session = Session {
             id: SessionId::new(),
@@ -133,7 +144,7 @@ impl Access {
         };
         let device: Option<String> = client.device.as_ref().map(|device| device.chars().take(LONGEST_DEVICE).collect());
         store::sessions::delete_ended(tx, user, now.checked_sub(KEPT).unwrap_or(now)).await?;
-        store::sessions::insert_session(tx, &session, user, &token::hash(token.reveal()), device.as_deref(), now).await?;
+        store::sessions::insert_session(tx, &session, user, &token::hash(token.reveal()), device.as_deref(), provider, now).await?;
         Ok((session, token))
     }
 

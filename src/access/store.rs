@@ -7,6 +7,7 @@ pub(crate) mod openings;
 pub(crate) mod people;
 pub(crate) mod planes;
 pub(crate) mod sessions;
+pub(crate) mod sso;
 pub(crate) mod token_keys;
 pub(crate) mod tokens;
 
@@ -38,7 +39,9 @@ const GET_CREDENTIALS: &str = "select email, password_hash from users where id =
 
 const UPDATE_PASSWORD: &str = "update users set password_hash = $2 where id = $1";
 
-const DELETE_USER: [&str; 7] = [
+const DELETE_USER: [&str; 9] = [
+    "delete from user_identities where user_id = $1",
+    "update identity_providers set break_glass = null where break_glass = $1",
     "delete from recovery_codes where user_id = $1",
     "delete from second_factors where user_id = $1",
     "delete from mails where user_id = $1",
@@ -60,6 +63,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DELETE_USER[4],
     DELETE_USER[5],
     DELETE_USER[6],
+    DELETE_USER[7],
+    DELETE_USER[8],
     INSERT_USER,
     INSERT_USER_CUSTOMER,
     FIND_USER_BY_EMAIL,

@@ -12,6 +12,7 @@ mod keys;
 mod letters;
 mod managing;
 mod planes;
+mod sso;
 mod throttle;
 mod tokens;
 
@@ -61,6 +62,7 @@ async fn every_statement_fits_the_schema() {
         store::planes::STATEMENTS,
         store::token_keys::STATEMENTS,
         store::sessions::STATEMENTS,
+        store::sso::STATEMENTS,
         store::tokens::STATEMENTS,
     ];
     for sql in all.concat() {

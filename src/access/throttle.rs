@@ -37,6 +37,8 @@ pub(crate) enum Counted {
     Letter,
     /// Letters that a client address asked for.
     LetterAddress,
+    /// Logins by an identity provider that a client address began and did not finish.
+    SsoAddress,
 }
 
 impl Counted {
@@ -47,6 +49,7 @@ impl Counted {
             Self::Factor => "factor",
             Self::Letter => "letter",
             Self::LetterAddress => "letter_address",
+            Self::SsoAddress => "sso_address",
         }
     }
 
@@ -60,7 +63,9 @@ impl Counted {
             Self::Address if attempts >= 50 => 15 * MINUTE,
             Self::Letter if attempts >= 3 => HOUR,
             Self::LetterAddress if attempts >= 20 => HOUR,
-            Self::Account | Self::Address | Self::Factor | Self::Letter | Self::LetterAddress => 0,
+            // A whole office begins its day behind one address.
+            Self::SsoAddress if attempts >= 300 => 15 * MINUTE,
+            Self::Account | Self::Address | Self::Factor | Self::Letter | Self::LetterAddress | Self::SsoAddress => 0,
         }
     }
 
@@ -69,7 +74,7 @@ impl Counted {
         let before = |seconds: i64| now.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::UNIX_EPOCH);
         match self {
             Self::Account | Self::Factor => (Timestamp::UNIX_EPOCH, before(DAY)),
-            Self::Address => (before(15 * MINUTE), Timestamp::UNIX_EPOCH),
+            Self::Address | Self::SsoAddress => (before(15 * MINUTE), Timestamp::UNIX_EPOCH),
             Self::Letter | Self::LetterAddress => (before(HOUR), Timestamp::UNIX_EPOCH),
         }
     }

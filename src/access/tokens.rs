@@ -290,7 +290,7 @@ fn cell(id: &Uuid) -> Cell<'_> {
 
 /// What a token may do at all: all but letting others in.
 const fn is_for_tokens(permission: Permission) -> bool {
-    !matches!(permission, Permission::UserWrite | Permission::KeyWrite)
+    !matches!(permission, Permission::UserWrite | Permission::KeyWrite | Permission::SsoWrite)
 }
 
 fn permissions_of(principal: &Principal, narrowed: &Narrowed) -> Result<Vec<Permission>, AccessError> {

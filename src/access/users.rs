@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use granary_db::Tx;
-use granary_foundation::{Boxed, Secret};
+use granary_foundation::{Boxed, Outbound, Secret};
 use granary_tenants::{AccessTx, Granted, MspScope, TenantScope, Tenants};
 use granary_types::{Clock, CustomerCode, CustomerId, MspId, Role, UserId};
 use jiff::Timestamp;
 
 use crate::password::{Passwords, check_password};
+use crate::sso::Remotes;
 use crate::{AccessError, Permission, Principal, jwt, store};
 
 /// A user to be made.
@@ -34,13 +35,24 @@ pub struct Access {
     pub(crate) passwords: Passwords,
     clock: Clock,
     issuer: Arc<str>,
+    pub(crate) outbound: Outbound,
+    pub(crate) remotes: Remotes,
+    home: Arc<str>,
 }
 
 impl Access {
     /// Returns the way in to an installation.
     pub fn new(tenants: Tenants) -> Self {
         let clock = tenants.clock().clone();
-        Self { tenants, passwords: Passwords::new(), clock, issuer: Arc::from("granary") }
+        Self {
+            tenants,
+            passwords: Passwords::new(),
+            clock,
+            issuer: Arc::from("granary"),
+            outbound: Outbound::default(),
+            remotes: Remotes::default(),
+            home: Arc::from("http://127.0.0.1:8080"),
+        }
     }
 
     /// Replaces the clock by which people come and go: attempts, sessions and letters run by the machine's, also where the
@@ -56,6 +68,24 @@ impl Access {
     pub fn with_issuer(mut self, issuer: &str) -> Self {
         self.issuer = Arc::from(issuer);
         self
+    }
+
+    /// Replaces the way to identity providers.
+    #[must_use]
+    pub fn with_outbound(mut self, outbound: Outbound) -> Self {
+        self.outbound = outbound;
+        self
+    }
+
+    /// Replaces the address at which people reach this house, to which identity providers send them back.
+    #[must_use]
+    pub fn with_home(mut self, url: &str) -> Self {
+        self.home = Arc::from(url.trim_end_matches('/'));
+        self
+    }
+
+    pub(crate) fn home(&self) -> &str {
+        &self.home
     }
 
     /// Returns the name under which this house makes tokens.

@@ -22,6 +22,7 @@ mod months;
 mod person;
 mod portfolio;
 mod retention;
+mod sso;
 pub(crate) mod text;
 
 pub(crate) use api_key::ApiKey;
@@ -36,6 +37,7 @@ pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use retention::Retention;
+pub(crate) use sso::{Sso, SsoWanted};
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
 #[derive(Debug, Parser)]
@@ -106,6 +108,9 @@ pub(crate) enum Command {
     /// Make keys for programs, list them, replace and end them
     #[command(name = "api-key", subcommand, after_help = "Examples:\n  granary api-key add --customer ACME\n  granary api-key list")]
     ApiKey(ApiKey),
+    /// Let people come in through their own organisation's login (OpenID Connect)
+    #[command(subcommand, after_help = "Examples:\n  granary sso list\n  granary sso test --customer ACME")]
+    Sso(Sso),
     /// Let control planes enrol key pairs of their own
     #[command(name = "control-plane", subcommand, after_help = "Examples:\n  granary control-plane list --customer ACME")]
     ControlPlane(ControlPlaneCommand),

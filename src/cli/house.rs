@@ -8,7 +8,7 @@ use std::sync::Arc;
 use granary_access::Access;
 use granary_db::embedded::Server;
 use granary_db::{Database, DatabaseConfig};
-use granary_foundation::{Config, Secret, SharedProgress, Silent, config};
+use granary_foundation::{Config, Outbound, Secret, SharedProgress, Silent, config};
 use granary_lake::{Lake, Retention};
 use granary_notifications::{Mailer, Post, Smtp};
 use granary_tenants::{Cluster, Clusters, Customer, Granted, HOME, Lifecycle, Msp, MspScope, ReadGrant, TenantScope, Tenants};
@@ -214,7 +214,8 @@ impl Rooms {
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
         let retention = Retention::new(lake.clone(), granary_metering::RETAINED, config.leaving.keep_invoices_years);
         let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
-        let access = Access::new(tenants.clone()).with_clock(Clock::System);
+        let outbound = Outbound::new(&config.outbound);
+        let access = Access::new(tenants.clone()).with_clock(Clock::System).with_outbound(outbound).with_home(&public_url(&config));
         // A name that all replicas have; where people come in is what they have in common.
         let access = match &config.server.public_url {
             Some(url) => access.with_issuer(url),
@@ -300,6 +301,14 @@ impl Rooms {
     pub(crate) fn grant(msp: &Msp) -> ReadGrant {
         ReadGrant { msp: msp.id, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true }
     }
+}
+
+/// Where people reach the server; never what a request says.
+pub(crate) fn public_url(config: &Config) -> String {
+    config.server.public_url.clone().unwrap_or_else(|| {
+        let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", config.server.listen)
+    })
 }
 
 /// The master key: from the environment, behind a service, or in the file.

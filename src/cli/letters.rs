@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::arguments::{Global, Mail};
-use super::house::{House, Rooms};
+use super::house::{House, Rooms, public_url};
 use super::output::{Rows, print_json};
 
 /// How many mails a listing shows.
@@ -27,7 +27,7 @@ pub(crate) async fn run_job(rooms: &Rooms, job: &LetterJob) -> Result<(), JobErr
 }
 
 fn notice(rooms: &Rooms, house: String, name: String, kind: LetterKind) -> Notice {
-    let at = |path: &str| format!("{}{path}", public_url(rooms));
+    let at = |path: &str| format!("{}{path}", public_url(&rooms.config));
     let link = |token: &Secret, expires_at: Timestamp| Link { url: at(&format!("/password?token={}", token.reveal())), expires_at };
     match kind {
         LetterKind::Invitation { by, token, expires_at } => Notice::Invitation { house, name, by, link: link(&token, expires_at) },
@@ -36,15 +36,6 @@ fn notice(rooms: &Rooms, house: String, name: String, kind: LetterKind) -> Notic
         LetterKind::PasswordChanged => Notice::PasswordChanged { house, name, reset_url: at("/forgot") },
         LetterKind::FactorChanged { has_factor } => Notice::FactorChanged { house, name, has_factor, account_url: at("/account") },
     }
-}
-
-/// Where people reach the server; never what a request says.
-fn public_url(rooms: &Rooms) -> String {
-    let server = &rooms.config.server;
-    server.public_url.clone().unwrap_or_else(|| {
-        let scheme = if rooms.config.tls.cert.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", server.listen)
-    })
 }
 
 pub(crate) async fn run(global: &Global, command: Mail) -> Result<ExitCode, Failure> {

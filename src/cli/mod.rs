@@ -40,6 +40,7 @@ mod reconcile;
 mod report;
 mod retention;
 mod serve;
+mod sso;
 mod tls;
 mod usage;
 mod warehouse;
@@ -95,6 +96,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::User(command) => people::user(&global, command).await,
         Command::Person(command) => person::run(&global, command).await,
         Command::ApiKey(command) => api_keys::run(&global, command).await,
+        Command::Sso(command) => sso::run(&global, command).await,
         Command::ControlPlane(command) => machines::control_plane(&global, command).await,
         Command::TokenKey(command) => machines::token_key(&global, command).await,
         Command::Key(command) => keys::run(&global, command).await,

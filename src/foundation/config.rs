@@ -11,8 +11,10 @@ use crate::Secret;
 use crate::traces::TracesConfig;
 
 mod keys;
+mod outbound;
 
 pub use keys::{KeysConfig, KmsConfig};
+pub use outbound::OutboundConfig;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,6 +30,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub tls: TlsConfig,
     pub mail: MailConfig,
+    pub outbound: OutboundConfig,
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
@@ -133,7 +136,8 @@ pub struct ServerConfig {
     /// Whether browsers reach the server by HTTPS, through a proxy: cookies are then marked `Secure`, and the client's address,
     /// for which logins are counted, is the last one that the proxy writes into `X-Forwarded-For`. Default false.
     pub behind_https: bool,
-    /// Where people reach the server, for the links in letters: `https://backup.example.com`. Default `http://` and what it listens on.
+    /// Where people reach the server, for the links in letters and for single sign-on: `https://backup.example.com`. Default `http://`
+    /// and what it listens on.
     pub public_url: Option<String>,
 }
 
@@ -236,6 +240,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             tls: TlsConfig::default(),
             mail: MailConfig::default(),
+            outbound: OutboundConfig::default(),
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
@@ -460,6 +465,13 @@ mod tests {
         let url = |text: &str| load(&format!("[server]\npublic_url = '{text}'\n")).map(|config| config.server.public_url);
         assert_eq!(url("https://backup.example/").unwrap().as_deref(), Some("https://backup.example"));
         assert!(url("backup.example").is_err() && url("https://b.example/?x").is_err());
+    }
+
+    #[test]
+    fn networks_that_may_be_called_are_networks() {
+        let config = load("[outbound]\nallow = ['10.1.0.0/16', '::1/128']\n").unwrap();
+        assert_eq!((config.outbound.allow.len(), config.outbound.timeout_seconds), (2, 10));
+        assert!(load("[outbound]\nallow = ['10.1.0.0']\n").unwrap_err().to_string().contains("10.1.0.0/16"));
     }
 
     #[test]

@@ -99,7 +99,13 @@ pub(crate) fn open_page(title: &str, body: &Markup) -> Html<String> {
 
 /// A page with one thing in the middle.
 pub(crate) fn centred(title: &str, refresh_seconds: Option<u32>, body: &Markup) -> Markup {
-    document(title, None, refresh_seconds, &html! { main.centre id="main" { (body) } })
+    let refresh = refresh_seconds.map(|seconds| seconds.to_string());
+    document(title, None, refresh.as_deref(), &html! { main.centre id="main" { (body) } })
+}
+
+/// A page that leads to another site by itself: forms of ours may not, and are not to.
+pub(crate) fn departing(title: &str, url: &str, body: &Markup) -> Markup {
+    document(title, None, Some(&format!("0; url={url}")), &html! { main.centre id="main" { (body) } })
 }
 
 /// What a form had to say: that it was done, or why it was not.
@@ -125,7 +131,7 @@ pub(crate) fn problem(status: u16, title: &str, detail: &str, request_id: &str) 
     centred(&format!("{title} · Granary"), None, &body)
 }
 
-fn document(title: &str, brand: Option<&str>, refresh_seconds: Option<u32>, content: &Markup) -> Markup {
+fn document(title: &str, brand: Option<&str>, refresh: Option<&str>, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -133,7 +139,7 @@ fn document(title: &str, brand: Option<&str>, refresh_seconds: Option<u32>, cont
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                @if let Some(seconds) = refresh_seconds { meta http-equiv="refresh" content=(seconds); }
+                @if let Some(refresh) = refresh { meta http-equiv="refresh" content=(refresh); }
                 title { (title) }
                 link rel="icon" type="image/svg+xml" href=(assets::href("icon.svg"));
                 link rel="stylesheet" href=(assets::href("granary.css"));

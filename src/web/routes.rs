@@ -1,6 +1,7 @@
 //! The one table of pages and API routes: it builds the router, and the isolation matrix is made of its rows.
 
 mod programs;
+mod sso;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -102,7 +103,8 @@ const fn change(
 }
 
 /// Every page and every API route. Examples of what cannot be undone (closing, retiring) lack the reason that is asked for.
-pub const ROUTES: &[Route] = &joined::<{ PEOPLE_AND_CUSTOMERS.len() + programs::ROWS.len() }>(&[PEOPLE_AND_CUSTOMERS, programs::ROWS]);
+pub const ROUTES: &[Route] =
+    &joined::<{ PEOPLE_AND_CUSTOMERS.len() + programs::ROWS.len() + sso::ROWS.len() }>(&[PEOPLE_AND_CUSTOMERS, programs::ROWS, sso::ROWS]);
 
 /// Lays tables one behind the other.
 const fn joined<const N: usize>(tables: &[&[Route]]) -> [Route; N] {
@@ -487,6 +489,7 @@ mod tests {
         let login = ["/login", "/forgot", "/forgot", "/password", "/password", "/login/code", "/login/code"];
         let programs = ["/.well-known/jwks.json", "/api/v1/enrolments"];
         let pages = ["/healthz", "/readyz", "/assets/{version}/{name}", "/login", openapi::PATH, "/docs/api"];
-        assert_eq!(open, [&pages[..], &login, &programs].concat());
+        let sso = ["/login/sso", "/login/sso", "/login/sso/{place}/callback"];
+        assert_eq!(open, [&pages[..], &login, &programs, &sso].concat());
     }
 }

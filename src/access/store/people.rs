@@ -10,7 +10,7 @@ macro_rules! people {
     ($rest:literal) => {
         concat!(
             "select u.id, u.msp_id, u.customer_id, u.name, u.email, u.role, u.can_read_billing, u.sees_all_customers, u.is_disabled,
-                u.password_hash = '' as is_invited, u.created_at,
+                u.password_hash = '' and not exists (select from user_identities i where i.user_id = u.id) as is_invited, u.created_at,
                 exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as has_second_factor,
                 array(select g.customer_id from user_customers g where g.user_id = u.id order by 1) as granted,
                 (select count(*) from sessions s where s.user_id = u.id) as sessions,

@@ -5,13 +5,14 @@ use granary_foundation::Secret;
 use granary_tenants::Door;
 use granary_types::{SessionId, UserId};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::{is_open, principal_of};
 use crate::{AccessError, OpenSession, Principal, Quotas, Session};
 
 const INSERT_SESSION: &str = "
-    insert into sessions (id, user_id, token_hash, csrf_token, device, created_at, last_used_at, expires_at, is_pending)
-    values ($1, $2, $3, $4, $5, $6, $6, $7, $8)";
+    insert into sessions (id, user_id, token_hash, csrf_token, device, created_at, last_used_at, expires_at, is_pending, provider_id)
+    values ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9)";
 
 macro_rules! open_session {
     ($condition:literal) => {
@@ -20,7 +21,8 @@ macro_rules! open_session {
         u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
         array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
         c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since, l.api_rate_limit,
-        coalesce(m.requires_second_factor, false)
+        -- who comes by an identity provider shows a second factor there
+        coalesce(m.requires_second_factor, false) and s.provider_id is null
             and not exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as must_enrol
     from sessions s
     join users u on u.id = s.user_id
@@ -78,10 +80,11 @@ pub(crate) async fn insert_session(
     user: UserId,
     token_hash: &[u8],
     device: Option<&str>,
+    provider: Option<Uuid>,
     now: Timestamp,
 ) -> Result<(), AccessError> {
-    let csrf = session.csrf_token.reveal();
-    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &device, &now, &session.expires_at, &session.is_pending]).await?;
+    let (csrf, expires_at, is_pending) = (session.csrf_token.reveal(), &session.expires_at, &session.is_pending);
+    tx.execute(INSERT_SESSION, &[&session.id, &user, &token_hash, &csrf, &device, &now, expires_at, is_pending, &provider]).await?;
     Ok(())
 }
 

@@ -24,14 +24,14 @@ async fn written(access: &Access, test: &TestDatabase) -> Option<Letter> {
     letter
 }
 
-fn token_of(letter: &Letter) -> Option<String> {
+pub(super) fn token_of(letter: &Letter) -> Option<String> {
     match &letter.kind {
         LetterKind::Invitation { token, .. } | LetterKind::Reset { token, .. } => Some(token.reveal().to_owned()),
         _ => None,
     }
 }
 
-async fn forgotten(access: &Access, test: &TestDatabase, email: &str) -> Option<Letter> {
+pub(super) async fn forgotten(access: &Access, test: &TestDatabase, email: &str) -> Option<Letter> {
     access.forgot_password(email, &Client::default()).await.unwrap();
     written(access, test).await
 }

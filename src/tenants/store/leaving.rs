@@ -37,7 +37,7 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 26] = [
+pub(super) const FORGET: [&str; 31] = [
     "delete from mails where customer_id = $1",
     "delete from recovery_codes where user_id in (select id from users where customer_id = $1)",
     "delete from second_factors where user_id in (select id from users where customer_id = $1)",
@@ -45,6 +45,11 @@ pub(super) const FORGET: [&str; 26] = [
     "delete from sessions where user_id in (select id from users where customer_id = $1)",
     "delete from user_customers where customer_id = $1 or user_id in (select id from users where customer_id = $1)",
     "delete from api_keys where customer_id = $1 or control_plane_id in (select id from control_planes where customer_id = $1)",
+    "delete from user_identities where provider_id = $1 or user_id in (select id from users where customer_id = $1)",
+    "delete from sso_logins where provider_id = $1",
+    "delete from identity_provider_domains where provider_id = $1",
+    "delete from identity_provider_groups where provider_id = $1",
+    "delete from identity_providers where customer_id = $1",
     "delete from users where customer_id = $1",
     "delete from contacts where customer_id = $1",
     "delete from control_plane_keys where customer_id = $1",
@@ -243,6 +248,11 @@ mod tests {
                 "sessions",
                 "user_customers",
                 "api_keys",
+                "user_identities",
+                "sso_logins",
+                "identity_provider_domains",
+                "identity_provider_groups",
+                "identity_providers",
                 "users",
                 "contacts",
                 "control_plane_keys",

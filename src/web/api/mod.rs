@@ -17,5 +17,6 @@ pub(crate) mod people;
 pub(crate) mod planes;
 pub(crate) mod retention;
 pub(crate) mod sites;
+pub(crate) mod sso;
 pub(crate) mod tokens;
 pub(crate) mod usage;

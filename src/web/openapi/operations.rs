@@ -25,6 +25,7 @@ use crate::api::people::{UserChangeIn, UserIn, UserOut, UsersOut};
 use crate::api::planes::{ControlPlaneIn, ControlPlaneOut, ControlPlanesOut};
 use crate::api::retention::{RetentionIn, RetentionOut, RetentionsOut};
 use crate::api::sites::{SiteIn, SiteOut, SitesOut};
+use crate::api::sso::{SsoIn, SsoOut};
 use crate::api::tokens::{TokenIn, TokenOut};
 use crate::api::usage::UsageOut;
 
@@ -83,6 +84,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Sites", "Places where a customer's machines stand."),
     ("Contacts", "People at a customer. They lie encrypted, and are removed for good."),
     ("People", "Logins of the MSP and of its customers. Nobody gives or takes more than they hold; a key manages none."),
+    ("Single sign-on", "The identity provider through which an MSP's own people, or a customer's, come in; a key sets none up."),
     ("API keys", "Keys for programs, of the MSP or of one customer. A key is shown once, and a key makes no keys."),
     ("Tokens", "A session or a key, exchanged for a token that is good for ten minutes."),
     ("Enrolment", "How a control plane comes to a key pair of its own."),
@@ -311,6 +313,27 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         ["changeCustomerUser", "People", "Change a customer's login"],
         of::<UserChangeIn>(),
         (200, of::<UserOut>()),
+    ),
+    read("/api/v1/msp/sso", "showSso", "Single sign-on", "Show the identity provider", of::<SsoOut>())
+        .says("That of where the caller belongs: of the MSP, or of the customer."),
+    send(Method::Put, "/api/v1/msp/sso", ["putSso", "Single sign-on", "Set the identity provider up"], of::<SsoIn>(), (200, of::<SsoOut>()))
+        .says("Replaces everything but a secret that is left out. Nobody gives a group more than they hold themselves."),
+    send(Method::Post, "/api/v1/msp/sso/remove", ["removeSso", "Single sign-on", "Remove the identity provider"], of::<EndIn>(), (200, of::<SsoOut>()))
+        .says("Sessions that it opened end; people come in by password again, which a letter lets them choose."),
+    read("/api/v1/msp/customers/{code}/sso", "showCustomerSso", "Single sign-on", "Show a customer's identity provider", of::<SsoOut>()),
+    send(
+        Method::Put,
+        "/api/v1/msp/customers/{code}/sso",
+        ["putCustomerSso", "Single sign-on", "Set a customer's identity provider up"],
+        of::<SsoIn>(),
+        (200, of::<SsoOut>()),
+    ),
+    send(
+        Method::Post,
+        "/api/v1/msp/customers/{code}/sso/remove",
+        ["removeCustomerSso", "Single sign-on", "Remove a customer's identity provider"],
+        of::<EndIn>(),
+        (200, of::<SsoOut>()),
     ),
     read("/api/v1/msp/api-keys", "listApiKeys", "API keys", "List keys", of::<ApiKeysOut>())
         .says("The keys of where the caller belongs: of the MSP, or of the customer. Live ones first, 500 at most."),

@@ -58,6 +58,8 @@ named! {
     Region: text(40, "^[a-z0-9-]+$"), "Where data lies, such as `eu-west-1`; `local` is the home.";
     Zone: text(60, "^[A-Za-z0-9_+/-]+$"), "A time zone of the IANA database, such as `America/New_York`.";
     Color: text(7, "^#[0-9A-Fa-f]{6}$"), "A colour, such as `#1e40af`.";
+    Issuer: text(2_000, "^https?://[!-~]+$"), "What an identity provider calls itself, such as `https://login.example.com/tenant/v2.0`; by HTTPS.";
+    Domain: text(253, "^[a-z0-9-]+([.][a-z0-9-]+)+$"), "A domain of e-mail addresses, such as `example.com`.";
     Picture: text(2_000, "^https://[!-~]*$"), "The address of a picture, by HTTPS.";
     FirstOfMonth: text(10, "^(199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-01$"), "The first day of a month, such as `2026-01-01`.";
     Currency: text(3, "^[A-Z]{3}$"), "A currency by ISO 4217.";

@@ -64,6 +64,10 @@ pub(crate) async fn log_in(State(app): State<AppState>, Asker(client): Asker, Fo
             let page = form(&input.next, &input.email, Some(&layout::sentence(&error.to_string())));
             Ok((StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds.to_string())], Html(page.into_string())).into_response())
         }
+        Err(error @ AccessError::SsoRequired) => {
+            let page = form(&input.next, &input.email, Some(&layout::sentence(&error.to_string())));
+            Ok((StatusCode::FORBIDDEN, Html(page.into_string())).into_response())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -151,6 +155,7 @@ fn form(next: &str, email: &str, wrong: Option<&str>) -> Markup {
                 input type="hidden" name="next" value=(safe_target(next));
                 button.primary type="submit" { "Sign in" }
             }
+            p { a href={ "/login/sso" (crate::pages::sso_login::with_next(next)) } { "Sign in with your organisation" } }
             p { a href="/forgot" { "Forgot your password?" } }
         }
     };

@@ -18,5 +18,7 @@ pub(crate) mod portfolio;
 pub(crate) mod probe;
 pub(crate) mod reconciliation;
 pub(crate) mod report;
+pub(crate) mod sso;
+pub(crate) mod sso_login;
 pub(crate) mod standing;
 pub(crate) mod start;

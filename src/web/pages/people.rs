@@ -133,7 +133,9 @@ async fn page(managed: &Managed, outcome: Option<Result<&str, &str>>) -> Result<
         codes.map(CustomerCode::as_str).collect::<Vec<_>>().join(", ")
     };
     let body = html! {
-        (layout::head(&crumbs, &title, &html! { (note) }, &html! {}))
+        (layout::head(&crumbs, &title, &html! { (note) }, &html! {
+            @if visitor.may(Permission::SsoWrite) { a.button href=(target.replace("/people", "/sso")) { "Single sign-on" } }
+        }))
         (layout::said(outcome))
         div.stack {
             section.card {

@@ -122,7 +122,7 @@ impl Crowd<'_> {
             let answer = self.house.post("/api/v1/tokens", &owner.caller, "{}").await;
             let made: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
             let caller = Caller::Key(made["access_token"].as_str().unwrap().to_owned());
-            let withheld = [Permission::UserWrite, Permission::KeyWrite];
+            let withheld = [Permission::UserWrite, Permission::KeyWrite, Permission::SsoWrite];
             let permissions = owner.permissions.iter().copied().filter(|permission| !withheld.contains(permission)).collect();
             let (name, sees) = (format!("a token of {name}"), owner.sees.clone());
             let (msp, is_confined) = (owner.msp, owner.is_confined);
@@ -233,7 +233,11 @@ fn judge(route: &Route, person: &Person, code: Option<&str>, answer: &Answer) ->
         Gate::Open => {
             // Whoever asks, the answer is the same; the example of the login has a wrong password.
             let wanted: &[StatusCode] = match (route.method, route.path) {
+                // Nobody was sent anywhere.
+                (Method::Get, "/login/sso/{place}/callback") => &[StatusCode::FORBIDDEN],
                 (Method::Get, _) => &[StatusCode::OK],
+                // No organisation has this address.
+                (_, "/login/sso") => &[StatusCode::OK, StatusCode::TOO_MANY_REQUESTS],
                 // So many are too many in the end.
                 (_, "/login") => &[StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS],
                 (_, "/login/code") => &[StatusCode::UNAUTHORIZED],

@@ -12,3 +12,4 @@ mod operations;
 mod people;
 mod programs;
 mod promises;
+mod sso;
