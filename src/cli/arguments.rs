@@ -21,6 +21,7 @@ mod mail;
 mod months;
 mod person;
 mod portfolio;
+mod recovery;
 mod retention;
 mod sso;
 pub(crate) mod text;
@@ -36,6 +37,7 @@ pub(crate) use mail::Mail;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
+pub(crate) use recovery::{Backup, BackupCommand, Drill, Restore};
 pub(crate) use retention::Retention;
 pub(crate) use sso::{Sso, SsoWanted};
 
@@ -155,6 +157,12 @@ pub(crate) enum Command {
     /// Show who did what, and find out whether the log was changed
     #[command(subcommand, after_help = "Examples:\n  granary audit list --customer ACME\n  granary audit verify")]
     Audit(Audit),
+    /// Copy the whole installation to an object store, sealed, while it works
+    Backup(Backup),
+    /// Make a data directory from a backup, as of any second that is covered
+    Restore(Restore),
+    /// Try out whether a backup leads back, in a scratch directory
+    Drill(Drill),
     /// Say what is wrong with the house, and what mends it
     Doctor(Doctor),
 }

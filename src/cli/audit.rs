@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use granary_db::jobs::JobError;
-use granary_foundation::Job;
+use granary_foundation::{Job, SharedProgress};
 use granary_tenants::{AuditFilter, AuditLine, AuditReport, Cursor, list_audit};
 use granary_types::CustomerCode;
 use serde::{Deserialize, Serialize};
@@ -103,13 +103,7 @@ async fn export(house: &Rooms, wanted: &AuditWanted, out: &Path) -> Result<u64, 
 async fn verify(house: &Rooms, msp: Option<&str>, customer: Option<&CustomerCode>, format: Format) -> Result<ExitCode, Failure> {
     let progress = Reporter::shared().port();
     let reports = match (msp, customer) {
-        (None, None) => {
-            let mut reports = vec![house.tenants.verify_installation_audit().await?];
-            for msp in house.tenants.list_msps().await? {
-                reports.extend(house.tenants.verify_audit(&msp, None, ACTOR.into(), &progress).await?);
-            }
-            reports
-        }
+        (None, None) => verify_everything(house, &progress).await?,
         (msp, Some(code)) => {
             let (msp, customer) = house.customer(msp, code).await?;
             house.tenants.verify_audit(&msp, Some(&customer), ACTOR.into(), &progress).await?
@@ -132,6 +126,15 @@ async fn verify(house: &Rooms, msp: Option<&str>, customer: Option<&CustomerCode
         }
     }
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads the installation's chain, those of all MSPs, and those in their customers' silos.
+pub(crate) async fn verify_everything(house: &Rooms, progress: &SharedProgress) -> Result<Vec<AuditReport>, Failure> {
+    let mut reports = vec![house.tenants.verify_installation_audit().await?];
+    for msp in house.tenants.list_msps().await? {
+        reports.extend(house.tenants.verify_audit(&msp, None, ACTOR.into(), progress).await?);
+    }
+    Ok(reports)
 }
 
 /// A table counts the faults, which are said below it; other formats list them.

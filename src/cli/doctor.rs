@@ -5,8 +5,8 @@ mod machine;
 use std::process::ExitCode;
 
 use granary_foundation::Silent;
-use granary_tenants::{Finding, Fleet, HOME, Inspected, Inspection, OperatorScope, Severity};
-use granary_types::Classify;
+use granary_tenants::{AuditFilter, Finding, Fleet, HOME, Inspected, Inspection, OperatorScope, Severity};
+use granary_types::{Classify, Clock};
 
 use super::Failure;
 use super::arguments::{Doctor, Global};
@@ -15,8 +15,11 @@ use super::output::Rows;
 
 /// Connections beside those of the pool: four of the owner, two of the key store.
 const OTHER_CONNECTIONS: usize = 6;
-/// What is looked at beside the questions to the catalogs: keys, lake, disks, drift, letters, and what the operations page shows.
-const OTHER_CHECKS: usize = 11;
+/// What is looked at beside the questions to the catalogs: keys, lake, the last backup, disks, drift, letters, and what the operations
+/// page shows.
+const OTHER_CHECKS: usize = 12;
+/// Past this a backup that is made every night is missing.
+const YOUNG_HOURS: i64 = 30;
 /// What mends keys that open nothing.
 const LOST_KEYS: &str = "bring back the master key (keys/master of the data directory, unless GRANARY_MASTER_KEY or [keys.kms] names it) and the key \
     store from one backup: what they seal opens with nothing else";
@@ -73,6 +76,7 @@ async fn inspect(house: &Rooms, command: &Doctor, places: &[std::path::PathBuf])
     findings.extend(unwritten);
     findings.extend(keys(house).await?);
     findings.extend(machine::lake(house).await);
+    findings.extend(last_backup(house).await?);
     findings.extend(places.iter().filter_map(|place| machine::disk(place)));
     // Notes what it finds where the watch reads it.
     if let Err(error) = Fleet::new(house.tenants.clone()).find_drift(None).await {
@@ -110,6 +114,24 @@ async fn keys(house: &Rooms) -> Result<Vec<Finding>, Failure> {
         }
     }
     Ok(findings)
+}
+
+/// Whether there is a backup that is young enough. A demo needs none.
+async fn last_backup(house: &Rooms) -> Result<Option<Finding>, Failure> {
+    if matches!(house.clock, Clock::Fixed(_)) {
+        return Ok(None);
+    }
+    let filter = AuditFilter { action: Some("backup.make".to_owned()), ..AuditFilter::default() };
+    let last = house.tenants.list_audit_as_operator(None, &filter, 1).await?;
+    let found = match last.first() {
+        None => "no backup was made yet".to_owned(),
+        Some(line) => match (house.clock.now().as_second() - line.happened_at.as_second()) / 3_600 {
+            ..=YOUNG_HOURS => return Ok(None),
+            hours => format!("the last backup was made {hours} hours ago"),
+        },
+    };
+    let remedy = "granary backup --to URL, every night; granary drill --from URL tries it out";
+    Ok(Some(Finding { severity: Severity::Advice, ..fault("backup", "installation", found, remedy) }))
 }
 
 /// Whether keys or Postgres keep the house from being opened; other failures are told as everywhere.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use granary_access::Access;
-use granary_db::embedded::Server;
+use granary_db::embedded::{Server, Spool};
 use granary_db::{Database, DatabaseConfig};
 use granary_foundation::{Config, Outbound, Secret, SharedProgress, Silent, config};
 use granary_lake::{Lake, Retention};
@@ -38,6 +38,8 @@ pub(crate) struct Rooms {
     pub(crate) warehouse: Warehouse,
     pub(crate) mailer: Mailer,
     pub(crate) progress: SharedProgress,
+    /// How the owner connects to our own server, and where that lays its log.
+    pub(crate) archive: Option<(Secret, Spool)>,
 }
 
 /// The rooms and what they stand on; [`House::close`] lets go of the embedded Postgres.
@@ -107,6 +109,7 @@ pub(crate) fn configuration(global: &Global) -> Result<Config, Failure> {
 /// Finds how the owner reaches Postgres: as configured, or over our own server, which is started when it does not run.
 pub(crate) async fn postgres(config: &Config, progress: &SharedProgress) -> Result<(Option<Server>, Secret), Failure> {
     std::fs::create_dir_all(&config.data_dir).named("make the data directory", &config.data_dir)?;
+    must_be_whole(config)?;
     match &config.database.url {
         Some(url) => Ok((None, url.clone())),
         None => {
@@ -119,8 +122,17 @@ pub(crate) async fn postgres(config: &Config, progress: &SharedProgress) -> Resu
     }
 }
 
+/// Refuses a data directory whose restoration was begun and not finished.
+fn must_be_whole(config: &Config) -> Result<(), Missing> {
+    if !config.data_dir.join(granary_recovery::UNFINISHED).exists() {
+        return Ok(());
+    }
+    Err(Missing(format!("{} holds a house that is not restored yet; run granary restore again", config.data_dir.display())))
+}
+
 /// Refuses a data directory in which no house was built: a mistyped one would otherwise become a new and empty house.
 pub(crate) fn must_stand(config: &Config) -> Result<(), Missing> {
+    must_be_whole(config)?;
     if config.database.url.is_some() || config.data_dir.join("keys").is_dir() {
         return Ok(());
     }
@@ -140,7 +152,10 @@ impl House {
         let (server, url) = postgres(&config, &progress).await?;
         let data_dir = std::fs::canonicalize(&config.data_dir).named("find the data directory", &config.data_dir)?;
         match Rooms::over(config.clone(), clock, &data_dir, url, progress).await {
-            Ok(rooms) => Ok(Self { rooms, server }),
+            Ok(rooms) => {
+                let archive = server.as_ref().map(|server| (server.url().clone(), server.spool()));
+                Ok(Self { rooms: Rooms { archive, ..rooms }, server })
+            }
             Err(failure) => {
                 let failure = explained(failure, &config, server.as_ref());
                 if let Some(server) = server {
@@ -206,7 +221,7 @@ impl Rooms {
         let settings = DatabaseConfig { url, app_password, max_connections, connections_per_tenant };
         let database = Database::connect(&settings, clock.clone()).await?;
         let keys = Keys::new(database.clone(), master);
-        let lake_url = config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()));
+        let lake_url = lake_url(&config, data_dir);
         let objects = Objects::open_regions(&lake_url, &config.lake)?;
         let tenants = Tenants::over(Clusters::new(database.clone(), clusters), keys.clone());
         let datasets =
@@ -224,7 +239,20 @@ impl Rooms {
         let lifecycle = super::life::lifecycle(&tenants, &lake, &config);
         let post = Smtp::of(&config.mail)?.map(|smtp| Arc::new(smtp) as Arc<dyn Post>);
         let mailer = Mailer::new(database.clone(), tenants.keys().clone(), post);
-        Ok(Self { config: Arc::new(config), clock, database, tenants, lifecycle, access, lake, retention, warehouse, mailer, progress })
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            database,
+            tenants,
+            lifecycle,
+            access,
+            lake,
+            retention,
+            warehouse,
+            mailer,
+            progress,
+            archive: None,
+        })
     }
 
     /// Finds the MSP that a command is about: the named one, or the only one.
@@ -311,8 +339,13 @@ pub(crate) fn public_url(config: &Config) -> String {
     })
 }
 
+/// Where the lake lies: as configured, or in the data directory.
+pub(crate) fn lake_url(config: &Config, data_dir: &Path) -> String {
+    config.lake.url.clone().unwrap_or_else(|| format!("file://{}", data_dir.join("lake").display()))
+}
+
 /// The master key: from the environment, behind a service, or in the file.
-fn master(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
+pub(crate) fn master(config: &Config, file: &Path) -> Result<MasterKey, Failure> {
     Ok(match (&config.keys.master, &config.keys.kms) {
         (Some(text), None) => MasterKey::from_text(text, file)?,
         (None, Some(kms)) => MasterKey::from_kms(Arc::new(AwsKms::new(kms)?), file)?,
@@ -411,6 +444,7 @@ pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<Err
         granary_db::DbError,
         granary_db::embedded::EmbeddedError,
         granary_vault::VaultError,
+        granary_recovery::RecoveryError,
         granary_tenants::TenantsError,
         granary_access::AccessError,
         granary_notifications::NotificationError,

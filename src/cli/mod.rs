@@ -17,6 +17,7 @@ mod customers;
 mod demo;
 mod disk;
 mod doctor;
+mod drill;
 mod events;
 mod export;
 mod files;
@@ -37,6 +38,7 @@ mod progress;
 mod queries;
 mod query;
 mod reconcile;
+mod recovery;
 mod report;
 mod retention;
 mod serve;
@@ -113,6 +115,9 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Jobs(command) => jobs::run(&global, command).await,
         Command::Mail(command) => letters::run(&global, command).await,
         Command::Audit(command) => audit::run(&global, command).await,
+        Command::Backup(command) => recovery::backup(&global, command).await,
+        Command::Restore(command) => recovery::run_restore(&global, command).await,
+        Command::Drill(command) => drill::run(&global, command).await,
         Command::Doctor(command) => doctor::run(&global, command).await,
     }
 }

@@ -14,7 +14,7 @@ use super::listener::Listener;
 use super::output::print_json;
 use super::progress::Reporter;
 use super::tls::Tls;
-use super::{Failure, events, metrics, migrate};
+use super::{Failure, events, metrics, migrate, recovery};
 
 /// Serves until Ctrl-C.
 pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, Failure> {
@@ -37,7 +37,8 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     let (stop, stopped) = watch::channel(false);
     let worker = if with_worker {
         let worker = events::worker(&house).with_crons(events::crons(&house)?);
-        Some(tokio::spawn(async move { worker.run(stopped).await }))
+        let shipping = recovery::keep_shipping(&house, stopped.clone());
+        Some((tokio::spawn(async move { worker.run(stopped).await }), shipping))
     } else {
         None
     };
@@ -49,8 +50,9 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
-    if let Some(worker) = worker {
+    if let Some((worker, shipping)) = worker {
         worker.await?;
+        ended(shipping).await?;
     }
     house.close().await?;
     Ok(ExitCode::SUCCESS)
@@ -73,16 +75,26 @@ pub(crate) async fn worker(global: &Global, command: Worker) -> Result<ExitCode,
     let worker = events::worker(&house);
     let worker = worker.with_crons(events::crons(&house)?);
     let (stop, stopped) = watch::channel(false);
+    let shipping = recovery::keep_shipping(&house, stopped.clone());
     let task = tokio::spawn(async move { worker.run(stopped).await });
     interrupted().await?;
     // An error means that the worker has ended by itself.
     let _ = stop.send(true);
     task.await?;
+    ended(shipping).await?;
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
     house.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the shipping of the log, where there is one.
+async fn ended(shipping: Option<tokio::task::JoinHandle<()>>) -> Result<(), Failure> {
+    match shipping {
+        Some(shipping) => Ok(shipping.await?),
+        None => Ok(()),
+    }
 }
 
 /// A command that was asked to end before it was done.

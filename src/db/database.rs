@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use granary_foundation::{Boxed, Secret};
 use granary_types::Clock;
@@ -12,7 +10,7 @@ use tokio_postgres::Config;
 
 use crate::error::DbError;
 use crate::installation::{self, InstallationNames};
-use crate::owner::{OwnerConnection, Owners};
+use crate::owner::{OwnerConnection, Owners, owner_config};
 use crate::pool::{Pool, PoolUse, Shares, Wish};
 use crate::settings::{Door, Identifier, TxSettings};
 use crate::store::installation as store;
@@ -84,9 +82,7 @@ impl Database {
         member: Option<(&'a InstallationNames, &'a str)>,
     ) -> Boxed<'a, Result<Self, DbError>> {
         Box::pin(async move {
-            let mut owner_config = Config::from_str(config.url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
-            owner_config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
-
+            let owner_config = owner_config(&config.url)?;
             let mut owner = OwnerConnection::open(&owner_config).await?;
             let names = match member {
                 None => installation::prepare(&mut owner, clock.now()).await?,

@@ -222,12 +222,12 @@ impl Reader {
     }
 }
 
-fn failed(program: &'static str, message: impl fmt::Display) -> DbError {
+pub(crate) fn failed(program: &'static str, message: impl fmt::Display) -> DbError {
     DbError::Program { program, message: message.to_string() }
 }
 
 /// Keeps what a program complains about.
-fn listen(stderr: Option<ChildStderr>) -> JoinHandle<String> {
+pub(crate) fn listen(stderr: Option<ChildStderr>) -> JoinHandle<String> {
     tokio::spawn(async move {
         let mut text = Vec::new();
         if let Some(mut stderr) = stderr {
@@ -241,14 +241,14 @@ fn listen(stderr: Option<ChildStderr>) -> JoinHandle<String> {
     })
 }
 
-async fn end(program: &'static str, mut child: Child, complaint: JoinHandle<String>) -> Result<(), DbError> {
+pub(crate) async fn end(program: &'static str, mut child: Child, complaint: JoinHandle<String>) -> Result<(), DbError> {
     let status = child.wait().await.map_err(|error| failed(program, error))?;
     let complaint = complaint.await.unwrap_or_default();
     if status.success() { Ok(()) } else { Err(failed(program, format_args!("{status}: {complaint}"))) }
 }
 
 /// A client program of the machine, in a plain environment.
-fn client(program: &'static str) -> Result<Command, DbError> {
+pub(crate) fn client(program: &'static str) -> Result<Command, DbError> {
     let directory = client_programs(program).ok_or(DbError::NoProgram(program))?;
     let mut command = Command::new(directory.join(program));
     command.env_clear().env("PATH", config::environment("PATH").unwrap_or_default()).env("LC_ALL", "C").env("PGCLIENTENCODING", "UTF8");
@@ -256,7 +256,7 @@ fn client(program: &'static str) -> Result<Command, DbError> {
 }
 
 /// Tells a program how the owner connects; what is secret stands in its environment, where others do not see it.
-fn connect(command: &mut Command, config: &Config) {
+pub(crate) fn connect(command: &mut Command, config: &Config) {
     match config.get_hosts().first() {
         Some(Host::Tcp(host)) => command.env("PGHOST", host),
         Some(Host::Unix(path)) => command.env("PGHOST", path),

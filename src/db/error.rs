@@ -24,6 +24,12 @@ pub enum DbError {
     OtherCluster { name: String, found: String },
     #[error("cannot migrate {schema}: {message}")]
     Migration { schema: String, message: String },
+    #[error(
+        "the control schema is at version {found}, and this program ({program}) knows it up to version {known}: run the newer program, or \
+         restore the backup that was made before the upgrade",
+        program = env!("CARGO_PKG_VERSION")
+    )]
+    SchemaNewer { found: i32, known: i32 },
     #[error(transparent)]
     Identifier(#[from] InvalidIdentifier),
     #[error("{program} failed: {message}")]
@@ -142,6 +148,7 @@ impl Classify for DbError {
             | Self::ServerTooOld(_)
             | Self::Identifier(_)
             | Self::OtherCluster { .. }
+            | Self::SchemaNewer { .. }
             | Self::Program { .. }
             | Self::NoProgram(_) => ErrorKind::Invalid,
             Self::Postgres(_) if self.is_unstorable_text() => ErrorKind::Invalid,
@@ -164,6 +171,7 @@ impl Classify for DbError {
             Self::ServerTooOld(_) => "database_too_old",
             Self::OtherCluster { .. } => "cluster_mismatch",
             Self::Migration { .. } => "migration_failed",
+            Self::SchemaNewer { .. } => "schema_newer",
             Self::Identifier(_) => "identifier_invalid",
             Self::Payload { .. } => "payload_invalid",
             Self::NoAuditKeys => "audit_keys_missing",

@@ -2,12 +2,8 @@
 //!
 //! Roles belong to the whole cluster, therefore their names carry the installation's id.
 
-use std::str::FromStr;
-use std::time::Duration;
-
 use granary_foundation::Secret;
 use refinery::Target;
-use tokio_postgres::Config;
 use uuid::Uuid;
 
 use crate::error::DbError;
@@ -81,6 +77,7 @@ impl InstallationNames {
 pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -> Result<InstallationNames, DbError> {
     check_version(owner).await?;
     owner.lock(store::PREPARE_LOCK).await?;
+    check_age(owner).await?;
     owner.batch(store::CREATE_SCHEMAS).await?;
     owner.set_path(&Identifier::new("control")?).await?;
     owner.migrate(&migrations::migrations::runner().set_target(Target::Version(1)), "control").await?;
@@ -104,9 +101,8 @@ pub(crate) async fn prepare(owner: &mut OwnerConnection, now: jiff::Timestamp) -
 /// # Errors
 /// When the server does not answer.
 pub async fn plan_control(url: &Secret) -> Result<(OwnerConnection, Vec<refinery::Migration>), DbError> {
-    let mut config = Config::from_str(url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
-    config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
-    let owner = OwnerConnection::open(&config).await?;
+    let owner = OwnerConnection::connect(url).await?;
+    check_age(&owner).await?;
     let mut applied = Vec::new();
     if owner.query_one(store::HAS_HISTORY, &[]).await?.try_get(0)? {
         for row in owner.query(store::LIST_APPLIED, &[]).await? {
@@ -122,6 +118,16 @@ pub async fn plan_control(url: &Secret) -> Result<(OwnerConnection, Vec<refinery
 async fn check_version(owner: &OwnerConnection) -> Result<(), DbError> {
     let version: i32 = owner.query_one(store::SERVER_VERSION, &[]).await?.try_get(0)?;
     if version < 150_000 { Err(DbError::ServerTooOld((version / 10_000).to_string())) } else { Ok(()) }
+}
+
+/// Refuses a control schema that a newer program has changed: this one does not know what it says.
+async fn check_age(owner: &OwnerConnection) -> Result<(), DbError> {
+    if !owner.query_one(store::HAS_HISTORY, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(());
+    }
+    let found: i32 = owner.query_one(store::NEWEST_APPLIED, &[]).await?.try_get(0)?;
+    let known = migrations::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
+    if found > known { Err(DbError::SchemaNewer { found, known }) } else { Ok(()) }
 }
 
 /// Prepares a cluster for the silos of an installation. Done again it changes nothing.

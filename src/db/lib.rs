@@ -8,6 +8,7 @@
 //! Not here: who the tenant is (`tenants` opens transactions for scopes), and anything of the business.
 
 mod audit;
+mod base_backup;
 mod database;
 mod dump;
 pub mod embedded;
@@ -25,6 +26,7 @@ mod tx;
 pub use audit::{
     AuditChain, AuditEntry, AuditKey, AuditKeys, AuditRecord, CheckpointClaim, record_as_owner, record_audit, record_in_silo, words_digest,
 };
+pub use base_backup::{BaseBackup, Included};
 pub use database::{Database, DatabaseConfig};
 pub use dump::{Dump, DumpRows, TableRows};
 pub use error::DbError;

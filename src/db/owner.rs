@@ -1,9 +1,11 @@
 //! Connections of the owner's login: they create schemas and roles and run migrations, and nothing else.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use granary_foundation::Secret;
 use refinery::Runner;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -78,6 +80,13 @@ impl Owners {
     }
 }
 
+/// How the owner connects by a URL.
+pub(crate) fn owner_config(url: &Secret) -> Result<Config, DbError> {
+    let mut config = Config::from_str(url.reveal()).map_err(|error| DbError::InvalidUrl(error.to_string()))?;
+    config.application_name("granary-owner").connect_timeout(Duration::from_secs(10));
+    Ok(config)
+}
+
 fn waiting(idle: &Mutex<Vec<Session>>) -> MutexGuard<'_, Vec<Session>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -108,6 +117,14 @@ impl fmt::Debug for OwnerConnection {
 }
 
 impl OwnerConnection {
+    /// Opens a connection of the owner to a database that nobody prepares: whatever its version, it stays as it is.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn connect(url: &Secret) -> Result<Self, DbError> {
+        Self::open(&owner_config(url)?).await
+    }
+
     pub(crate) async fn open(config: &Config) -> Result<Self, DbError> {
         Ok(Self { session: Session::open(config).await?, home: None })
     }

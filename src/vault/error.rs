@@ -20,6 +20,11 @@ pub enum VaultError {
     WrongMasterKey(Owner),
     #[error("the master key {0} is current, and this process does not have it: where is its file, its variable, or its KMS?")]
     UnknownMaster(String),
+    #[error(
+        "the backup is sealed under the master key {0}, and this process does not have it: name its file with --master-key, set \
+         GRANARY_MASTER_KEY or [keys.kms] as it was, or take it out of escrow with granary key import-escrow"
+    )]
+    BackupMaster(String),
     #[error("GRANARY_MASTER_KEY does not hold keys of 64 hexadecimal digits, with commas between them")]
     MasterKeyText,
     #[error("there is no new master key: write the old and the new one into GRANARY_MASTER_KEY, with a comma between them")]
@@ -60,6 +65,7 @@ impl Classify for VaultError {
             | Self::HalfCredentials
             | Self::MasterKeyText
             | Self::NoNewMaster
+            | Self::BackupMaster(_)
             | Self::Escrow(_) => ErrorKind::Invalid,
             Self::Store(_) | Self::Kms(_) => ErrorKind::Unavailable,
             Self::WrongMasterKey(_) | Self::UnknownMaster(_) | Self::Sealed(_) | Self::Cipher(_) => ErrorKind::Internal,
@@ -71,7 +77,7 @@ impl Classify for VaultError {
             Self::Database(error) => error.code(),
             Self::NoKey(_) => "key_not_found",
             Self::KeyDestroyed(_) => "key_destroyed",
-            Self::WrongMasterKey(_) | Self::UnknownMaster(_) => "wrong_master_key",
+            Self::WrongMasterKey(_) | Self::UnknownMaster(_) | Self::BackupMaster(_) => "wrong_master_key",
             Self::MasterKeyText | Self::NoNewMaster => "master_key_text",
             Self::Kms(_) => "kms_failed",
             Self::Escrow(_) => "escrow_invalid",

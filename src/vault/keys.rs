@@ -235,6 +235,9 @@ impl Keys {
             store::destroy_keys(&tx, owner.row(), self.db.clock().now()).await?;
             tx.commit().await?;
             self.forget(owner);
+            let session = self.db.owner().await?;
+            store::forget_old_rows(&session).await?;
+            session.give_back().await;
             Ok(())
         })
     }

@@ -9,6 +9,7 @@
 //! Not done here: what the files say (`lake`), who may read them (`access`).
 
 mod audit;
+mod backup;
 mod column;
 mod error;
 mod escrow;
@@ -22,6 +23,7 @@ mod seal;
 mod signature;
 mod store;
 
+pub use backup::{BackupEnvelope, BackupKey, backup_envelope};
 pub use column::Cell;
 pub use error::VaultError;
 pub use escrow::Escrow;

@@ -1,6 +1,6 @@
 //! The SQL of the key store.
 
-use granary_db::{DbError, Row, Tx};
+use granary_db::{DbError, OwnerConnection, Row, Tx};
 use granary_types::{CustomerId, MspId};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -24,6 +24,9 @@ const DESTROY_KEYS: &str = "
     update keystore.keys
     set wrapped = null, destroyed_at = $3
     where owner_kind = $1 and owner_id = $2 and wrapped is not null";
+
+/// A row that was changed leaves its old self in its page until the table is written anew.
+const FORGET_OLD_ROWS: &str = "vacuum full keystore.keys";
 
 const DELETE_KEYS: &str = "
     delete from keystore.keys
@@ -122,6 +125,11 @@ pub(crate) async fn list_keys(tx: &Tx, owner: (&str, Uuid)) -> Result<Vec<Wrappe
 
 pub(crate) async fn destroy_keys(tx: &Tx, owner: (&str, Uuid), now: Timestamp) -> Result<u64, DbError> {
     tx.execute(DESTROY_KEYS, &[&owner.0, &owner.1, &now]).await
+}
+
+/// Writes the table anew, so that neither it nor a backup from now on holds what was destroyed.
+pub(crate) async fn forget_old_rows(owner: &OwnerConnection) -> Result<(), DbError> {
+    owner.batch(FORGET_OLD_ROWS).await
 }
 
 pub(crate) async fn delete_keys(tx: &Tx, owner: (&str, Uuid)) -> Result<u64, DbError> {

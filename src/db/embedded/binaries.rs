@@ -26,20 +26,49 @@ impl Binaries {
         self.directory.join(name)
     }
 
+    /// Finds a tool of the same version: beside the others, or where else one is installed.
+    pub(super) fn tool(&self, name: &str) -> Option<PathBuf> {
+        let is_same = |path: &PathBuf| {
+            let output = Command::new(path).arg("--version").output();
+            output.is_ok_and(|output| major(&String::from_utf8_lossy(&output.stdout)) == Some(self.major))
+        };
+        let named = config::environment(VARIABLE).map(PathBuf::from);
+        let elsewhere = named.map_or_else(candidates, |directory| vec![directory]);
+        std::iter::once(self.program(name)).chain(elsewhere.into_iter().map(|directory| directory.join(name))).find(is_same)
+    }
+
     /// Finds binaries: those that `GRANARY_POSTGRES_BIN` names and no others; without it those in `PATH` first, then the newest
     /// that Debian's packages, Postgres' own or Homebrew's installed. A data directory that exists decides the version.
     pub(super) fn find(data: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
         Self::find_among(config::environment(VARIABLE).map(PathBuf::from), data, account)
     }
 
-    fn find_among(named: Option<PathBuf>, data: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
-        let found = match named {
+    /// Finds binaries of one version, for a backup of it.
+    pub(super) fn of_version(major: u32, account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        let found = Self::installed(config::environment(VARIABLE).map(PathBuf::from), account)?;
+        match found.iter().find(|binaries| binaries.major == major) {
+            Some(binaries) => Ok(binaries.clone()),
+            None if found.is_empty() => Err(EmbeddedError::NoBinaries),
+            None => Err(EmbeddedError::OtherBackup { wanted: major, found: Self::versions(&found) }),
+        }
+    }
+
+    fn versions(found: &[Self]) -> String {
+        found.iter().map(|binaries| binaries.major.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn installed(named: Option<PathBuf>, account: Option<&Account>) -> Result<Vec<Self>, EmbeddedError> {
+        match named {
             Some(directory) => match Self::inspect(directory.clone(), account) {
-                Some(binaries) => vec![binaries],
-                None => return Err(EmbeddedError::NamedBinaries(directory)),
+                Some(binaries) => Ok(vec![binaries]),
+                None => Err(EmbeddedError::NamedBinaries(directory)),
             },
-            None => candidates().into_iter().filter_map(|directory| Self::inspect(directory, account)).collect(),
-        };
+            None => Ok(candidates().into_iter().filter_map(|directory| Self::inspect(directory, account)).collect()),
+        }
+    }
+
+    fn find_among(named: Option<PathBuf>, data: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        let found = Self::installed(named, account)?;
         let Ok(wanted) = fs::read_to_string(data.join("PG_VERSION")) else {
             return found.into_iter().next().ok_or(EmbeddedError::NoBinaries);
         };
@@ -47,10 +76,7 @@ impl Binaries {
         match found.iter().find(|binaries| binaries.major.to_string() == wanted) {
             Some(binaries) => Ok(binaries.clone()),
             None if found.is_empty() => Err(EmbeddedError::NoBinaries),
-            None => {
-                let found: Vec<String> = found.iter().map(|binaries| binaries.major.to_string()).collect();
-                Err(EmbeddedError::OtherVersion { data: data.to_owned(), wanted: wanted.to_owned(), found: found.join(", ") })
-            }
+            None => Err(EmbeddedError::OtherVersion { data: data.to_owned(), wanted: wanted.to_owned(), found: Self::versions(&found) }),
         }
     }
 

@@ -22,6 +22,11 @@ pub enum EmbeddedError {
          apt-get install postgresql-{wanted}), name its directory in GRANARY_POSTGRES_BIN, or a running server in GRANARY_DATABASE_URL"
     )]
     OtherVersion { data: PathBuf, wanted: String, found: String },
+    #[error(
+        "the backup is of Postgres {wanted}, and the machine has {found}: files of one version are of no use to another; install Postgres \
+         {wanted} (Debian, Ubuntu: apt-get install postgresql-{wanted}), or name its directory in GRANARY_POSTGRES_BIN"
+    )]
+    OtherBackup { wanted: u32, found: String },
     #[error("Postgres does not run as root, and there is neither an account 'postgres' nor 'nobody' to run it as")]
     NoAccount,
     #[error("cannot {action} {path}: {source}")]
@@ -46,7 +51,9 @@ impl EmbeddedError {
 impl Classify for EmbeddedError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoBinaries | Self::NamedBinaries(_) | Self::OtherVersion { .. } | Self::NoAccount => ErrorKind::Invalid,
+            Self::NoBinaries | Self::NamedBinaries(_) | Self::OtherVersion { .. } | Self::OtherBackup { .. } | Self::NoAccount => {
+                ErrorKind::Invalid
+            }
             Self::File { .. } | Self::DiskFull(_) | Self::Program { .. } | Self::NotStarted(_) | Self::NoAnswer(_) => {
                 ErrorKind::Unavailable
             }
@@ -56,7 +63,7 @@ impl Classify for EmbeddedError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoBinaries | Self::NamedBinaries(_) => "postgres_not_installed",
-            Self::OtherVersion { .. } => "postgres_version_differs",
+            Self::OtherVersion { .. } | Self::OtherBackup { .. } => "postgres_version_differs",
             Self::NoAccount => "postgres_account_missing",
             Self::File { .. } => "postgres_files_unusable",
             Self::DiskFull(_) => "disk_full",

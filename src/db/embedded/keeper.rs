@@ -78,6 +78,6 @@ impl Round {
             return Ok(());
         }
         tracing::warn!(said = launch::end_of_log(&self.place), "Postgres ended unasked and is started again");
-        launch::spawn(&self.place, &self.binaries, self.is_durable).map(drop)
+        launch::spawn(&self.place, &self.binaries, &launch::settings(self.is_durable)).map(drop)
     }
 }

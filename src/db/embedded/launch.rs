@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use granary_foundation::Secret;
 
 use super::account::Place;
+use super::archive;
 use super::binaries::Binaries;
 use super::error::EmbeddedError;
 
@@ -29,6 +30,8 @@ const SETTINGS: &[&str] = &[
     "max_wal_size=1GB",
     "wal_compression=on",
     "checkpoint_timeout=15min",
+    "wal_level=replica",
+    "archive_mode=on",
     "max_parallel_workers_per_gather=0",
     "jit=off",
     "timezone=UTC",
@@ -38,6 +41,11 @@ const SETTINGS: &[&str] = &[
 
 /// A server that forgets on a crash, for tests.
 const VOLATILE: &[&str] = &["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+
+/// What a server needs that does not survive a crash of the machine, if it is to be one.
+pub(super) fn settings(is_durable: bool) -> Vec<String> {
+    if is_durable { Vec::new() } else { VOLATILE.iter().map(|&setting| setting.to_owned()).collect() }
+}
 
 /// Makes the cluster if there is none yet: into another directory first, so that a start that was killed leaves nothing half
 /// made. The directory is this process's own, because the `initdb` of a start that was killed may go on writing into its.
@@ -79,15 +87,16 @@ fn remove_drafts(base: &Path) {
     }
 }
 
-/// Starts the server's process and returns where its end will be written. A thread waits for that end, because a child that
+/// Starts the server's process, with settings beside its own, and returns where its end will be written. A thread waits for that end, because a child that
 /// nobody waits for would look alive to the next start.
-pub(super) fn spawn(place: &Place, binaries: &Binaries, is_durable: bool) -> Result<Arc<OnceLock<ExitStatus>>, EmbeddedError> {
+pub(super) fn spawn(place: &Place, binaries: &Binaries, beside: &[String]) -> Result<Arc<OnceLock<ExitStatus>>, EmbeddedError> {
     bury(place)?;
     let log = place.log();
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(EmbeddedError::file("open", &log))?;
     let mut command = place.command(&binaries.program("postgres"));
     command.arg("-D").arg(place.data()).arg("-k").arg(&place.socket_dir);
-    for setting in SETTINGS.iter().chain(if is_durable { &[][..] } else { VOLATILE }) {
+    let archive = format!("archive_command={}", archive::command(place));
+    for setting in SETTINGS.iter().copied().chain([archive.as_str()]).chain(beside.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);

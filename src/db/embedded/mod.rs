@@ -6,14 +6,18 @@
 //! that outlived its users (they were killed) is adopted by the next start; one that ended under its users is started again.
 
 mod account;
+mod archive;
 mod binaries;
 mod error;
 mod keeper;
 mod launch;
 mod lease;
+mod restoration;
 mod server;
 
+pub use archive::Spool;
 pub use binaries::available_version;
 pub(crate) use binaries::client_programs;
 pub use error::EmbeddedError;
+pub use restoration::{CheckedPages, Origin, Recovered, Restoration, Unpacking, discard};
 pub use server::Server;

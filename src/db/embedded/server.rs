@@ -11,6 +11,7 @@ use granary_foundation::{Secret, SharedProgress};
 use tokio_postgres::{Config, NoTls};
 
 use super::account::{Account, Place};
+use super::archive::Spool;
 use super::binaries::Binaries;
 use super::error::EmbeddedError;
 use super::keeper::Keeper;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// How long a stop may take, with the checkpoint that it makes.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
-const DATABASE: &str = "granary";
+pub(super) const DATABASE: &str = "granary";
 
 /// How the system says it, in the server's locale.
 const DISK_FULL: &str = "No space left on device";
@@ -95,6 +96,11 @@ impl Server {
         &self.place.base
     }
 
+    /// Returns where the server lays segments of its log for a backup.
+    pub fn spool(&self) -> Spool {
+        Spool::new(self.place.clone())
+    }
+
     /// Tells whether the server has written into its log, since we joined, that its disk is full.
     pub fn has_run_out_of_room(&self) -> bool {
         launch::log_since(&self.place, self.log_bytes).contains(DISK_FULL)
@@ -138,7 +144,11 @@ impl Server {
         launch::make_cluster(&place, &binaries, &password).map_err(|error| full_or(error, &place))?;
         let lease = turn.join()?;
         let log_bytes = fs::metadata(place.log()).map_or(0, |found| found.len());
-        let exit = if launch::is_running(&place, &binaries) { None } else { Some(launch::spawn(&place, &binaries, is_durable)?) };
+        let exit = if launch::is_running(&place, &binaries) {
+            None
+        } else {
+            Some(launch::spawn(&place, &binaries, &launch::settings(is_durable))?)
+        };
         let url = url(&place, &password, DATABASE);
         let data_dir = data_dir.clone();
         let server = Self { data_dir, place, binaries, password, url, lease: Some(lease), is_durable, log_bytes, exit, keeper: None };
@@ -188,7 +198,7 @@ impl Server {
             },
             None => {
                 if !launch::is_running(&self.place, &self.binaries) {
-                    self.exit = Some(launch::spawn(&self.place, &self.binaries, self.is_durable)?);
+                    self.exit = Some(launch::spawn(&self.place, &self.binaries, &launch::settings(self.is_durable))?);
                 }
                 Ok(())
             }
@@ -223,7 +233,7 @@ fn full_or(error: EmbeddedError, place: &Place) -> EmbeddedError {
 }
 
 /// A file that this process made, which shows whose it is.
-fn own_file(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
+pub(super) fn own_file(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
     let path = data_dir.join(".whose");
     if path.exists() {
         fs::remove_file(&path).map_err(EmbeddedError::file("remove", &path))?;
@@ -234,7 +244,7 @@ fn own_file(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
 
 /// A cluster whose password is gone belonged to a data directory that was removed: nobody can open it. It is kept once, under
 /// another name.
-fn set_aside(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
+pub(super) fn set_aside(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
     if !place.data().join("PG_VERSION").exists() {
         return Ok(());
     }

@@ -26,6 +26,7 @@ pub(crate) const INSERT_INSTALLATION: &str =
     "insert into installations (id, created_at) values ($1, $2) on conflict (is_single) do nothing";
 pub(crate) const HAS_HISTORY: &str = "select to_regclass('control.refinery_schema_history') is not null";
 pub(crate) const LIST_APPLIED: &str = "select version from control.refinery_schema_history";
+pub(crate) const NEWEST_APPLIED: &str = "select coalesce(max(version), 0) from control.refinery_schema_history";
 pub(crate) const GET_INSTALLATION: &str = "select id from installations";
 
 pub(crate) const COUNT_ROLES: &str = r"
