@@ -26,75 +26,78 @@ enum Trick {
 /// The lie, the trick, and the claims that differ from an honest one's.
 type Attack = (&'static str, Trick, Value);
 
-fn attacks() -> Vec<Attack> {
-    let lies = [
-        "expired",
-        "never expires",
-        "not yet valid",
-        "issued tomorrow",
-        "wrong audience",
-        "no audience",
-        "several audiences and no party",
-        "several audiences and another party",
-        "wrong party",
-        "wrong nonce",
-        "no nonce",
-        "wrong issuer",
-        "issuer with a slash",
-        "nobody",
-        "alg none",
-        "alg none with a signature",
-        "HS256 with the public key",
-        "RS256 said of another key",
-        "unknown kid",
-        "its own key in the header",
-        "an extension",
-        "another's signature",
-        "changed after signing",
-        "no token",
-        "another issuer came back",
-        "no issuer came back",
-        "the provider refused",
-        "discovery names another issuer",
-        "discovery sends tokens inside",
-        "discovery sends tokens in the clear",
-        "discovery finds keys inside",
-        "discovery leads to a script",
-        "another's userinfo",
-        "slow discovery",
-        "slow keys",
-        "slow token",
-        "slow userinfo",
-        "huge discovery",
-        "huge keys",
-        "huge token",
-        "huge userinfo",
-        "redirected discovery",
-        "redirected keys",
-        "redirected token",
-        "redirected userinfo",
-        "broken discovery",
-        "broken keys",
-        "broken token",
-        "broken userinfo",
-        "garbled discovery",
-        "garbled keys",
-        "garbled token",
-        "garbled userinfo",
-    ];
-    let tricks = [
-        Trick::AnotherBrowser,
-        Trick::NoCookie,
-        Trick::ForgedState,
-        Trick::Twice,
-        Trick::StolenCode,
-        Trick::OldCode,
-        Trick::TooLate,
-        Trick::AnotherPlace,
-        Trick::NoCode,
-        Trick::TurnedOff,
-    ];
-    let about = [
+const LIES: &[&str] = &[
+    "expired",
+    "never expires",
+    "not yet valid",
+    "issued tomorrow",
+    "wrong audience",
+    "no audience",
+    "several audiences and no party",
+    "several audiences and another party",
+    "wrong party",
+    "wrong nonce",
+    "no nonce",
+    "wrong issuer",
+    "issuer with a slash",
+    "nobody",
+    "alg none",
+    "alg none with a signature",
+    "HS256 with the public key",
+    "RS256 said of another key",
+    "unknown kid",
+    "its own key in the header",
+    "an extension",
+    "another's signature",
+    "changed after signing",
+    "no token",
+    "another issuer came back",
+    "no issuer came back",
+    "the provider refused",
+    "discovery names another issuer",
+    "discovery sends tokens inside",
+    "discovery sends tokens in the clear",
+    "discovery finds keys inside",
+    "discovery leads to a script",
+    "another's userinfo",
+    "slow discovery",
+    "slow keys",
+    "slow token",
+    "slow userinfo",
+    "huge discovery",
+    "huge keys",
+    "huge token",
+    "huge userinfo",
+    "redirected discovery",
+    "redirected keys",
+    "redirected token",
+    "redirected userinfo",
+    "broken discovery",
+    "broken keys",
+    "broken token",
+    "broken userinfo",
+    "garbled discovery",
+    "garbled keys",
+    "garbled token",
+    "garbled userinfo",
+];
+
+const TRICKS: &[Trick] = &[
+    Trick::AnotherBrowser,
+    Trick::NoCookie,
+    Trick::ForgedState,
+    Trick::Twice,
+    Trick::StolenCode,
+    Trick::OldCode,
+    Trick::TooLate,
+    Trick::AnotherPlace,
+    Trick::NoCode,
+    Trick::TurnedOff,
+];
+
+/// Claims of whom nobody should let in.
+fn about() -> Vec<Value> {
+    vec![
         json!({"email_verified": false}),
         json!({"email_verified": null}),
         json!({"email_verified": "false"}),
@@ -115,10 +118,13 @@ fn attacks() -> Vec<Attack> {
         // Stopped; and linked to somebody else of the provider.
         json!({"email": "gone@north.example"}),
         json!({"email": "bob@north.example"}),
-    ];
-    let lies = lies.into_iter().map(|lie| (lie, Trick::None, json!({})));
-    let tricks = tricks.into_iter().map(|trick| ("", trick, json!({})));
-    lies.chain(tricks).chain(about.into_iter().map(|claims| ("", Trick::None, claims))).collect()
+    ]
+}
+
+fn attacks() -> Vec<Attack> {
+    let lies = LIES.iter().map(|lie| (*lie, Trick::None, json!({})));
+    let tricks = TRICKS.iter().map(|trick| ("", *trick, json!({})));
+    lies.chain(tricks).chain(about().into_iter().map(|claims| ("", Trick::None, claims))).collect()
 }
 
 async fn attack(house: &House, (lie, trick, different): &Attack, number: usize) -> Result<(), AccessError> {
