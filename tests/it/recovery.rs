@@ -132,7 +132,11 @@ pub(crate) fn text(output: &Output) -> String {
 }
 
 /// Writes as long as it lives, and notes after every commit when it was and what the sum is.
-struct Writer(Child);
+struct Writer {
+    client: Child,
+    /// Reads all the time: a full pipe would stop the writer.
+    reading: std::thread::JoinHandle<String>,
+}
 
 impl Writer {
     fn start(house: &BackedUp) -> Self {
@@ -143,20 +147,20 @@ impl Writer {
         let mut client = house.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = client.stdin.take().unwrap();
         std::thread::spawn(move || while std::io::Write::write_all(&mut stdin, line.as_bytes()).is_ok() {});
-        Self(client)
-    }
-
-    /// Ends it and returns the notes.
-    fn notes(mut self) -> Vec<(String, String)> {
-        let mut stdout = self.0.stdout.take().unwrap();
+        let mut stdout = client.stdout.take().unwrap();
         let reading = std::thread::spawn(move || {
             let mut text = String::new();
             std::io::Read::read_to_string(&mut stdout, &mut text).unwrap();
             text
         });
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-        let text = reading.join().unwrap();
+        Self { client, reading }
+    }
+
+    /// Ends it and returns the notes.
+    fn notes(mut self) -> Vec<(String, String)> {
+        self.client.kill().unwrap();
+        self.client.wait().unwrap();
+        let text = self.reading.join().unwrap();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().filter_map(|line| line.split_once('|')).map(|(at, sum)| (at.to_owned(), sum.to_owned())).collect()
     }
@@ -166,7 +170,6 @@ impl Writer {
 fn a_second_is_restored_as_it_was_while_others_wrote() {
     let house = BackedUp::build();
     let first = Writer::start(&house);
-    // The pipe holds what is noted until it is read; a backup takes a second or two.
     let made = house.backup();
     assert!(made["until_at"].as_str().unwrap() > made["from_at"].as_str().unwrap(), "{made}");
     assert_eq!(made["has_golden_sums"], true, "{made}");
