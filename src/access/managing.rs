@@ -294,8 +294,8 @@ pub(crate) fn check_name(name: &str) -> Result<String, AccessError> {
 
 pub(crate) fn check_reason(reason: &str) -> Result<&str, AccessError> {
     let reason = reason.trim();
-    let is_fine = !reason.is_empty() && reason.chars().count() <= 500 && !reason.chars().any(char::is_control);
-    if is_fine { Ok(reason) } else { Err(AccessError::InvalidUser("the reason needs 1 to 500 characters on one line")) }
+    let is_fine = !reason.is_empty() && reason.chars().count() <= 200 && !reason.chars().any(char::is_control);
+    if is_fine { Ok(reason) } else { Err(AccessError::InvalidUser("the reason needs 1 to 200 characters on one line")) }
 }
 
 #[cfg(test)]
