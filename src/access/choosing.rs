@@ -99,7 +99,7 @@ impl Access {
         let (email, stored) = store::get_credentials(&tx, user).await?;
         tx.commit().await?;
         attempt?;
-        if !self.passwords.is_right(password, Some(stored)).await? {
+        if !self.passwords.is_right(self.passwords.place()?, password, Some(stored)).await? {
             return Err(AccessError::WrongPassword);
         }
         let tx = self.begin().await?;

@@ -6,12 +6,12 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use granary_foundation::Secret;
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::AccessError;
 
 /// Hashes that may wait for their turn; more are refused, so that a flood of logins holds no memory.
-const WAITING_HASHES: usize = 256;
+const WAITING_HASHES: usize = 64;
 /// NIST SP 800-63B asks for 15 where the password is all there is, for 8 beside a second factor, and for no rules of composition.
 const SHORTEST_PASSWORD: usize = 12;
 const LONGEST_PASSWORD: usize = 256;
@@ -98,7 +98,7 @@ impl Passwords {
     /// Hashes a password with a salt of its own.
     pub(crate) async fn hash(&self, password: &Secret) -> Result<String, AccessError> {
         let password = password.clone();
-        self.run(move || {
+        self.run(self.place()?, move || {
             let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|error| error.to_string())?;
             Argon2::default()
                 .hash_password(password.reveal().as_bytes(), &salt)
@@ -109,10 +109,20 @@ impl Passwords {
         .map_err(AccessError::Hashing)
     }
 
+    /// Takes a place among those who wait, before anything is done for them: whoever finds none has cost nothing.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, AccessError> {
+        Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| AccessError::Busy)
+    }
+
     /// Tells whether a password fits a stored hash; without a hash it takes as long and is false.
-    pub(crate) async fn is_right(&self, password: &Secret, stored: Option<String>) -> Result<bool, AccessError> {
+    pub(crate) async fn is_right(
+        &self,
+        place: OwnedSemaphorePermit,
+        password: &Secret,
+        stored: Option<String>,
+    ) -> Result<bool, AccessError> {
         let password = password.clone();
-        self.run(move || {
+        self.run(place, move || {
             let is_known = stored.is_some();
             let text = stored.unwrap_or_else(|| NOBODY.to_owned());
             let fits =
@@ -122,8 +132,11 @@ impl Passwords {
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AccessError> {
-        let _place = self.waiting.try_acquire().map_err(|_| AccessError::Busy)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        _place: OwnedSemaphorePermit,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AccessError> {
         let slot = self.slots.clone().acquire_owned().await.map_err(|error| AccessError::Hashing(error.to_string()))?;
         let (tell, told) = oneshot::channel();
         let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
@@ -155,9 +168,9 @@ mod tests {
         let right = Secret::new("correct horse battery staple");
         let hash = passwords.hash(&right).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.is_right(&right, Some(hash.clone())).await.unwrap());
-        assert!(!passwords.is_right(&Secret::new("correct horse"), Some(hash)).await.unwrap());
-        assert!(!passwords.is_right(&right, None).await.unwrap());
+        assert!(passwords.is_right(passwords.place().unwrap(), &right, Some(hash.clone())).await.unwrap());
+        assert!(!passwords.is_right(passwords.place().unwrap(), &Secret::new("correct horse"), Some(hash)).await.unwrap());
+        assert!(!passwords.is_right(passwords.place().unwrap(), &right, None).await.unwrap());
     }
 
     #[tokio::test]

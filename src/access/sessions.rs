@@ -77,6 +77,7 @@ impl Access {
         client: &'a Client,
     ) -> Boxed<'a, Result<(Session, Secret), AccessError>> {
         Box::pin(async move {
+            let place = self.passwords.place()?;
             let tx = self.begin().await?;
             let found = store::find_user_by_email(&tx, email.trim(), self.now()).await?;
             let (principal, stored) = found.map_or((None, None), |(principal, hash)| (Some(principal), Some(hash)));
@@ -91,7 +92,7 @@ impl Access {
             tx.commit().await?;
             let attempt = attempt?;
 
-            let is_right = self.passwords.is_right(password, stored).await?;
+            let is_right = self.passwords.is_right(place, password, stored).await?;
             let tx = self.begin().await?;
             let (Some(principal), Some(user), true) = (&principal, user, is_right) else {
                 self.count_failure(&tx, principal.as_ref(), attempt).await?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use granary_foundation::Secret;
+use granary_tenants::AuditFilter;
 use granary_types::CustomerCode;
 use granary_vault::{Escrow, Owner};
 use serde_json::json;
@@ -17,6 +18,8 @@ use super::output::{Rows, print_json};
 use super::progress::Reporter;
 use super::{Failure, Usage};
 
+/// How far back escrows are looked for.
+const LISTED: u16 = 1_000;
 /// More than any passphrase has.
 const LONGEST: u64 = 4_096;
 
@@ -31,12 +34,15 @@ pub(crate) async fn run(global: &Global, command: KeyStore) -> Result<ExitCode, 
                 let columns = ["fingerprint", "source", "is_current", "is_held", "keys", "created_at", "retired_at"];
                 Rows::of(&columns, &masters).print(format)?;
             }
-            KeyStore::Rotate { customer: None, msp: None } => {
+            KeyStore::Rotate { customer: None, msp: None, yes } => {
+                if !yes {
+                    must_be_in_escrow(house).await?;
+                }
                 let rotation = house.tenants.keys().rotate_master(&Reporter::shared().port()).await?;
                 house.note(None, None, "key.rotate", &format!("master:{}", rotation.current), &json!(rotation)).await?;
                 print_json(&rotation)?;
             }
-            KeyStore::Rotate { customer, msp } => renew(house, msp.as_deref(), customer.as_ref()).await?,
+            KeyStore::Rotate { customer, msp, yes: _ } => renew(house, msp.as_deref(), customer.as_ref()).await?,
             KeyStore::ExportEscrow { out } => {
                 let escrow = house.tenants.keys().export_escrow(&passphrase()?).await?;
                 house.note(None, None, "key.export_escrow", &format!("master:{}", escrow.fingerprint), &json!({})).await?;
@@ -50,6 +56,30 @@ pub(crate) async fn run(global: &Global, command: KeyStore) -> Result<ExitCode, 
         Ok(ExitCode::SUCCESS)
     })
     .await
+}
+
+/// Refuses to let go of a master that backups open with and that nobody has put away. A rotation that was killed goes on.
+async fn must_be_in_escrow(house: &Rooms) -> Result<(), Failure> {
+    let masters = house.tenants.keys().masters().await?;
+    let Some(current) = masters.iter().find(|master| master.is_current && master.source == "file") else { return Ok(()) };
+    let is_midway = masters.iter().any(|master| !master.is_current && master.keys > 0);
+    let listed = async |action: &str| {
+        let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
+        house.tenants.list_audit_as_operator(None, &filter, LISTED).await
+    };
+    if is_midway || listed("backup.make").await?.is_empty() {
+        return Ok(());
+    }
+    let subject = format!("master:{}", current.fingerprint);
+    if listed("key.export_escrow").await?.iter().any(|line| line.subject == subject) {
+        return Ok(());
+    }
+    Err(Usage(
+        "the backups that were made open with the present master key alone, and a rotation lets it go: put it into escrow first (granary key \
+         export-escrow --out FILE), or say --yes when it lies in another safe place; then back up again"
+            .to_owned(),
+    )
+    .into())
 }
 
 /// Gives one owner a new version of its wrapping key.

@@ -38,6 +38,8 @@ pub enum RecoveryError {
     OtherInstallation { url: String, found: Uuid, ours: Uuid },
     #[error("{0} holds no backup; make one with granary backup --to {0}")]
     NoBackup(String),
+    #[error("{0} does not hold the backups any more that the log goes to: bring them back, or begin anew with granary backup --to {0}")]
+    Gone(String),
     #[error("no backup covers {at}; covered is {covered}")]
     NotCovered { at: Timestamp, covered: String },
     #[error("the backup cannot be used: {name} {what}")]
@@ -78,7 +80,7 @@ impl Classify for RecoveryError {
             Self::Database(error) => error.kind(),
             Self::Embedded(error) => error.kind(),
             Self::Vault(error) | Self::Sealed { source: error, .. } => error.kind(),
-            Self::NoHouse | Self::NoBackup(_) | Self::NotCovered { .. } => ErrorKind::NotFound,
+            Self::NoHouse | Self::NoBackup(_) | Self::Gone(_) | Self::NotCovered { .. } => ErrorKind::NotFound,
             Self::Busy | Self::Restoring(_) | Self::NotArchiving | Self::OtherInstallation { .. } => ErrorKind::Conflict,
             Self::NotAllowed { .. } => ErrorKind::Denied,
             Self::NotEmpty(_) | Self::NoMaster(_) => ErrorKind::Invalid,
@@ -94,6 +96,7 @@ impl Classify for RecoveryError {
             Self::Vault(error) | Self::Sealed { source: error, .. } => error.code(),
             Self::NoHouse => "no_house",
             Self::NoBackup(_) => "no_backup",
+            Self::Gone(_) => "backups_gone",
             Self::NotCovered { .. } => "instant_not_covered",
             Self::Busy => "backup_running",
             Self::Restoring(_) => "restore_running",

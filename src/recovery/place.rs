@@ -124,6 +124,15 @@ impl Backups {
         }
     }
 
+    /// Refuses to go on where the backups are gone: a log without a base restores nothing.
+    pub(crate) async fn must_stand(&self) -> Result<(), RecoveryError> {
+        match self.objects.get(INSTALLATION).await {
+            Ok(_) => Ok(()),
+            Err(VaultError::ObjectMissing(_)) => Err(RecoveryError::Gone(self.url.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads the names of everything, and the manifests.
     pub(crate) async fn stock(&self) -> Result<Stock, RecoveryError> {
         let mut objects = BTreeMap::new();

@@ -77,12 +77,13 @@ pub async fn ship(shipping: &Shipping<'_>) -> Result<Option<Shipped>, RecoveryEr
     if shipping.since == Some(mark.as_str()) {
         return Ok(Some(Shipped { segments: 0, size_bytes: 0, until_at: None, mark }));
     }
+    let to = Backups::open(&purpose.url, shipping.s3)?;
+    to.must_stand().await?;
     let until_at = store::now(&owner).await?;
     store::tick(&owner).await?;
     let last = store::switch(&owner).await?;
     let mark = store::next_transaction(&owner).await?;
     wait_for(shipping.spool, &last).await?;
-    let to = Backups::open(&purpose.url, shipping.s3)?;
     let key = shipping.master.new_backup_key(store::find_master(&owner).await?).await?;
     let (segments, size_bytes) = send(shipping, &to, &purpose.series, &key).await?;
     let covered = covered_path(&purpose.series, until_at, &last);

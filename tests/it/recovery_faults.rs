@@ -189,6 +189,14 @@ fn what_is_not_ours_or_not_covered_is_refused_with_a_remedy() {
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(value_in(&data_dir, "select count(*) from control.customers"), "1");
     assert!(data_dir.is_dir());
+    // A master that backups need is not let go of while it is in no escrow.
+    let output = house.house.run(&["key", "rotate"]);
+    assert!(output.status.code() == Some(2) && text(&output).contains("export-escrow"), "{}", text(&output));
+    house.house.ok(&["key", "rotate", "--yes"]);
+    // A log goes nowhere when the backups are gone.
+    std::fs::rename(house.store(), house.store().with_extension("gone")).unwrap();
+    let output = house.house.run(&["backup", "ship"]);
+    assert!(output.status.code() == Some(3) && text(&output).contains("begin anew"), "{}", text(&output));
 }
 
 fn with_passphrase(command: &mut Command) {

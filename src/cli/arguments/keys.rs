@@ -26,7 +26,7 @@ Examples:
 Without a name: a new master key becomes current, every wrapped key is wrapped anew, and the old master is let go. No data is
 rewritten; servers go on meanwhile and notice. Killed anywhere, the same command goes on. From a file and from a KMS the new
 key is made; in the environment write GRANARY_MASTER_KEY=<old>,<new>, restart the servers with it, rotate, and take the old one
-out. Backups of the key store from before need the old master: put it into escrow first.
+out. Backups from before open with the old master alone: put it into escrow first, which is asked for, and back up again afterwards.
 
 With a name: files from now on get another key; what the older ones wrapped stays as it is.")]
     Rotate {
@@ -36,6 +36,9 @@ With a name: files from now on get another key; what the older ones wrapped stay
         /// Only the key for the files of this MSP, by its code; with --customer, the customer's MSP
         #[arg(long)]
         msp: Option<String>,
+        /// Let the old master key go although backups need it and it is in no escrow
+        #[arg(long)]
+        yes: bool,
     },
     /// Seal the current master key under a passphrase, read from standard input, into a file for the safe
     #[command(after_help = "\

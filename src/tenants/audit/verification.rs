@@ -24,6 +24,8 @@ use crate::store;
 
 /// Records that are read at once.
 const PAGE: i64 = 2_000;
+/// The version of a silo from which on it has a chain.
+const FIRST_CHAINED: i32 = 7;
 /// Damaged records that are compared with one another to see whether they changed places.
 const COMPARED: usize = 100;
 
@@ -50,6 +52,8 @@ pub enum AuditFault {
     Unsigned { checkpoint: i64 },
     /// A checkpoint is gone.
     CheckpointDeleted { checkpoint: i64 },
+    /// The whole chain is gone.
+    Gone,
 }
 
 impl fmt::Display for AuditFault {
@@ -75,6 +79,7 @@ impl fmt::Display for AuditFault {
             }
             Self::Unsigned { checkpoint } => write!(f, "checkpoint {checkpoint} was edited: its signature is not the owner's"),
             Self::CheckpointDeleted { checkpoint } => write!(f, "checkpoint {checkpoint} was deleted"),
+            Self::Gone => f.write_str("the chain is gone: nothing says where the log ends"),
         }
     }
 }
@@ -86,7 +91,7 @@ impl Serialize for AuditFault {
 }
 
 /// What a chain was found to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AuditReport {
     /// The MSP's code, `installation` without one.
     pub msp: String,
@@ -247,11 +252,14 @@ impl Tenants {
         let swapped_at = store::find_last_swap(&tx, scope.customer.id).await?;
         tx.commit().await?;
         let tx = self.begin_tenant_snapshot(scope).await?;
-        if !store::has_chain(&tx).await? {
+        let report = if store::has_chain(&tx).await? {
+            self.verify_chain(&tx, chain, &checkpoints, swapped_at).await?
+        } else if checkpoints.is_empty() && scope.customer.schema_version < FIRST_CHAINED {
             tx.commit().await?;
             return Ok(None);
-        }
-        let report = self.verify_chain(&tx, chain, &checkpoints, swapped_at).await?;
+        } else {
+            AuditReport { checkpoints: checkpoints.len(), faults: vec![AuditFault::Gone], ..AuditReport::default() }
+        };
         tx.commit().await?;
         Ok(Some(AuditReport { msp: scope.msp.code.clone(), customer: Some(scope.customer.code.to_string()), ..report }))
     }
@@ -277,6 +285,10 @@ impl Tenants {
         let in_force: Vec<&Checkpoint> =
             checkpoints.iter().filter(|one| swapped_at.is_none_or(|swapped| one.claim.made_at > swapped)).collect();
         let head = store::find_head(tx, chain).await?;
+        // Its first record is that it was added.
+        if head.is_none() && matches!(chain, AuditChain::Msp(_)) {
+            faults.push(AuditFault::Gone);
+        }
         let head = head.unwrap_or(Head { sequence: 0, digest: None, older: 0, older_digest: None });
         let older = store::count_older(tx, chain).await?;
         let count = older.0;

@@ -28,17 +28,17 @@ const LIST_SILO_RECORDS: &str = "
     select a.sequence, null::uuid as customer_id, a.actor, a.action, a.happened_at, a.words_digest, a.previous_digest, a.digest, a.salt,
         a.subject, a.detail, a.reason, false as may_be_blank
     from audit_log a where a.sequence > $1 order by a.sequence limit $2";
-/// As the migrations that began the chains have it.
+/// As the migrations that began the chains have it. A chain begins with 1: what says less stands outside it.
 const COUNT_OLDER: &str = concat!(
     "select count(*) as older, sha256(convert_to(string_agg(concat_ws(' ', id, coalesce(customer_id::text, '-'), actor, action,
         (extract(epoch from happened_at) * 1000000)::bigint), chr(10) order by id), 'UTF8')) as older_digest
-    from audit_log a where a.sequence is null and ",
+    from audit_log a where (a.sequence is null or a.sequence < 1) and ",
     of_chain!()
 );
 const COUNT_OLDER_IN_SILO: &str = "
     select count(*) as older, sha256(convert_to(string_agg(concat_ws(' ', id, '-', actor, action,
         (extract(epoch from happened_at) * 1000000)::bigint), chr(10) order by id), 'UTF8')) as older_digest
-    from audit_log where sequence is null";
+    from audit_log where sequence is null or sequence < 1";
 const LAST_CHECKPOINT: &str = "select number, digest from audit_checkpoints where chain_id = $1 order by number desc limit 1";
 const INSERT_CHECKPOINT: &str = "
     insert into audit_checkpoints (chain_id, number, msp_id, customer_id, sequence, digest, made_at, signature)

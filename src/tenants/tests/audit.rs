@@ -96,6 +96,7 @@ async fn twenty_writers_make_one_chain_and_every_change_of_it_is_found() {
                 format!("delete from {log} where sequence > 190 {of}"),
                 format!("the log was truncated: records 191 to {last} are gone, as the head tells"),
             ),
+            ("forge", forge(log, &them, index == 0), "1 entries stand outside the chain, 0 did when it began".to_owned()),
         ];
         for (name, attack, found) in attacks {
             superuser
@@ -113,6 +114,29 @@ async fn twenty_writers_make_one_chain_and_every_change_of_it_is_found() {
         }
     }
     assert_eq!(faults(test.tenants(), &them).await, [const { Vec::<String>::new() }; 2], "everything stands as it stood");
+}
+
+/// Something that lists show and no chain has: before its first record.
+fn forge(log: &str, them: &TwoCustomers, is_control: bool) -> String {
+    let (column, msp) = if is_control { ("msp_id, ", format!("'{}', ", them.north.id)) } else { ("", String::new()) };
+    format!("insert into {log} ({column}actor, action, subject, happened_at, sequence) values ({msp}'x', 'x', 'x', now(), 0)")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_gone_is_named() {
+    let test = TestDatabase::new().await;
+    let them = test.two_customers().await;
+    write(&test, &them).await;
+    let superuser = test.superuser().await;
+    superuser.batch_execute(&format!("alter table {}.audit_head rename to gone", them.acme.schema_name)).await.unwrap();
+    let msp = format!(
+        "alter table control.audit_log disable trigger user; delete from control.audit_log where msp_id = '{0}';
+         delete from control.audit_heads where msp_id = '{0}'",
+        them.north.id
+    );
+    superuser.batch_execute(&msp).await.unwrap();
+    let gone = "the chain is gone: nothing says where the log ends";
+    assert_eq!(faults(test.tenants(), &them).await, [[gone], [gone]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,6 +118,12 @@ impl<E: Into<Problem>> From<E> for Refusal {
     }
 }
 
+/// Returns what stands behind the scheme, whose letters are of either case (RFC 9110).
+fn bearer(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(rest)
+}
+
 async fn recognise(
     app: &AppState,
     gate: Gate,
@@ -125,7 +131,7 @@ async fn recognise(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Visitor, Refusal> {
-    let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default());
+    let key = headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(bearer).unwrap_or_default());
     let (principal, session) = match (key, cookie::session_token(headers)) {
         (Some(key), _) if gate.takes_programs() => (app.access.program(key.trim()).await?, None),
         (_, None) => return Err(Refusal::Stranger),
