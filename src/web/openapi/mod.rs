@@ -171,7 +171,7 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
         _ => "Done, or found.",
     };
     let mut out = json!({operation.status.to_string(): {"description": words, "headers": headers, "content": {kind: content.clone()}}});
-    for (status, _, _) in REFUSALS.iter().filter(|(status, _, _)| operation.may_refuse_with(*status)) {
+    for (status, _, _) in REFUSALS.iter().filter(|(status, _, _)| operation.documents(*status)) {
         let refusal = json!({"$ref": format!("#/components/responses/{status}")});
         out[status.to_string()] = match examples::of(operation.id, *status).and_then(|example| example.answer.as_ref()) {
             Some(answer) => problem_response(*status, Some(answer)),
@@ -191,7 +191,7 @@ const REFUSALS: &[(u16, &str, &str)] = &[
     (400, "Bad Request", "A part of the address cannot be read."),
     (401, "Unauthorized", "There is no key or session, or none that is valid."),
     (403, "Forbidden", "The key or the login may not do this."),
-    (404, "Not Found", "There is no such thing, or it belongs to somebody else: nobody learns which."),
+    (404, "Not Found", "There is no such thing, in the address or in what was sent, or it belongs to somebody else: nobody learns which."),
     (409, "Conflict", "It contradicts what is there: a name that is taken, a state that forbids it."),
     (413, "Payload Too Large", "The body is larger than this address accepts."),
     (422, "Unprocessable Entity", "What was sent does not fit; `detail` says what, and changes nothing."),
@@ -275,11 +275,15 @@ impl Operation {
         self.id == "sendUsageEvents"
     }
 
-    fn may_refuse_with(&self, status: u16) -> bool {
+    /// Whether the document says that the route may answer so.
+    pub(crate) fn documents(&self, status: u16) -> bool {
         let names_something = self.path.contains('{');
         match status {
+            _ if status == self.status => true,
+            _ if !REFUSALS.iter().any(|refusal| refusal.0 == status) => false,
             400 => names_something || !self.query.is_empty(),
-            404 => names_something,
+            // A body and a query name things too: customers, control planes.
+            404 => names_something || self.body.is_some() || !self.query.is_empty(),
             409 => self.method != Method::Get,
             413 => self.body.is_some(),
             422 => self.body.is_some() || !self.query.is_empty(),

@@ -109,6 +109,7 @@ async fn an_enrolled_control_plane_sends_its_own_events_and_nothing_else() {
     let forged = house.post("/api/v1/usage/events", &machine, &event("https://vbr.globex.example")).await;
     assert_eq!(forged.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", forged.body);
     assert_eq!(house.get("/api/v1/msp/customers/ACME", &machine).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(house.post("/api/v1/tokens", &admin, "{\"customers\": [\"NOBODY\"]}").await.code(), "customer_not_found");
     assert_eq!(house.post("/api/v1/tokens", &machine, "{}").await.status, StatusCode::CONFLICT);
     house.post(&format!("{path}/revoke"), &admin, "{\"reason\": \"stolen\"}").await;
     let late = house.post("/api/v1/usage/events", &machine, &event("https://vbr.acme.example")).await;
