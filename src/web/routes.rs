@@ -1,7 +1,10 @@
 //! The one table of pages and API routes: it builds the router, and the isolation matrix is made of its rows.
 
+mod alerts;
+mod ingest;
 mod programs;
 mod sso;
+mod usage;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -103,8 +106,17 @@ const fn change(
 }
 
 /// Every page and every API route. Examples of what cannot be undone (closing, retiring) lack the reason that is asked for.
-pub const ROUTES: &[Route] =
-    &joined::<{ PEOPLE_AND_CUSTOMERS.len() + programs::ROWS.len() + sso::ROWS.len() }>(&[PEOPLE_AND_CUSTOMERS, programs::ROWS, sso::ROWS]);
+pub const ROUTES: &[Route] = &joined::<{ count(TABLES) }>(TABLES);
+
+const TABLES: &[&[Route]] = &[PEOPLE_AND_CUSTOMERS, programs::ROWS, sso::ROWS, ingest::ROWS, usage::ROWS, alerts::ROWS];
+
+const fn count(tables: &[&[Route]]) -> usize {
+    let (mut table, mut rows) = (0, 0);
+    while table < tables.len() {
+        (table, rows) = (table + 1, rows + tables[table].len());
+    }
+    rows
+}
 
 /// Lays tables one behind the other.
 const fn joined<const N: usize>(tables: &[&[Route]]) -> [Route; N] {
@@ -193,15 +205,7 @@ const PEOPLE_AND_CUSTOMERS: &[Route] = &[
         Some("/api/v1/msp/audit?customer=GLOBEX"),
         || get(api::audit::list),
     ),
-    act("/api/v1/usage/events", Gate::Api(Permission::UsageWrite), "[]", || post(api::events::receive)),
     read("/api/v1/msp/customers", Gate::Api(Permission::UsageRead), "/api/v1/msp/customers", None, || get(api::customers::list)),
-    read(
-        "/api/v1/msp/customers/{code}/usage",
-        Gate::Api(Permission::UsageRead),
-        "/api/v1/msp/customers/ACME/usage?period=2025-10",
-        Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
-        || get(api::usage::show),
-    ),
     Route {
         method: Method::Post,
         path: "/api/v1/msp/customers",

@@ -26,7 +26,14 @@ pub(crate) struct Example {
 
 /// The story, in order.
 pub(crate) static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
-    let mut story: Vec<Example> = serde_json::from_str(include_str!("examples.json")).unwrap_or_default();
+    let parts = [
+        include_str!("examples.json"),
+        include_str!("examples/ingest.json"),
+        include_str!("examples/usage.json"),
+        include_str!("examples/alerts.json"),
+    ];
+    let read = |part| serde_json::from_str::<Vec<Example>>(part).unwrap_or_default();
+    let mut story: Vec<Example> = parts.into_iter().flat_map(read).collect();
     for example in story.iter_mut().filter(|example| example.operation == "sendUsageEvents" && example.request.is_none()) {
         example.request = Some(Value::Array(example_events()));
     }

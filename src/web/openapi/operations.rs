@@ -3,7 +3,12 @@
 //! Who may use a route stands in the one table of routes; here is what a reader wants to know besides. A route of the API
 //! without a row here fails a test, and so does a row without a route.
 
+mod alerts;
+mod ingest;
+mod usage;
+
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -27,7 +32,6 @@ use crate::api::retention::{RetentionIn, RetentionOut, RetentionsOut};
 use crate::api::sites::{SiteIn, SiteOut, SitesOut};
 use crate::api::sso::{SsoIn, SsoOut};
 use crate::api::tokens::{TokenIn, TokenOut};
-use crate::api::usage::UsageOut;
 
 /// Named schemas, as they are found.
 pub(crate) type Found = Vec<(String, RefOr<Schema>)>;
@@ -195,17 +199,14 @@ const AUDIT_FILTERS: &[Parameter] = &[
     },
 ];
 
-const MONTH: &[Parameter] = &[Parameter {
-    name: "period",
-    words: "A calendar month in the MSP's time zone.",
-    is_required: true,
-    schema: r##"{"$ref": "#/components/schemas/Month", "example": "2025-10"}"##,
-}];
-
 const CUSTOMERS: &str = "/api/v1/msp/customers";
 const CUSTOMER: &str = "/api/v1/msp/customers/{code}";
 
-pub(crate) const OPERATIONS: &[Operation] = &[
+/// Every operation, in the order of the document.
+pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> =
+    LazyLock::new(|| [CUSTOMERS_AND_PEOPLE, ingest::OPERATIONS, usage::OPERATIONS, alerts::OPERATIONS].concat());
+
+const CUSTOMERS_AND_PEOPLE: &[Operation] = &[
     read(CUSTOMERS, "listCustomers", "Customers", "List customers", of::<CustomersOut>())
         .says(
             "The customers that the caller sees, by code, a page at a time. Pages are keyset pages: `next` of one is `cursor` of the \
@@ -437,21 +438,4 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         (200, of::<RetentionOut>()),
     )
     .says("Rows that are older go every night, in the database and in the lake. A rule that would cut what somebody needs is refused."),
-    send(
-        Method::Post,
-        "/api/v1/usage/events",
-        ["sendUsageEvents", "Usage", "Send usage events"],
-        Shape::Written("UsageEvents"),
-        (200, Shape::Written("IngestReport")),
-    )
-    .says(
-        "A CloudEvents 1.0 batch of one customer's control planes: at most 20,000 events, in any order, as often as one likes. An event is \
-         known for ever by (source, id) and counts once. What became of each is answered in the batch's order; a batch of which nothing \
-         could be used is answered with 409 or 422 and the same report.",
-    ),
-    read("/api/v1/msp/customers/{code}/usage", "showUsage", "Usage", "Show the usage of a month", of::<UsageOut>())
-        .says("What a customer used in a month, as of the last nightly export.")
-        .asks(MONTH),
-    read("/reports/{code}/{file}", "downloadReport", "Usage", "Download a monthly report", Shape::Pdf)
-        .says("The monthly report of a customer as PDF/A."),
 ];

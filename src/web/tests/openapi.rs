@@ -31,7 +31,7 @@ fn every_route_of_the_api_is_described_and_nothing_else() {
 fn every_operation_has_words_and_an_example_that_fits_its_schema() {
     let document = document();
     let mut faults = Vec::new();
-    for operation in OPERATIONS {
+    for operation in OPERATIONS.iter() {
         let example = EXAMPLES.iter().find(|example| example.operation == operation.id && example.status == operation.status);
         let Some(example) = example else {
             faults.push(format!("{} has no example of {}", operation.id, operation.status));
@@ -232,7 +232,7 @@ async fn the_document_and_its_page_are_for_everybody() {
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap()["openapi"], "3.1.0");
     let page = house.get("/docs/api", &Caller::Nobody).await;
     assert_eq!(page.status, StatusCode::OK);
-    for operation in OPERATIONS {
+    for operation in OPERATIONS.iter() {
         assert!(page.body.contains(&format!("id=\"{}\"", operation.id)), "{}", operation.id);
     }
     // Each place that the page leads to is on it, and nothing is fetched from elsewhere.

@@ -1,0 +1,5 @@
+//! Limits, alerts and recommendations.
+
+use super::Operation;
+
+pub(super) const OPERATIONS: &[Operation] = &[];

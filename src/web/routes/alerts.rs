@@ -1,0 +1,5 @@
+//! The rows of limits, alerts and recommendations.
+
+use super::Route;
+
+pub(super) const ROWS: &[Route] = &[];
