@@ -15,9 +15,9 @@ use super::output::Rows;
 
 /// Connections beside those of the pool: four of the owner, two of the key store.
 const OTHER_CONNECTIONS: usize = 6;
-/// What is looked at beside the questions to the catalogs: keys, lake, the last backup, disks, drift, letters, and what the operations
+/// What is looked at beside the questions to the catalogs: keys, lake, the last backup and its log, disks, drift, letters, and what the operations
 /// page shows.
-const OTHER_CHECKS: usize = 12;
+const OTHER_CHECKS: usize = 13;
 /// Past this a backup that is made every night is missing.
 const YOUNG_HOURS: i64 = 30;
 /// What mends keys that open nothing.
@@ -77,6 +77,7 @@ async fn inspect(house: &Rooms, command: &Doctor, places: &[std::path::PathBuf])
     findings.extend(keys(house).await?);
     findings.extend(machine::lake(house).await);
     findings.extend(last_backup(house).await?);
+    findings.extend(house.archive.as_ref().and_then(|(_, spool)| machine::log(spool)));
     findings.extend(places.iter().filter_map(|place| machine::disk(place)));
     // Notes what it finds where the watch reads it.
     if let Err(error) = Fleet::new(house.tenants.clone()).find_drift(None).await {

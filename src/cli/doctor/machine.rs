@@ -1,8 +1,10 @@
 //! What the house stands on: disks, and the store of the lake.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::Bytes;
+use granary_db::embedded::Spool;
 use granary_tenants::Finding;
 use granary_vault::{Objects, VaultError};
 
@@ -13,6 +15,26 @@ use crate::cli::house::Rooms;
 const LEAST_BYTES: u64 = 2 << 30;
 /// Of a large disk, this share.
 const LEAST_PERCENT: u64 = 5;
+
+/// A server that runs ships the log every minute.
+const LATE_LOG: Duration = Duration::from_mins(15);
+
+/// Whether the log that belongs to the last backup is on its way: what waits beside the database is lost with it.
+pub(super) fn log(spool: &Spool) -> Option<Finding> {
+    match spool.segments() {
+        Ok(segments) => late(&segments),
+        Err(error) => Some(fault("backup_log", "spool", error.to_string(), "mend the folder: Postgres lays its log there")),
+    }
+}
+
+fn late(segments: &[(String, PathBuf)]) -> Option<Finding> {
+    let ages = segments.iter().filter_map(|(_, path)| path.metadata().ok()?.modified().ok()?.elapsed().ok());
+    let oldest = ages.max().filter(|age| *age > LATE_LOG)?;
+    let (count, minutes) = (segments.len(), oldest.as_secs() / 60);
+    let found =
+        format!("{count} pieces of the log wait to be shipped, the oldest for {minutes} minutes: no backup holds what happened since");
+    Some(fault("backup_log", "spool", found, "granary backup ship says what is wrong; a server that runs ships every minute"))
+}
 
 /// Whether every store of the lake takes, shows and lets go of a file.
 pub(super) async fn lake(house: &Rooms) -> Vec<Finding> {
@@ -56,6 +78,17 @@ pub(super) fn disk(place: &Path) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_waits_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("000000010000000000000001");
+        let file = std::fs::File::create(&path).unwrap();
+        let segments = [("000000010000000000000001".to_owned(), path)];
+        assert!(late(&segments).is_none(), "it came just now");
+        file.set_modified(std::time::SystemTime::now() - Duration::from_mins(16)).unwrap();
+        assert!(late(&segments).unwrap().found.starts_with("1 pieces of the log wait to be shipped, the oldest for 16 minutes"));
+    }
 
     #[test]
     fn a_place_that_is_not_there_is_no_disk() {
