@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use granary_tenants::OperatorScope;
+use granary_types::{CustomerCode, Period};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::arguments::{Export, Global};
 use super::house::{ACTOR, House, Missing, Rooms};
 use super::output::{Rows, print_json};
-use super::{Failure, night};
+use super::{Failure, Usage, night};
 
 pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Failure> {
     House::with(global, async |house| match command {
@@ -40,12 +42,69 @@ pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Fa
             Rows::of(&["customer", "dataset", "month", "rows", "size_bytes", "path"], &rows).print(format)?;
             Ok(ExitCode::SUCCESS)
         }
+        Export::Versions { msp, labelled, format } => {
+            let msp = house.msp(msp.as_deref()).await?;
+            let listed = house.lake.list_versions(&msp, labelled, SHOWN).await?;
+            Rows::of(&["version", "label", "is_kept", "created_at", "reason"], &listed).print(format)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Export::Label { label, msp } => {
+            let msp = house.msp(msp.as_deref()).await?;
+            let version = house.lake.label(&msp, &label, "label").await?;
+            print_json(&json!({"version": version, "label": label}))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Export::Status { msp, format } => {
+            let msp = house.msp(msp.as_deref()).await?;
+            let held = house.lake.list_holdings(&msp).await?;
+            let columns = ["customer", "night_on", "outcome", "finished_at", "files", "rows", "size_bytes", "past_bytes", "error"];
+            Rows::of(&columns, &held).print(format)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Export::Backfill { code, dataset, from, to, msp } => backfill(house, &code, dataset.as_deref(), (from, to), msp.as_deref()).await,
+        Export::Gc { orphans } => collect(house, orphans).await,
         Export::Open { path, reason } => {
             print_json(&open(house, &path, &reason).await?)?;
             Ok(ExitCode::SUCCESS)
         }
     })
     .await
+}
+
+/// How many versions a listing shows.
+const SHOWN: u16 = 200;
+/// What is younger may belong to an export that has not committed yet.
+const ORPHAN_HOURS: i64 = 24;
+
+async fn backfill(
+    house: &Rooms,
+    code: &CustomerCode,
+    dataset: Option<&str>,
+    (from, to): (Option<Period>, Option<Period>),
+    msp: Option<&str>,
+) -> Result<ExitCode, Failure> {
+    let (msp, customer) = house.customer(msp, code).await?;
+    let months = from.unwrap_or(Period::MIN)..=to.unwrap_or(Period::MAX);
+    if months.is_empty() {
+        return Err(Usage(format!("there is no month from {} to {}", months.start(), months.end())).into());
+    }
+    let scope = Rooms::tenant_scope(&msp, &customer);
+    let files = house.lake.backfill(&scope, dataset, &months).await?;
+    let outcome = night::export(house, None, night::Publish::WhenChanged).await?;
+    say!("{files} files are written anew");
+    print_json(&outcome)?;
+    Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn collect(house: &Rooms, orphans: bool) -> Result<ExitCode, Failure> {
+    let mut went = Vec::new();
+    for msp in house.tenants.list_msps().await? {
+        went.push(night::let_go_of_versions(house, &msp).await?);
+    }
+    let collected =
+        if orphans { Some(house.lake.collect(Timestamp::now() - SignedDuration::from_hours(ORPHAN_HOURS)).await?) } else { None };
+    print_json(&json!({"msps": went, "orphans": collected}))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns what a foreign reader needs to open one file. That it was asked for, and why, is audited first.

@@ -3,9 +3,10 @@
 use futures::StreamExt;
 use granary_db::jobs::JobError;
 use granary_foundation::Job;
-use granary_lake::{Letting, OwnerNight, OwnerOutcome};
+use granary_lake::{LetGoOf, Letting, OwnerNight, OwnerOutcome};
 use granary_tenants::{Customer, Msp};
 use granary_types::{CustomerStatus, Period, day_of};
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +93,33 @@ pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutco
         troubles.note(&msp, let_go(rooms, &msp).await);
     }
     let exported = export(rooms, night, Publish::Always).await?;
+    for msp in rooms.tenants.list_msps().await? {
+        if exported.failures.is_empty() {
+            troubles.note(&msp, label_closed(rooms, &msp).await);
+        }
+        troubles.note(&msp, let_go_of_versions(rooms, &msp).await.map(drop));
+    }
     troubles.outcome(exported)
+}
+
+/// Names the version of every period that was closed since the last night by its month: it can be read for good.
+async fn label_closed(rooms: &Rooms, msp: &Msp) -> Result<(), Failure> {
+    let tx = rooms.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
+    let closed = granary_metering::list_closed_periods(&tx).await?;
+    tx.commit().await?;
+    let labelled = rooms.lake.list_versions(msp, true, u16::MAX).await?;
+    for period in closed.iter().map(ToString::to_string) {
+        if !labelled.iter().any(|version| version.label.as_deref() == Some(&period)) {
+            rooms.lake.label(msp, &period, "the period was closed").await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of past versions that no backup of Postgres can name any more.
+pub(crate) async fn let_go_of_versions(rooms: &Rooms, msp: &Msp) -> Result<LetGoOf, Failure> {
+    let age = SignedDuration::from_hours(24 * i64::from(rooms.config.leaving.backup_days));
+    Ok(rooms.lake.let_go_of_versions(msp, rooms.clock.now() - age).await?)
 }
 
 /// Lets go of what an MSP no longer keeps, before it is exported once more.

@@ -40,7 +40,14 @@ pub(crate) async fn run(global: &Global, command: Query) -> Result<ExitCode, Fai
         let asked: String = sql.chars().take(SQL_SHOWN).collect();
         house.note(Some(&msp), None, "warehouse.query", &format!("msp:{}", msp.code), &json!({"sql": asked})).await?;
         house.note_grant(&grant, "granary query").await?;
-        let session = house.warehouse.session(&grant).await?;
+        let session = match &command.as_of {
+            None => house.warehouse.session(&grant).await?,
+            Some(wanted) => {
+                let version = house.lake.find_version(grant.msp, wanted).await?;
+                say!("as of {wanted}: version {version} of the lake");
+                house.warehouse.session_at(&grant, version).await?
+            }
+        };
         let (schema, batches) = session.query_with_schema(&sql).await?;
         rows(&schema, &batches)?.print(command.format)?;
         Ok(ExitCode::SUCCESS)

@@ -77,6 +77,8 @@ impl Lake {
         let version = outcome?;
         let tx = self.begin(msp).await?;
         let paths = store::list_past(&tx, msp.id, version).await?;
+        // What a version before this one would show of the MSP is no longer whole.
+        store::versions::whole_from(&tx, msp.id, version).await?;
         tx.commit().await?;
         // Whatever was added up to this version and has been replaced by now may hold rows of the customer.
         self.tenants().note_finding(customer, ROWS, &json!({"version": version, "older_files": paths.len()})).await?;

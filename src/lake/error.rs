@@ -36,6 +36,18 @@ pub enum LakeError {
     ErasedMeanwhile,
     #[error("the lake of MSP {msp} has no version {version}")]
     NoVersion { msp: MspId, version: i64 },
+    #[error(
+        "the lake has no version as of '{0}': give an instant such as 2025-11-01T00:00:00Z, a number such as v12, or a name, as granary export versions lists them"
+    )]
+    NothingAsOf(String),
+    #[error(
+        "version {0} is no longer kept: its files went after their time, or with a customer that was erased; granary export versions lists what can be read"
+    )]
+    VersionGone(i64),
+    #[error("customers have no dataset '{0}': one of {1}")]
+    NoDataset(String, String),
+    #[error("'{0}' cannot name a version: give at most 100 characters that are neither an instant nor a number such as v12")]
+    InvalidLabel(String),
     #[error("there is no rule for '{0}': one of {1}")]
     NoRetention(String, String),
     #[error("{dataset} is kept for at least {least_days} days, not {keep_days}: {because}")]
@@ -54,9 +66,15 @@ impl Classify for LakeError {
             Self::Database(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
             Self::Vault(error) => error.kind(),
-            Self::UnsupportedType(_) | Self::InvalidPart(_) | Self::KeepsTooShort { .. } | Self::KeepsTooLong { .. } => ErrorKind::Invalid,
+            Self::UnsupportedType(_)
+            | Self::InvalidPart(_)
+            | Self::InvalidLabel(_)
+            | Self::KeepsTooShort { .. }
+            | Self::KeepsTooLong { .. } => ErrorKind::Invalid,
             Self::Overtaken | Self::ErasedMeanwhile => ErrorKind::Conflict,
-            Self::NoVersion { .. } | Self::NoRetention(..) => ErrorKind::NotFound,
+            Self::NoVersion { .. } | Self::NothingAsOf(_) | Self::VersionGone(_) | Self::NoDataset(..) | Self::NoRetention(..) => {
+                ErrorKind::NotFound
+            }
             Self::Arrow(_)
             | Self::Parquet(_)
             | Self::Value { .. }
@@ -80,7 +98,10 @@ impl Classify for LakeError {
             Self::Overtaken => "export_overtaken",
             Self::Archive(_) => "archive_not_written",
             Self::ErasedMeanwhile => "customer_erased_meanwhile",
-            Self::NoVersion { .. } => "lake_version_not_found",
+            Self::NoVersion { .. } | Self::NothingAsOf(_) => "lake_version_not_found",
+            Self::VersionGone(_) => "lake_version_gone",
+            Self::InvalidLabel(_) => "lake_label_invalid",
+            Self::NoDataset(..) => "dataset_not_found",
             Self::NoRetention(..) => "retention_unknown",
             Self::KeepsTooShort { .. } => "retention_too_short",
             Self::KeepsTooLong { .. } => "retention_too_long",

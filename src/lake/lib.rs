@@ -11,6 +11,7 @@
 //! (`warehouse`).
 
 mod archive;
+mod backfill;
 mod checksum;
 mod collect;
 mod copy;
@@ -35,6 +36,7 @@ mod statistics;
 mod store;
 mod tar;
 mod verify;
+mod version;
 
 pub use archive::{Archive, ArchivedFile};
 pub use collect::Collected;
@@ -50,3 +52,4 @@ pub use schema::{arrow_schema, published_schema};
 pub use snapshot::Snapshot;
 pub use statistics::{ColumnStatistics, FileStatistics};
 pub use verify::{Verified, VerifyOutcome, VerifyReport};
+pub use version::{AsOf, Holding, LetGoOf, Version};

@@ -86,6 +86,9 @@ impl Lake {
             if !(0..=head).contains(&version) {
                 return Err(LakeError::NoVersion { msp: grant.msp, version });
             }
+            if version < head && !store::versions::is_kept(&tx, grant.msp, version).await? {
+                return Err(LakeError::VersionGone(version));
+            }
             if let Some(kept) = self.snapshots().get(grant, version) {
                 tx.commit().await?;
                 return Ok(kept);

@@ -1,5 +1,7 @@
 //! The SQL of the manifest, of dirty months, and the one statement that is composed: `COPY`.
 
+pub(crate) mod versions;
+
 use std::collections::BTreeSet;
 
 use granary_db::{DbError, Row, Tx};
@@ -192,6 +194,10 @@ pub(crate) async fn insert_version(
     reason: &str,
 ) -> Result<(), DbError> {
     tx.execute(INSERT_VERSION, &[&msp, &version, &customer, &reason, &tx.now()]).await?;
+    update_head(tx, msp, version).await
+}
+
+async fn update_head(tx: &MspTx, msp: MspId, version: i64) -> Result<(), DbError> {
     tx.execute(UPDATE_HEAD, &[&msp, &version]).await?;
     Ok(())
 }

@@ -43,5 +43,5 @@ pub use log::{EventFilter, LoggedEvent, list_events};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
-pub use retention::{RETAINED, first_open_day};
+pub use retention::{RETAINED, first_open_day, list_closed_periods};
 pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};

@@ -43,6 +43,19 @@ pub const RETAINED: &[Retained] = &[
     Retained { dataset: "usage_events", least: CHARGES, count: sql::COUNT_EVENTS, let_go: LetGo::ByOwner(sql::EMPTY_EVENTS) },
 ];
 
+/// Lists the MSP's closed periods, oldest first.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn list_closed_periods<'a>(tx: &'a MspTx) -> Boxed<'a, Result<Vec<Period>, MeteringError>> {
+    Box::pin(async move {
+        let known = store::control::list_known_periods(tx).await?;
+        let mut closed: Vec<Period> = known.into_iter().filter(|(_, is_closed)| *is_closed).map(|(period, _)| period).collect();
+        closed.sort_unstable();
+        Ok(closed)
+    })
+}
+
 /// Returns the first day that a period needs which is not closed yet: whatever the rules say, nothing goes from there on.
 ///
 /// # Errors

@@ -21,6 +21,11 @@ pub struct Period {
 pub struct PeriodError(String);
 
 impl Period {
+    /// The first period that there is.
+    pub const MIN: Self = Self { year: 1970, month: 1 };
+    /// The last period that there is.
+    pub const MAX: Self = Self { year: 9998, month: 12 };
+
     /// Returns the period of a year and a month (1 to 12).
     ///
     /// # Errors

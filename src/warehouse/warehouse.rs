@@ -79,6 +79,17 @@ impl Warehouse {
         })
     }
 
+    /// Opens a session for a grant on a version of the lake that is past; nobody else gets it.
+    ///
+    /// # Errors
+    /// As [`Warehouse::session`], and when the version is not there any more.
+    pub fn session_at<'a>(&'a self, grant: &'a ReadGrant, version: i64) -> Boxed<'a, Result<Session, WarehouseError>> {
+        Box::pin(async move {
+            let snapshot = self.lake.snapshot(grant, Some(version)).await?;
+            self.session_on(grant, &snapshot).await
+        })
+    }
+
     fn open_session(&self, grant: &ReadGrant, version: i64) -> Option<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let index = sessions.iter().position(|(other, session)| other == grant && session.version() == version)?;

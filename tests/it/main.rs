@@ -21,3 +21,4 @@ mod recovery_versions;
 mod secrets;
 mod traces;
 mod veeam;
+mod versions;

@@ -17,19 +17,20 @@ use tokio_postgres::{Client, Config, NoTls};
 /// The password of the app's login on the test server, which listens on a private socket.
 pub(crate) const APP_PASSWORD: &str = "not-a-secret";
 
-static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
+/// The server, and the template that was made with it: who edits a migration meanwhile disturbs no test that runs.
+static SHARED: Mutex<(Weak<Server>, String)> = Mutex::const_new((Weak::new(), String::new()));
 
 /// Returns the server, started if need be, with a migrated template and the template's name.
 pub(crate) async fn server() -> (Arc<Server>, String) {
     let mut shared = SHARED.lock().await;
-    let template = format!("granary_template_{:016x}", migrations_hash());
-    if let Some(server) = shared.upgrade() {
-        return (server, template);
+    if let Some(server) = shared.0.upgrade() {
+        return (server, shared.1.clone());
     }
+    let template = format!("granary_template_{:016x}", migrations_hash());
     let directory = std::env::temp_dir().join(format!("granary-tests-{}", embedded::available_version().unwrap()));
     let server = Arc::new(Server::start_volatile(&directory, Silent::shared()).await.unwrap());
     prepare(&server, &template).await;
-    *shared = Arc::downgrade(&server);
+    *shared = (Arc::downgrade(&server), template.clone());
     (server, template)
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use granary_lake::AsOf;
 use granary_types::{CustomerCode, Period};
 use jiff::civil::Date;
 
@@ -94,6 +95,71 @@ pub(crate) enum Export {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// List the versions of the lake, newest first
+    #[command(after_help = "Examples:\n  granary export versions\n  granary export versions --labelled --format json")]
+    Versions {
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// Only those that have a name, and are kept for good
+        #[arg(long)]
+        labelled: bool,
+        /// How the answer is written: a table, JSON or CSV
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Give what the lake shows now a name, under which it can always be read
+    #[command(after_help = "Examples:\n  granary export label before-the-audit\n  granary query --as-of before-the-audit 'select 1'")]
+    Label {
+        /// The name
+        label: String,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+    },
+    /// Show what each owner has in the lake, and how its last night ended
+    #[command(after_help = "Examples:\n  granary export status\n  granary export status --format csv")]
+    Status {
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// How the answer is written: a table, JSON or CSV
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Write files of a customer anew from Postgres, whatever the lake holds
+    #[command(
+        after_help = "Examples:\n  granary export backfill ACME\n  granary export backfill ACME --dataset backup_runs --from 2025-08 --to 2025-10"
+    )]
+    Backfill {
+        /// The customer's code
+        code: CustomerCode,
+        /// One dataset [default: all]
+        #[arg(long)]
+        dataset: Option<String>,
+        /// The first month [default: the oldest]
+        #[arg(long, value_name = "MONTH")]
+        from: Option<Period>,
+        /// The last month [default: the newest]
+        #[arg(long, value_name = "MONTH")]
+        to: Option<Period>,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+    },
+    /// Let go of versions older than leaving.backup_days that have no name, and of files that no version shows
+    #[command(after_help = "\
+Every night does the first of it. --orphans goes through the whole store and also deletes files that this house does not know: never in a
+copy of a house whose original still lives.
+
+Examples:
+  granary export gc
+  granary export gc --orphans")]
+    Gc {
+        /// Also delete what killed exports left: files older than a day that this house does not know
+        #[arg(long)]
+        orphans: bool,
+    },
     /// Hand out the key of one file for a foreign Parquet reader; audited
     #[command(
         after_help = "Examples:\n  granary export files\n  granary export open --path north/acme/backup_runs/2025-10.parquet --reason 'ticket 4711: compare with the vendor'"
@@ -113,10 +179,15 @@ pub(crate) enum Export {
 Examples:
   granary query 'select period, mrr from revenue_by_month order by period'
   granary query --format csv 'select * from mrr_movements' > movements.csv
-  granary query --as analyst@north.example 'show tables'")]
+  granary query --as analyst@north.example 'show tables'
+  granary query --as-of 2025-10 'select count(*) from invoice_lines'
+  granary query --as-of 2025-11-03T00:00:00Z 'select * from mrr_movements'")]
 pub(crate) struct Query {
     /// One SELECT; - reads it from standard input
     pub(crate) sql: String,
+    /// Read the lake as it was: at an instant, at a version (v12), or under a name; a closed month's is the month
+    #[arg(long, value_name = "TIME|LABEL")]
+    pub(crate) as_of: Option<AsOf>,
     /// See what this user sees
     #[arg(long = "as", value_name = "EMAIL", conflicts_with = "msp")]
     pub(crate) as_user: Option<String>,
