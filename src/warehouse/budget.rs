@@ -13,8 +13,12 @@ pub struct Budget {
     pub spill_bytes: u64,
     /// Wall time of one query.
     pub time: Duration,
-    /// Rows that one query may return.
+    /// Rows that one query may return at once.
     pub rows: usize,
+    /// Rows that one answer may have that is read as it comes.
+    pub streamed_rows: usize,
+    /// Questions of one MSP that are answered at the same time as streams.
+    pub at_once: usize,
     /// Files that one query may open.
     pub files: usize,
     /// Memory that one session keeps answers in.
@@ -32,6 +36,8 @@ impl Default for Budget {
             spill_bytes: 2 << 30,
             time: Duration::from_secs(60),
             rows: 1_000_000,
+            streamed_rows: 100_000_000,
+            at_once: 2,
             files: 20_000,
             cache_bytes: 4 << 20,
             sessions: 64,

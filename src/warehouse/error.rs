@@ -14,6 +14,9 @@ pub enum WarehouseError {
     /// A query asked for more than a budget allows; the message names the budget and its size.
     #[error("the query exceeds the warehouse's {budget} budget of {limit}")]
     Budget { budget: &'static str, limit: String },
+    /// Others of the same MSP are asking.
+    #[error("{0} questions of this MSP are being answered; ask again when one is done")]
+    Busy(usize),
     /// A model file is wrong.
     #[error("model {model}: {problem}")]
     Model { model: String, problem: String },
@@ -36,6 +39,7 @@ impl Classify for WarehouseError {
         match self {
             Self::Query(_) => ErrorKind::Invalid,
             Self::Budget { .. } => ErrorKind::TooLarge,
+            Self::Busy(_) => ErrorKind::RateLimited,
             Self::Lake(error) => error.kind(),
             Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
             Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
@@ -47,6 +51,7 @@ impl Classify for WarehouseError {
         match self {
             Self::Query(_) => "query_refused",
             Self::Budget { .. } => "query_over_budget",
+            Self::Busy(_) => "too_many_queries",
             Self::Lake(error) => error.code(),
             Self::Model { .. } | Self::Description { .. } => "model_invalid",
             Self::Rows(_) => "rows_do_not_fit",

@@ -8,6 +8,7 @@
 //! What is *not* done here: the lake's files are written by `granary_lake`; invoices never come from here; nothing
 //! speaks to a network; who holds which grant is decided elsewhere.
 
+mod answer;
 mod budget;
 mod catalog;
 mod checks;
@@ -33,6 +34,7 @@ mod view;
 mod warehouse;
 mod yaml;
 
+pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::Budget;
 pub use checks::TestOutcome;
 pub use error::WarehouseError;

@@ -14,8 +14,8 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
@@ -103,13 +103,28 @@ impl Session {
     }
 
     async fn run(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
+        let (plan, task) = self.plan(sql).await?;
+        run_plan(plan, task, &self.0.budget).await
+    }
+
+    /// Plans a query, and nothing but a query, within the budget of files.
+    async fn plan(&self, sql: &str) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
         let Inner { context, budget, .. } = &*self.0;
         let engine = |error| WarehouseError::of_engine(error, budget);
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = context.sql_with_options(sql, options).await.map_err(engine)?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(engine)?;
-        run_plan(plan, task, budget).await
+        within_files(&plan, budget)?;
+        Ok((plan, task))
+    }
+
+    /// Begins to answer a query whose rows come as they are found.
+    pub(crate) async fn stream(&self, sql: &str) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
+        let (plan, task) = self.plan(sql).await?;
+        let schema = plan.schema();
+        let rows = execute_stream(plan, task).map_err(|error| WarehouseError::of_engine(error, &self.0.budget))?;
+        Ok((schema, rows))
     }
 
     fn remember(&self, sql: &str, answer: &(SchemaRef, Vec<RecordBatch>)) {
@@ -136,10 +151,7 @@ pub(crate) async fn run_plan(
     task: Arc<TaskContext>,
     budget: &Budget,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
-    let files = count_files(&plan);
-    if files > budget.files {
-        return Err(WarehouseError::Budget { budget: "files", limit: format!("{} (it would open {files})", budget.files) });
-    }
+    within_files(&plan, budget)?;
     let engine = |error: DataFusionError| WarehouseError::of_engine(error, budget);
     let schema = plan.schema();
     let mut stream = execute_stream(plan, task).map_err(engine)?;
@@ -156,6 +168,15 @@ pub(crate) async fn run_plan(
     Ok((schema, batches))
 }
 
+fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {
+    match count_files(plan) {
+        files if files > budget.files => {
+            Err(WarehouseError::Budget { budget: "files", limit: format!("{} (it would open {files})", budget.files) })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn count_files(plan: &Arc<dyn ExecutionPlan>) -> usize {
     let own = plan
         .downcast_ref::<DataSourceExec>()
@@ -165,7 +186,7 @@ fn count_files(plan: &Arc<dyn ExecutionPlan>) -> usize {
 }
 
 /// Writes batches as one JSON array; decimals become text, since a JSON number would pass through a float.
-fn to_json(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+pub(crate) fn to_json(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
     for batch in batches {
         writer.write(&decimals_as_text(batch)?)?;

@@ -11,6 +11,7 @@ use granary_lake::{Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
 use tokio::sync::OnceCell;
 
+use crate::answer::{Admission, QueryThreads};
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
 use crate::keys::SessionKeys;
 use crate::table::TableFile;
@@ -25,6 +26,8 @@ pub struct Warehouse {
     pub(crate) runtime: Arc<RuntimeEnv>,
     schemas: Arc<OnceCell<HashMap<String, SchemaRef>>>,
     sessions: Arc<Mutex<Vec<(ReadGrant, Session)>>>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) threads: Arc<QueryThreads>,
 }
 
 impl fmt::Debug for Warehouse {
@@ -49,7 +52,16 @@ impl Warehouse {
     /// As [`Warehouse::new`].
     pub fn with_models(lake: Lake, budget: Budget, models: Models) -> Result<Self, WarehouseError> {
         let runtime = runtime::shared(&budget, lake.objects().store()).map_err(WarehouseError::Engine)?;
-        Ok(Self { lake, budget, models: Arc::new(models), runtime, schemas: Arc::default(), sessions: Arc::default() })
+        Ok(Self {
+            lake,
+            budget,
+            models: Arc::new(models),
+            runtime,
+            schemas: Arc::default(),
+            sessions: Arc::default(),
+            admission: Arc::default(),
+            threads: Arc::default(),
+        })
     }
 
     /// Returns the models.

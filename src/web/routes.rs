@@ -5,6 +5,7 @@ mod ingest;
 mod programs;
 mod sso;
 mod usage;
+mod warehouse;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -108,7 +109,7 @@ const fn change(
 /// Every page and every API route. Examples of what cannot be undone (closing, retiring) lack the reason that is asked for.
 pub const ROUTES: &[Route] = &joined::<{ count(TABLES) }>(TABLES);
 
-const TABLES: &[&[Route]] = &[PEOPLE_AND_CUSTOMERS, programs::ROWS, sso::ROWS, ingest::ROWS, usage::ROWS, alerts::ROWS];
+const TABLES: &[&[Route]] = &[PEOPLE_AND_CUSTOMERS, programs::ROWS, sso::ROWS, ingest::ROWS, usage::ROWS, alerts::ROWS, warehouse::ROWS];
 
 const fn count(tables: &[&[Route]]) -> usize {
     let (mut table, mut rows) = (0, 0);

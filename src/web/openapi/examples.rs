@@ -31,6 +31,7 @@ pub(crate) static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
         include_str!("examples/ingest.json"),
         include_str!("examples/usage.json"),
         include_str!("examples/alerts.json"),
+        include_str!("examples/warehouse.json"),
     ];
     let read = |part| serde_json::from_str::<Vec<Example>>(part).unwrap_or_default();
     let mut story: Vec<Example> = parts.into_iter().flat_map(read).collect();

@@ -16,6 +16,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use granary_access::{ApiKeyScope, Permission};
 use granary_types::Role;
+use granary_warehouse::AnswerFormat;
 use serde_json::{Map, Value, json};
 
 use self::operations::{Operation, TAGS};
@@ -170,7 +171,14 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
         202 => "It is begun, and goes on after the answer.",
         _ => "Done, or found.",
     };
-    let mut out = json!({operation.status.to_string(): {"description": words, "headers": headers, "content": {kind: content.clone()}}});
+    let mut contents = json!({kind: content.clone()});
+    if operation.id == "askWarehouse" {
+        headers["granary-lake-version"] = json!({"$ref": "#/components/headers/granary-lake-version"});
+        for other in AnswerFormat::ALL.map(AnswerFormat::media_type).into_iter().filter(|other| *other != kind) {
+            contents[other] = json!({"schema": {"type": "string", "contentMediaType": other}});
+        }
+    }
+    let mut out = json!({operation.status.to_string(): {"description": words, "headers": headers, "content": contents}});
     for (status, _, _) in REFUSALS.iter().filter(|(status, _, _)| operation.documents(*status)) {
         let refusal = json!({"$ref": format!("#/components/responses/{status}")});
         out[status.to_string()] = match examples::of(operation.id, *status).and_then(|example| example.answer.as_ref()) {
@@ -247,6 +255,7 @@ fn headers() -> Value {
         "retry-after": text("After how many seconds to come again."),
         "ratelimit": text("What is left: of the customer's requests, and of the key's (draft-ietf-httpapi-ratelimit-headers)."),
         "ratelimit-policy": text("How many requests are allowed in how many seconds."),
+        "granary-lake-version": text("The version of the lake that the answer is of."),
         "location": text("Where the thing that was made can be found."),
     })
 }
@@ -268,7 +277,9 @@ impl Operation {
     /// a login that is changed twice is what it was after the first time. The answer to a
     /// wish for a key holds the key, and is kept nowhere.
     fn takes_key(&self) -> bool {
-        self.method != Method::Get && !self.reports_refusals() && !matches!(self.tag, "People" | "API keys" | "Tokens" | "Enrolment")
+        self.method != Method::Get
+            && !self.reports_refusals()
+            && !matches!(self.tag, "People" | "API keys" | "Tokens" | "Enrolment" | "Warehouse")
     }
 
     fn reports_refusals(&self) -> bool {

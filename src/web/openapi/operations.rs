@@ -6,6 +6,7 @@
 mod alerts;
 mod ingest;
 mod usage;
+mod warehouse;
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -94,6 +95,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Enrolment", "How a control plane comes to a key pair of its own."),
     ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
     ("Retention", "How long rows are kept."),
+    ("Warehouse", "Questions in SQL to everything that the caller may read, as of the last night or an earlier one."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 
@@ -204,7 +206,7 @@ const CUSTOMER: &str = "/api/v1/msp/customers/{code}";
 
 /// Every operation, in the order of the document.
 pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> =
-    LazyLock::new(|| [CUSTOMERS_AND_PEOPLE, ingest::OPERATIONS, usage::OPERATIONS, alerts::OPERATIONS].concat());
+    LazyLock::new(|| [CUSTOMERS_AND_PEOPLE, ingest::OPERATIONS, usage::OPERATIONS, alerts::OPERATIONS, warehouse::OPERATIONS].concat());
 
 const CUSTOMERS_AND_PEOPLE: &[Operation] = &[
     read(CUSTOMERS, "listCustomers", "Customers", "List customers", of::<CustomersOut>())

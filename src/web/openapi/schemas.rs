@@ -79,6 +79,10 @@ fn written() -> Map<String, Value> {
     );
     all.insert("IngestReport".to_owned(), ingest_report());
     all.insert(
+        "QueryRows".to_owned(),
+        json!({"description": "The rows, each an object by the names of its columns.", "type": "array", "items": {"type": "object"}}),
+    );
+    all.insert(
         "ContactRemoved".to_owned(),
         json!({
             "description": "What was removed.",

@@ -12,4 +12,5 @@ mod operations;
 mod people;
 mod programs;
 mod promises;
+mod query;
 mod sso;
