@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use granary_tenants::TenantTx;
 use granary_types::day_of;
-use serde_json::Value;
 use uuid::Uuid;
 
+use crate::correction::Corrections;
+use crate::counting::{Corrected, corrections_of, distinct, names_of};
 use crate::error::MeteringError;
-use crate::event::ContentHash;
 use crate::fact::{Fact, MachineKey};
 use crate::identity;
 use crate::merge::{Merge, merge_into, merge_stored};
@@ -16,52 +16,56 @@ use crate::projection::{Projection, RunName};
 use crate::protection::{self, Said, Saying};
 use crate::run::{self, Attempt, Disk};
 use crate::store;
-use crate::store::events::SayingRow;
 use crate::store::machines::Seen;
 use crate::store::runs::RunRow;
 
 /// Writes a batch.
-pub(crate) async fn apply(tx: &TenantTx, mut batch: Projection<'_>) -> Result<(), MeteringError> {
-    apply_machines(tx, &mut batch).await?;
+pub(crate) async fn apply(tx: &TenantTx, mut batch: Projection<'_>, corrected: Corrected) -> Result<(), MeteringError> {
+    apply_machines(tx, &mut batch, corrected).await?;
     apply_runs(tx, &mut batch).await?;
     apply_storage(tx, &mut batch).await?;
     apply_service(tx, &mut batch).await
 }
 
-async fn apply_machines(tx: &TenantTx, batch: &mut Projection<'_>) -> Result<(), MeteringError> {
+async fn apply_machines(tx: &TenantTx, batch: &mut Projection<'_>, corrected: Corrected) -> Result<(), MeteringError> {
     if !batch.seen.is_empty() {
         let mentioned: Vec<_> = batch.seen.iter().map(|(key, at)| (*key, *at)).collect();
         let seen: Vec<Seen<'_>> = mentioned.into_iter().map(|(key, at)| Seen { id: batch.machine_id(key), key, at }).collect();
         store::machines::upsert_seen(tx, &seen).await?;
     }
     if !batch.told.is_empty() {
-        derive_machines(tx, &batch.told).await?;
+        derive_machines(tx, &batch.told, corrected).await?;
     }
     Ok(())
 }
 
-/// Derives machines anew from everything that was ever said of them, which is little.
-async fn derive_machines(tx: &TenantTx, told: &BTreeSet<MachineKey<'_>>) -> Result<(), MeteringError> {
+/// Derives machines anew from everything that was ever said of them and counts, which is little.
+async fn derive_machines(tx: &TenantTx, told: &BTreeSet<MachineKey<'_>>, corrected: Corrected) -> Result<(), MeteringError> {
     let customer = tx.customer().id;
     let keys: Vec<MachineKey<'_>> = told.iter().copied().collect();
-    let mut sayings: BTreeMap<Uuid, Vec<Said>> = BTreeMap::new();
-    for row in store::events::list_sayings(tx, &keys).await? {
-        let corrupt = |what: &str| MeteringError::Corrupt(format!("a logged {} {what}", row.event_type));
-        let data: Value = serde_json::from_str(&row.data).map_err(|_| corrupt("is not JSON"))?;
-        let (key, saying) = match Fact::read(&row.event_type, &data) {
-            Ok(Fact::Machine(key, saying)) => (key, Saying::Machine(saying)),
-            Ok(Fact::Replaced { old, new }) => (old, Saying::Replaced(identity::machine_id(customer, new))),
-            Ok(_) | Err(_) => return Err(corrupt("does not fit its type")),
+    let mut logged = store::events::list_sayings(tx, &keys).await?;
+    let mut corrections = Corrections::default();
+    if corrected == Corrected::Something {
+        logged.extend(store::corrections::list_amended_sayings(tx, &keys).await?);
+        logged = distinct(logged);
+        corrections = corrections_of(tx, &names_of(&logged)).await?;
+    }
+    let mut sayings: BTreeMap<Uuid, Vec<Said>> = told.iter().map(|key| (identity::machine_id(customer, *key), Vec::new())).collect();
+    for event in &logged {
+        let Some(counted) = corrections.counted_logged(event)? else { continue };
+        let (key, saying) = match counted.fact {
+            Fact::Machine(key, saying) => (key, Saying::Machine(saying)),
+            Fact::Replaced { old, new } => (old, Saying::Replaced(identity::machine_id(customer, new))),
+            _ => continue,
         };
-        let said = Said { occurred_at: row.occurred_at, content_hash: content_hash(&row)?, saying };
-        sayings.entry(identity::machine_id(customer, key)).or_default().push(said);
+        let said = Said { occurred_at: counted.occurred_at, content_hash: counted.content_hash, saying };
+        // It may have been amended into something about another machine, which is told for itself.
+        if let Some(said_of_it) = sayings.get_mut(&identity::machine_id(customer, key)) {
+            said_of_it.push(said);
+        }
     }
     let derived: Vec<_> = sayings.into_iter().map(|(id, sayings)| (id, protection::derive(sayings))).collect();
     store::machines::update(tx, &derived).await
-}
-
-fn content_hash(row: &SayingRow) -> Result<ContentHash, MeteringError> {
-    row.content_hash.as_slice().try_into().map_err(|_| MeteringError::Corrupt("a content hash is not 32 bytes long".to_owned()))
 }
 
 /// Most runs are new and need one probe; of known ones the attempts and disks are merged and the run derived anew.
@@ -134,14 +138,6 @@ async fn apply_storage(tx: &TenantTx, batch: &mut Projection<'_>) -> Result<(), 
             store::storage::upsert_samples(tx, &rows).await?;
         }
     }
-    if !batch.cycles.is_empty() {
-        let stored = store::storage::list_cycles(tx, &keys(&batch.cycles)).await?;
-        merge_stored(&mut batch.cycles, stored);
-        let rows: Vec<_> = batch.cycles.iter().map(|(key, row)| (key, row, day_of(row.last_cycle_at, zone))).collect();
-        if !rows.is_empty() {
-            store::storage::upsert_cycles(tx, &rows).await?;
-        }
-    }
     Ok(())
 }
 
@@ -160,6 +156,9 @@ macro_rules! merge_and_write {
 }
 
 async fn apply_service(tx: &TenantTx, batch: &mut Projection<'_>) -> Result<(), MeteringError> {
+    merge_and_write!(tx, batch.cycles, store::storage::list_cycles, store::storage::upsert_cycles);
+    merge_and_write!(tx, batch.stored, store::stored::list_stored, store::stored::upsert_stored);
+    merge_and_write!(tx, batch.windows, store::stored::list_windows, store::stored::upsert_windows);
     merge_and_write!(tx, batch.skipped, store::service::list_skipped, store::service::upsert_skipped);
     merge_and_write!(tx, batch.restores, store::service::list_restores, store::service::upsert_restores);
     merge_and_write!(tx, batch.tickets, store::service::list_tickets, store::service::upsert_tickets);

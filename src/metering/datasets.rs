@@ -139,6 +139,8 @@ pub const DATASETS: &[Dataset] = &[
         ],
         &["sampled_at", "repository_id"],
     ),
+    STORED_BACKUPS,
+    MAINTENANCE_WINDOWS,
     tenant(
         "tickets",
         Some("opened_at"),
@@ -262,6 +264,46 @@ const BACKUP_RUNS: Dataset = tenant(
     &["ended_at", "id"],
 );
 
+const STORED_BACKUPS: Dataset = tenant(
+    "stored_backups",
+    None,
+    &[
+        Column::new("id", Uuid),
+        Column::new("source", Text),
+        Column::new("vendor_id", Text).personal(),
+        Column::new("kind", Text),
+        Column::new("state", Text),
+        Column::new("repository_id", Uuid),
+        Column::nullable("machine_id", Uuid),
+        Column::nullable("run_id", Uuid),
+        Column::new("restore_points", Int32),
+        Column::new("stored_bytes", Int64),
+        Column::nullable("oldest_at", Timestamp),
+        Column::nullable("retention_days", Int32),
+        Column::nullable("immutable_until", Timestamp),
+        Column::new("is_verified", Bool),
+        Column::new("reported_at", Timestamp),
+    ],
+    &["id"],
+);
+
+const MAINTENANCE_WINDOWS: Dataset = tenant(
+    "maintenance_windows",
+    Some("starts_at"),
+    &[
+        Column::new("id", Uuid),
+        Column::new("source", Text),
+        Column::new("vendor_id", Text).personal(),
+        Column::nullable("machine_id", Uuid),
+        Column::new("starts_at", Timestamp),
+        Column::new("ends_at", Timestamp),
+        Column::new("reason", Text).personal(),
+        Column::new("is_cancelled", Bool),
+        Column::new("said_at", Timestamp),
+    ],
+    &["starts_at", "id"],
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +321,10 @@ mod tests {
         "restore_runs.source",
         "restore_runs.kind",
         "restore_runs.state",
+        "stored_backups.source",
+        "stored_backups.kind",
+        "stored_backups.state",
+        "maintenance_windows.source",
         "tickets.source",
         "tickets.priority",
         "heartbeats.source",

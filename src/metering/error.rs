@@ -13,6 +13,10 @@ pub enum MeteringError {
     NotEvents,
     #[error("a batch holds at most {limit} events; this one holds {count}")]
     BatchTooLarge { count: usize, limit: usize },
+    #[error("the customer's tables are being migrated; send the events again in a moment")]
+    SchemaBehind,
+    #[error("the bodies of {events} events went by a rule of retention: the log alone does not say what the rows should be")]
+    LogEmptied { events: i64 },
     #[error("the period {0} is closed")]
     PeriodClosed(Period),
     #[error("the period {0} has not ended")]
@@ -32,7 +36,8 @@ impl Classify for MeteringError {
         match self {
             Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
-            Self::PeriodClosed(_) | Self::PeriodNotEnded(_) => ErrorKind::Conflict,
+            Self::SchemaBehind => ErrorKind::Unavailable,
+            Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) => ErrorKind::Conflict,
             Self::Corrupt(_) => ErrorKind::Internal,
             Self::Db(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
@@ -44,6 +49,8 @@ impl Classify for MeteringError {
             Self::NotJson(_) => "body_not_json",
             Self::NotEvents => "body_not_events",
             Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::SchemaBehind => "schema_behind",
+            Self::LogEmptied { .. } => "log_emptied",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
             Self::PeriodsReversed { .. } => "periods_reversed",

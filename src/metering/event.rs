@@ -47,8 +47,20 @@ impl<'a> Event<'a> {
     }
 }
 
+impl Event<'_> {
+    /// Returns what it is known by for ever.
+    pub(crate) const fn name(&self) -> (&str, &str) {
+        (self.source, self.id)
+    }
+
+    /// Whether it says something of another event.
+    pub(crate) const fn is_correction(&self) -> bool {
+        matches!(self.fact, Fact::Voided { .. } | Fact::Amended(_))
+    }
+}
+
 /// Hashes what an event says, and not how it was written down.
-fn content_hash(event_type: &str, subject: Option<&str>, time: Timestamp, data: &str) -> ContentHash {
+pub(crate) fn content_hash(event_type: &str, subject: Option<&str>, time: Timestamp, data: &str) -> ContentHash {
     let mut rest = String::with_capacity(128);
     rest.push_str(",\"subject\":");
     match subject {

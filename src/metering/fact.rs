@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::Value;
 
+use crate::canonical::write_canonical;
+use crate::event::{ContentHash, content_hash};
 use crate::fields::{Fields, Misfit, are_distinct};
 
 /// How a source calls a machine.
@@ -18,15 +20,55 @@ pub(crate) struct MachineKey<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fact<'a> {
     Machine(MachineKey<'a>, MachineSaying),
-    Replaced { old: MachineKey<'a>, new: MachineKey<'a> },
+    Replaced {
+        old: MachineKey<'a>,
+        new: MachineKey<'a>,
+    },
     Attempt(AttemptFact<'a>),
-    Skipped { machine: MachineKey<'a>, day: Date, reason: &'a str, is_excused: bool },
+    Skipped {
+        machine: MachineKey<'a>,
+        day: Date,
+        reason: &'a str,
+        is_excused: bool,
+    },
     Restore(RestoreFact<'a>),
     Replication(ReplicationFact<'a>),
+    Cycle(CycleFact<'a>),
     Storage(StorageFact<'a>),
-    Heartbeat { day: Date, received: i32, expected: i32, last_at: Timestamp },
+    Stored(StoredFact<'a>),
+    Heartbeats {
+        day: Date,
+        received: i32,
+        expected: i32,
+        last_at: Timestamp,
+    },
+    /// A single sign of life, at the event's own time.
+    Heartbeat,
     Ticket(TicketFact<'a>),
-    Activity { day: Date, kind: &'a str, amount: i64 },
+    Activity {
+        day: Date,
+        kind: &'a str,
+        amount: i64,
+    },
+    /// A single use, at the event's own time.
+    Used {
+        kind: &'static str,
+    },
+    Maintenance(WindowFact<'a>),
+    /// An earlier event of the same source does not count.
+    Voided {
+        event: &'a str,
+    },
+    Amended(Box<Amendment<'a>>),
+}
+
+/// What an earlier event of the same source should have said.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Amendment<'a> {
+    pub(crate) event: &'a str,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) content_hash: ContentHash,
+    pub(crate) fact: Fact<'a>,
 }
 
 /// What was said of a machine itself.
@@ -50,6 +92,11 @@ pub(crate) struct AttemptFact<'a> {
     pub(crate) ended_at: Timestamp,
     pub(crate) error: Option<&'a str>,
     pub(crate) disks: Vec<DiskFact>,
+    pub(crate) scheduled_at: Option<Timestamp>,
+    pub(crate) progressed_at: Option<Timestamp>,
+    pub(crate) progress_bytes: Option<i64>,
+    pub(crate) corrected_at: Option<Timestamp>,
+    pub(crate) phase: Option<&'a str>,
 }
 
 /// One disk of an attempt.
@@ -85,6 +132,46 @@ pub(crate) struct ReplicationFact<'a> {
     pub(crate) last_cycle_at: Timestamp,
 }
 
+/// One replication cycle of one machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CycleFact<'a> {
+    pub(crate) machine: MachineKey<'a>,
+    pub(crate) is_completed: bool,
+    pub(crate) ended_at: Timestamp,
+    pub(crate) transferred_bytes: i64,
+    pub(crate) lag_seconds: i32,
+}
+
+/// A chain of restore points, or a copy of a run, and where it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredFact<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) machine: Option<MachineKey<'a>>,
+    pub(crate) run: Option<&'a str>,
+    /// The repository, by its vendor id.
+    pub(crate) repository: &'a str,
+    pub(crate) state: &'static str,
+    pub(crate) restore_points: i32,
+    pub(crate) stored_bytes: i64,
+    pub(crate) oldest_at: Option<Timestamp>,
+    pub(crate) retention_days: Option<i32>,
+    pub(crate) immutable_until: Option<Timestamp>,
+    pub(crate) is_verified: bool,
+    pub(crate) reported_at: Timestamp,
+}
+
+/// Agreed maintenance, of one machine or of all.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WindowFact<'a> {
+    pub(crate) window: &'a str,
+    pub(crate) machine: Option<MachineKey<'a>>,
+    pub(crate) starts_at: Timestamp,
+    pub(crate) ends_at: Timestamp,
+    pub(crate) reason: &'a str,
+    pub(crate) is_cancelled: bool,
+}
+
 /// A repository, and how full it was.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StorageFact<'a> {
@@ -107,11 +194,14 @@ pub(crate) struct TicketFact<'a> {
     pub(crate) opened_at: Timestamp,
     pub(crate) answered_at: Option<Timestamp>,
     pub(crate) closed_at: Option<Timestamp>,
+    pub(crate) rated_at: Option<Timestamp>,
     pub(crate) rating: Option<i32>,
 }
 
 const BACKUP_KINDS: &[&str] = &["full", "incremental", "differential", "log"];
 const RESTORE_KINDS: &[&str] = &["full_vm", "file_level", "test"];
+/// How a run may turn out to have ended.
+const OUTCOMES: &[&str] = &["completed", "completed_with_warning", "failed", "cancelled"];
 const DISK_STATES: &[&str] = &["completed", "failed", "cancelled", "running"];
 /// From the least to the most pressing.
 pub(crate) const PRIORITIES: &[&str] = &["low", "normal", "high", "urgent"];
@@ -127,9 +217,13 @@ impl<'a> Fact<'a> {
                 Ok(Self::Machine(flat_machine(&data)?, MachineSaying::read(event_type, &data)?))
             }
             "machine.replaced" => Ok(Self::Replaced { old: flat_machine(&data)?, new: machine(&data, "replaced_by")? }),
+            "backup.scheduled" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Scheduled)?)),
             "backup.started" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Started)?)),
+            "backup.progressed" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Progressed)?)),
             "backup.completed" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Completed)?)),
             "backup.failed" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Failed)?)),
+            "backup.cancelled" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Cancelled)?)),
+            "backup.corrected" => Ok(Self::Attempt(AttemptFact::read(&data, Reported::Corrected)?)),
             "backup.skipped" => Ok(Self::Skipped {
                 machine: machine(&data, "machine")?,
                 day: data.day("day")?,
@@ -139,14 +233,30 @@ impl<'a> Fact<'a> {
             "restore.completed" => Ok(Self::Restore(RestoreFact::read(&data, "completed")?)),
             "restore.failed" => Ok(Self::Restore(RestoreFact::read(&data, "failed")?)),
             "replication.summary" => Ok(Self::Replication(ReplicationFact::read(&data)?)),
+            "replication.completed" => Ok(Self::Cycle(CycleFact::read(&data, true)?)),
+            "replication.failed" => Ok(Self::Cycle(CycleFact::read(&data, false)?)),
             "repository.sampled" => Ok(Self::Storage(StorageFact::read(&data)?)),
-            "heartbeat.summary" => Ok(Self::Heartbeat {
+            "chain.sampled" => Ok(Self::Stored(StoredFact::read_chain(&data)?)),
+            "copy.completed" => Ok(Self::Stored(StoredFact::read_copy(&data, "stored")?)),
+            "copy.failed" => Ok(Self::Stored(StoredFact::read_copy(&data, "failed")?)),
+            "heartbeat.sent" => Ok(Self::Heartbeat),
+            "heartbeat.summary" => Ok(Self::Heartbeats {
                 day: data.day("day")?,
                 received: data.count("received", MAX_COUNT)?,
                 expected: data.count("expected", MAX_COUNT)?,
                 last_at: data.instant("last_at")?,
             }),
-            "ticket.opened" | "ticket.answered" | "ticket.closed" => Ok(Self::Ticket(TicketFact::read(event_type, &data)?)),
+            "ticket.opened" | "ticket.answered" | "ticket.closed" | "ticket.rated" => {
+                Ok(Self::Ticket(TicketFact::read(event_type, &data)?))
+            }
+            "portal.logged_in" => Ok(Self::Used { kind: "portal_login" }),
+            "maintenance.scheduled" => Ok(Self::Maintenance(WindowFact::read(&data, false)?)),
+            "maintenance.cancelled" => Ok(Self::Maintenance(WindowFact::read(&data, true)?)),
+            "event.voided" => {
+                data.optional_text("reason")?;
+                Ok(Self::Voided { event: data.name("event_id")? })
+            }
+            "event.amended" => Ok(Self::Amended(Box::new(Amendment::read(&data)?))),
             "activity.summary" => Ok(Self::Activity { day: data.day("day")?, kind: data.name("kind")?, amount: data.bytes("amount")? }),
             _ => Err(Misfit { pointer: "/type".to_owned(), message: "is not a known type of usage event".to_owned() }),
         }
@@ -172,23 +282,49 @@ impl MachineSaying {
     }
 }
 
-/// Which of the three events of a run.
+impl<'a> Amendment<'a> {
+    /// Reads what an event should have said; its pointers lead into the amendment.
+    fn read(data: &Fields<'a, '_>) -> Result<Self, Misfit> {
+        data.optional_text("reason")?;
+        let (event, event_type, occurred_at) = (data.name("event_id")?, data.name("type")?, data.instant("time")?);
+        if event_type.starts_with("event.") {
+            return Err(data.misfit("type", "is a correction; amend the event itself again, or void the correction"));
+        }
+        let value = data.required("data")?;
+        let within = |misfit: Misfit| Misfit { pointer: format!("/data{}", misfit.pointer), ..misfit };
+        let fact = Fact::read(event_type, value).map_err(within)?;
+        let mut text = String::new();
+        write_canonical(value, &mut text);
+        Ok(Self { event, occurred_at, content_hash: content_hash(event_type, None, occurred_at, &text), fact })
+    }
+}
+
+/// Which of the events of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reported {
+    Scheduled,
     Started,
+    Progressed,
     Completed,
     Failed,
+    Cancelled,
+    Corrected,
 }
 
 impl<'a> AttemptFact<'a> {
     fn read(data: &Fields<'a, '_>, reported: Reported) -> Result<Self, Misfit> {
-        let started_at = data.instant("started_at")?;
+        let started_at = if reported == Reported::Scheduled { data.instant("scheduled_at")? } else { data.instant("started_at")? };
         let (state, ended_at, error) = match reported {
+            Reported::Scheduled => (RunState::Scheduled, started_at, None),
             Reported::Started => (RunState::Running, started_at, None),
+            Reported::Progressed => (RunState::Running, data.instant("reported_at")?, None),
             Reported::Completed if data.flag("has_warning")? => (RunState::CompletedWithWarning, data.instant("ended_at")?, None),
             Reported::Completed => (RunState::Completed, data.instant("ended_at")?, None),
             Reported::Failed => (RunState::Failed, data.instant("ended_at")?, data.optional_text("error")?),
+            Reported::Cancelled => (RunState::Cancelled, data.instant("ended_at")?, None),
+            Reported::Corrected => (outcome(data)?, data.instant("ended_at")?, data.optional_text("error")?),
         };
+        let progressed = reported == Reported::Progressed;
         Ok(Self {
             run: data.name("run_id")?,
             machine: machine(data, "machine")?,
@@ -198,9 +334,19 @@ impl<'a> AttemptFact<'a> {
             started_at,
             ended_at,
             error,
-            disks: disks(data)?,
+            disks: if progressed { Vec::new() } else { disks(data)? },
+            scheduled_at: (reported == Reported::Scheduled).then_some(started_at),
+            progressed_at: progressed.then_some(ended_at),
+            // A gauge of nothing says nothing: sources send it before they know.
+            progress_bytes: if progressed { data.optional_bytes("transferred_bytes")?.filter(|bytes| *bytes > 0) } else { None },
+            corrected_at: if reported == Reported::Corrected { Some(data.instant("corrected_at")?) } else { None },
+            phase: data.optional_name("phase")?,
         })
     }
+}
+
+fn outcome(data: &Fields<'_, '_>) -> Result<RunState, Misfit> {
+    data.one_of("state", OUTCOMES)?.parse().map_err(|_| data.misfit("state", "is no outcome"))
 }
 
 fn disks(data: &Fields<'_, '_>) -> Result<Vec<DiskFact>, Misfit> {
@@ -228,7 +374,7 @@ impl<'a> RestoreFact<'a> {
     fn read(data: &Fields<'a, '_>, state: &'static str) -> Result<Self, Misfit> {
         Ok(Self {
             restore: data.name("restore_id")?,
-            machine: data.optional("machine").map(|_| machine(data, "machine")).transpose()?,
+            machine: optional_machine(data)?,
             kind: data.one_of("kind", RESTORE_KINDS)?,
             state,
             requested_at: data.instant("requested_at")?,
@@ -252,6 +398,78 @@ impl<'a> ReplicationFact<'a> {
     }
 }
 
+impl<'a> CycleFact<'a> {
+    fn read(data: &Fields<'a, '_>, is_completed: bool) -> Result<Self, Misfit> {
+        data.instant("started_at")?;
+        Ok(Self {
+            machine: machine(data, "machine")?,
+            is_completed,
+            ended_at: data.instant("ended_at")?,
+            transferred_bytes: if is_completed { data.bytes("transferred_bytes")? } else { 0 },
+            lag_seconds: if is_completed { data.count("lag_seconds", i32::MAX)? } else { 0 },
+        })
+    }
+}
+
+impl<'a> StoredFact<'a> {
+    fn read_chain(data: &Fields<'a, '_>) -> Result<Self, Misfit> {
+        Ok(Self {
+            name: data.name("chain_id")?,
+            machine: Some(machine(data, "machine")?),
+            run: None,
+            restore_points: data.count("restore_points", MAX_COUNT)?,
+            oldest_at: data.optional_instant("oldest_at")?,
+            reported_at: data.instant("sampled_at")?,
+            ..Self::read_common(data, "chain", "stored")?
+        })
+    }
+
+    fn read_copy(data: &Fields<'a, '_>, state: &'static str) -> Result<Self, Misfit> {
+        Ok(Self {
+            name: data.name("copy_id")?,
+            machine: optional_machine(data)?,
+            run: Some(data.name("run_id")?),
+            reported_at: data.instant("ended_at")?,
+            ..Self::read_common(data, "copy", state)?
+        })
+    }
+
+    fn read_common(data: &Fields<'a, '_>, kind: &'static str, state: &'static str) -> Result<Self, Misfit> {
+        Ok(Self {
+            kind,
+            name: "",
+            machine: None,
+            run: None,
+            repository: data.name("repository_id")?,
+            state,
+            restore_points: i32::from(state == "stored"),
+            stored_bytes: if state == "stored" { data.bytes("stored_bytes")? } else { 0 },
+            oldest_at: None,
+            retention_days: data.optional_count("retention_days", MAX_COUNT)?,
+            immutable_until: data.optional_instant("immutable_until")?,
+            is_verified: data.flag("is_verified")?,
+            reported_at: Timestamp::UNIX_EPOCH,
+        })
+    }
+}
+
+impl<'a> WindowFact<'a> {
+    fn read(data: &Fields<'a, '_>, is_cancelled: bool) -> Result<Self, Misfit> {
+        let (starts_at, ends_at) = (data.instant("starts_at")?, data.instant("ends_at")?);
+        if ends_at <= starts_at {
+            return Err(data.misfit("ends_at", "must be after starts_at"));
+        }
+        Ok(Self {
+            window: data.name("window_id")?,
+            machine: optional_machine(data)?,
+            starts_at,
+            ends_at,
+            reason: data.name("reason")?,
+            is_cancelled,
+        })
+    }
+}
+
 impl<'a> StorageFact<'a> {
     fn read(data: &Fields<'a, '_>) -> Result<Self, Misfit> {
         let repository = Fields::of(data.required("repository")?, "/data", "repository")?;
@@ -271,17 +489,24 @@ impl<'a> StorageFact<'a> {
 
 impl<'a> TicketFact<'a> {
     fn read(event_type: &str, data: &Fields<'a, '_>) -> Result<Self, Misfit> {
-        let (is_answer, is_close) = (event_type == "ticket.answered", event_type == "ticket.closed");
-        let rating = if is_close { data.optional_count("rating", 5)? } else { None };
+        let (is_answer, is_close, is_rated) =
+            (event_type == "ticket.answered", event_type == "ticket.closed", event_type == "ticket.rated");
+        let rating = match event_type {
+            "ticket.closed" => data.optional_count("rating", 5)?,
+            "ticket.rated" => Some(data.count("rating", 5)?),
+            _ => None,
+        };
         if rating == Some(0) {
             return Err(data.misfit("rating", "must be a whole number from 1 to 5"));
         }
+        let closed_at = is_close.then(|| data.instant("closed_at")).transpose()?;
         Ok(Self {
             ticket: data.name("ticket_id")?,
             priority: data.one_of("priority", PRIORITIES)?,
             opened_at: data.instant("opened_at")?,
             answered_at: is_answer.then(|| data.instant("answered_at")).transpose()?,
-            closed_at: is_close.then(|| data.instant("closed_at")).transpose()?,
+            closed_at,
+            rated_at: if is_rated { Some(data.instant("rated_at")?) } else { closed_at.filter(|_| rating.is_some()) },
             rating,
         })
     }
@@ -293,4 +518,8 @@ fn flat_machine<'a>(data: &Fields<'a, '_>) -> Result<MachineKey<'a>, Misfit> {
 
 fn machine<'a>(data: &Fields<'a, '_>, name: &str) -> Result<MachineKey<'a>, Misfit> {
     flat_machine(&Fields::of(data.required(name)?, "/data", name)?)
+}
+
+fn optional_machine<'a>(data: &Fields<'a, '_>) -> Result<Option<MachineKey<'a>>, Misfit> {
+    data.optional("machine").map(|_| machine(data, "machine")).transpose()
 }

@@ -97,6 +97,11 @@ impl<'a, 'p> Fields<'a, 'p> {
         Timestamp::from_microsecond(at.as_microsecond()).map_err(|error| self.misfit(name, error.to_string()))
     }
 
+    /// Returns an instant that may be absent.
+    pub(crate) fn optional_instant(&self, name: &str) -> Result<Option<Timestamp>, Misfit> {
+        self.optional(name).map(|_| self.instant(name)).transpose()
+    }
+
     /// Returns a day between the years 2000 and 2099.
     pub(crate) fn day(&self, name: &str) -> Result<Date, Misfit> {
         let text = self.str(name)?;

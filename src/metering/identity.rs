@@ -47,6 +47,16 @@ pub(crate) fn ticket_id(customer: CustomerId, source: &str, ticket: &str) -> Uui
     derived_id(customer, "ticket", &[source, ticket])
 }
 
+/// Returns the id of a chain or a copy.
+pub(crate) fn stored_id(customer: CustomerId, kind: &str, source: &str, name: &str) -> Uuid {
+    derived_id(customer, kind, &[source, name])
+}
+
+/// Returns the id of a maintenance window.
+pub(crate) fn window_id(customer: CustomerId, source: &str, window: &str) -> Uuid {
+    derived_id(customer, "window", &[source, window])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,17 +8,19 @@ use granary_tenants::TenantTx;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::apply::apply;
 use crate::canonical::write_canonical;
+use crate::counting::{Corrected, count};
 use crate::error::MeteringError;
 use crate::event::{Event, hash_of_misfit};
 use crate::fields::{Misfit, without_nul};
-use crate::projection::Projection;
 use crate::store;
 use crate::store::events::Refused;
 
 /// The most events that one batch may hold.
 pub const MAX_BATCH_EVENTS: usize = 20_000;
+
+/// The version of a silo from which on it takes every type of event.
+const SCHEMA: i32 = 8;
 
 /// What became of one event of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +74,9 @@ impl IngestReport {
 /// [`Outcome`], never an error.
 pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a [u8]) -> Boxed<'a, Result<IngestReport, MeteringError>> {
     Box::pin(async move {
+        if tx.customer().schema_version < SCHEMA {
+            return Err(MeteringError::SchemaBehind);
+        }
         let body: Value = serde_json::from_slice(batch).map_err(|error| MeteringError::NotJson(error.to_string()))?;
         let values = match &body {
             Value::Array(values) => values.as_slice(),
@@ -85,12 +90,10 @@ pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a 
         let mut outcomes = vec![Outcome::Accepted; values.len()];
         let mut refused = Vec::new();
         let events = read_events(values, source_allowed, may_hold_nul, &mut outcomes, &mut refused);
-        let fresh = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
+        let (fresh, corrected) = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
         if !fresh.is_empty() {
             store::events::insert(tx, &fresh, tx.now()).await?;
-            let mut projection = Projection::new(tx.customer().id);
-            fresh.iter().for_each(|event| projection.add(event));
-            apply(tx, projection).await?;
+            count(tx, &fresh, corrected).await?;
         }
         if !refused.is_empty() {
             store::events::insert_quarantined(tx, &refused, tx.now()).await?;
@@ -144,7 +147,7 @@ async fn leave_out_repeats<'e, 'a>(
     events: &'e [(usize, Event<'a>)],
     outcomes: &mut [Outcome],
     refused: &mut Vec<Refused>,
-) -> Result<Vec<&'e Event<'a>>, MeteringError> {
+) -> Result<(Vec<&'e Event<'a>>, Corrected), MeteringError> {
     let mut refuse = |position: usize, event: &Event<'_>| {
         let (source, id, content_hash) = (event.source.to_owned(), event.id.to_owned(), event.content_hash);
         let mut text = String::new();
@@ -163,14 +166,14 @@ async fn leave_out_repeats<'e, 'a>(
         }
     }
     if distinct.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Corrected::Nothing));
     }
     store::events::lock(tx).await?;
-    let known: HashMap<i32, Vec<u8>> = store::events::list_known(tx, &distinct).await?.into_iter().collect();
+    let known = store::events::get_known(tx, &distinct).await?;
     let mut fresh = Vec::with_capacity(distinct.len());
     for (index, (position, event)) in events.iter().enumerate() {
         let first = first.get(&(event.source, event.id)).copied().unwrap_or(index);
-        let logged = i32::try_from(first).ok().and_then(|first| known.get(&first));
+        let logged = i32::try_from(first).ok().and_then(|first| known.hashes.get(&first));
         if logged.is_none() && first == index {
             fresh.push(event);
         } else if event.content_hash == logged.map_or(&events[first].1.content_hash[..], Vec::as_slice) {
@@ -179,5 +182,5 @@ async fn leave_out_repeats<'e, 'a>(
             outcomes[*position] = refuse(*position, event);
         }
     }
-    Ok(fresh)
+    Ok((fresh, known.corrected))
 }

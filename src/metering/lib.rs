@@ -14,6 +14,8 @@
 mod annex;
 mod apply;
 mod canonical;
+mod correction;
+mod counting;
 mod datasets;
 mod days;
 mod error;
@@ -27,10 +29,12 @@ mod merge;
 mod period;
 mod projection;
 mod protection;
+mod rebuilding;
 mod retention;
 mod row;
 mod run;
 mod store;
+mod thing;
 mod usage;
 pub mod veeam;
 
@@ -43,5 +47,6 @@ pub use log::{EventFilter, LoggedEvent, list_events};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
+pub use rebuilding::{RebuiltTable, rebuild};
 pub use retention::{RETAINED, first_open_day, list_closed_periods};
 pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};

@@ -15,6 +15,18 @@ pub(crate) struct Attempt<'a> {
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Timestamp,
     pub(crate) error: Option<Cow<'a, str>>,
+    /// When the source said that it had told it wrongly before.
+    pub(crate) corrected_at: Option<Timestamp>,
+    pub(crate) gauge: Gauge<'a>,
+}
+
+/// How far an attempt is, and when it was due: gauges, which only grow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Gauge<'a> {
+    pub(crate) scheduled_at: Option<Timestamp>,
+    pub(crate) progressed_at: Option<Timestamp>,
+    pub(crate) phase: Option<Cow<'a, str>>,
+    pub(crate) bytes: Option<i64>,
 }
 
 /// One disk of a run, as its best attempt left it.
@@ -24,6 +36,7 @@ pub(crate) struct Disk<'a> {
     pub(crate) state: Cow<'a, str>,
     pub(crate) size_bytes: i64,
     pub(crate) transferred_bytes: i64,
+    pub(crate) corrected_at: Option<Timestamp>,
 }
 
 /// What attempts and disks make of a run.
@@ -43,31 +56,47 @@ pub(crate) struct Derived<'r> {
 /// How much an attempt's state weighs: a success outlasts any failure, whichever is heard first.
 const fn weight(state: RunState) -> u8 {
     match state {
-        RunState::Completed | RunState::CompletedWithWarning => 3,
-        RunState::Failed => 2,
-        RunState::Cancelled => 1,
-        RunState::Running => 0,
+        RunState::Completed | RunState::CompletedWithWarning => 4,
+        RunState::Failed => 3,
+        RunState::Cancelled => 2,
+        RunState::Running => 1,
+        RunState::Scheduled => 0,
     }
 }
 
 impl Merge for Attempt<'_> {
-    /// Keeps the weightier state, then the later end; the rest only breaks ties.
-    fn merge(&mut self, other: Self) {
+    /// Keeps the latest correction, then the weightier state, then the later end; the rest only breaks ties.
+    fn merge(&mut self, mut other: Self) {
         let is_greater = {
-            let order = |attempt: &Self| (weight(attempt.state), attempt.ended_at, attempt.started_at, attempt.state);
+            let order = |attempt: &Self| (attempt.corrected_at, weight(attempt.state), attempt.ended_at, attempt.started_at, attempt.state);
             (order(&other), &other.kind, &other.error) > (order(self), &self.kind, &self.error)
         };
         if is_greater {
-            *self = other;
+            std::mem::swap(self, &mut other);
         }
+        self.gauge.merge(other.gauge);
+    }
+}
+
+impl Merge for Gauge<'_> {
+    /// Keeps the earliest due time, the latest phase and the most bytes.
+    fn merge(&mut self, other: Self) {
+        self.scheduled_at = match (self.scheduled_at, other.scheduled_at) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        if (other.progressed_at, &other.phase) > (self.progressed_at, &self.phase) {
+            (self.progressed_at, self.phase) = (other.progressed_at, other.phase);
+        }
+        self.bytes = self.bytes.max(other.bytes);
     }
 }
 
 impl Merge for Disk<'_> {
-    /// Keeps the completed disk, then that of the later attempt; the rest only breaks ties.
+    /// Keeps the latest correction, then the completed disk, then that of the later attempt; the rest only breaks ties.
     fn merge(&mut self, other: Self) {
         let is_greater = {
-            let order = |disk: &Self| (disk.state == "completed", disk.attempt, disk.size_bytes, disk.transferred_bytes);
+            let order = |disk: &Self| (disk.corrected_at, disk.state == "completed", disk.attempt, disk.size_bytes, disk.transferred_bytes);
             (order(&other), &other.state) > (order(self), &self.state)
         };
         if is_greater {
@@ -81,6 +110,7 @@ pub(crate) fn derive<'r>(
     attempts: impl Iterator<Item = (i32, &'r Attempt<'r>)> + Clone,
     disks: impl Iterator<Item = &'r Disk<'r>>,
 ) -> Option<Derived<'r>> {
+    let begun = attempts.clone().filter(|(_, attempt)| attempt.state != RunState::Scheduled);
     let heaviest = attempts.clone().map(|(_, attempt)| weight(attempt.state)).max()?;
     let weightiest = attempts.clone().filter(|(_, attempt)| weight(attempt.state) == heaviest);
     let (_, decisive) = if heaviest == weight(RunState::Completed) {
@@ -88,7 +118,7 @@ pub(crate) fn derive<'r>(
     } else {
         weightiest.max_by_key(|(number, attempt)| (attempt.ended_at, *number))?
     };
-    let started_at = attempts.clone().map(|(_, attempt)| attempt.started_at).min()?;
+    let started_at = begun.clone().map(|(_, attempt)| attempt.started_at).min().unwrap_or(decisive.started_at);
     let (mut transferred_bytes, mut protected_bytes) = (0_i64, 0_i64);
     for disk in disks.filter(|disk| disk.state == "completed") {
         transferred_bytes = transferred_bytes.saturating_add(disk.transferred_bytes);
@@ -100,7 +130,7 @@ pub(crate) fn derive<'r>(
         started_at,
         ended_at: decisive.ended_at,
         error: decisive.error.as_deref(),
-        attempt_count: i32::try_from(attempts.count()).unwrap_or(i32::MAX),
+        attempt_count: i32::try_from(begun.count()).unwrap_or(i32::MAX),
         transferred_bytes,
         protected_bytes,
         duration_ms: decisive.ended_at.duration_since(started_at).as_millis().try_into().unwrap_or(0_i64).max(0),
@@ -115,13 +145,17 @@ mod tests {
 
     fn attempt(state: RunState, start: i64, end: i64) -> Attempt<'static> {
         let at = |second| Timestamp::from_second(1_760_000_000 + second).unwrap();
-        Attempt { kind: "full".into(), state, started_at: at(start), ended_at: at(end), error: None }
+        let (error, corrected_at, gauge) = (None, None, Gauge::default());
+        Attempt { kind: "full".into(), state, started_at: at(start), ended_at: at(end), error, corrected_at, gauge }
     }
 
     fn any_attempt() -> impl Strategy<Value = Attempt<'static>> {
-        (0..RunState::ALL.len(), 0..4_i64, 0..4_i64, "[ab]?").prop_map(|(state, start, end, error)| {
+        (0..RunState::ALL.len(), 0..4_i64, 0..4_i64, "[ab]?", 0..3_i64).prop_map(|(state, start, end, error, corrected)| {
             let error = Some(error).filter(|text| !text.is_empty()).map(Cow::Owned);
-            Attempt { error, ..attempt(RunState::ALL[state], start, end) }
+            let at = |second| Timestamp::from_second(second).ok().filter(|_| second > 0);
+            let gauge =
+                Gauge { progressed_at: at(start), phase: error.clone(), bytes: Some(end).filter(|end| *end > 1), scheduled_at: at(end) };
+            Attempt { error, corrected_at: at(corrected), gauge, ..attempt(RunState::ALL[state], start, end) }
         })
     }
 
@@ -144,8 +178,13 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_completed_disks() {
-        let disk =
-            |state: &'static str, size_bytes, transferred_bytes| Disk { attempt: 1, state: state.into(), size_bytes, transferred_bytes };
+        let disk = |state: &'static str, size_bytes, transferred_bytes| Disk {
+            attempt: 1,
+            state: state.into(),
+            size_bytes,
+            transferred_bytes,
+            corrected_at: None,
+        };
         let completed = attempt(RunState::Completed, 0, 1);
         let disks = [disk("completed", 100, 7), disk("failed", 50, 5), disk("completed", 10, 1)];
         let derived = derive([(1, &completed)].into_iter(), disks.iter()).unwrap();

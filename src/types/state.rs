@@ -113,6 +113,7 @@ words! {
 
     /// The state of a backup run.
     RunState, "run state" {
+        Scheduled = "scheduled",
         Running = "running",
         Completed = "completed",
         CompletedWithWarning = "completed_with_warning",

@@ -1,9 +1,14 @@
 //! The log of usage events and the quarantine.
 
+use std::collections::HashMap;
+
 use granary_tenants::TenantTx;
 use jiff::Timestamp;
 
 use super::column;
+use super::corrections::logged;
+use crate::correction::Logged;
+use crate::counting::Corrected;
 use crate::error::MeteringError;
 use crate::event::{ContentHash, Event};
 use crate::fact::MachineKey;
@@ -11,11 +16,14 @@ use crate::fact::MachineKey;
 /// One writer a tenant: what is read before it is merged cannot change meanwhile. The first number is the room's.
 const LOCK: &str = "select pg_advisory_xact_lock(7301, hashtext(current_schema()))";
 
-/// The limit keeps the planner at one index probe an event, whatever it believes about the size of a young table.
+/// The limit keeps the planner at one index probe an event, whatever it believes about the size of a young table. A row without a
+/// position says that something in the log corrects something; the order leads to it by its index.
 const LIST_KNOWN: &str = "
     select given.position, known.content_hash
     from unnest($1::int[], $2::text[], $3::text[]) as given (position, source, id)
-    cross join lateral (select content_hash from usage_events where source = given.source and id = given.id limit 1) as known";
+    cross join lateral (select content_hash from usage_events where source = given.source and id = given.id limit 1) as known
+    union all
+    (select null, content_hash from usage_events where type like 'event.%' order by source, data ->> 'event_id' limit 1)";
 
 const INSERT: &str = "
     insert into usage_events (occurred_at, received_at, source, id, type, subject, content_hash, data)
@@ -30,7 +38,7 @@ const INSERT_QUARANTINED: &str = "
     on conflict (source, id, content_hash) do nothing";
 
 const LIST_SAYINGS: &str = "
-    select event.type, event.data::text as data, event.occurred_at, event.content_hash
+    select event.source, event.id, event.type, event.occurred_at, event.content_hash, event.data
     from unnest($1::text[], $2::text[]) as given (source_system, vendor_id)
     join usage_events as event
         on event.data ->> 'source_system' = given.source_system and event.data ->> 'vendor_id' = given.vendor_id
@@ -42,13 +50,27 @@ pub(crate) async fn lock(tx: &TenantTx) -> Result<(), MeteringError> {
     Ok(())
 }
 
-/// Returns the position and content hash of those events whose (source, id) is in the log already.
-pub(crate) async fn list_known(tx: &TenantTx, events: &[(i32, &Event<'_>)]) -> Result<Vec<(i32, Vec<u8>)>, MeteringError> {
+/// What the log knows of some events.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// By position, the content hash of those whose (source, id) is in it already.
+    pub(crate) hashes: HashMap<i32, Vec<u8>>,
+    pub(crate) corrected: Corrected,
+}
+
+/// Returns what the log knows of these events.
+pub(crate) async fn get_known(tx: &TenantTx, events: &[(i32, &Event<'_>)]) -> Result<Known, MeteringError> {
     let positions = column(events, |(position, _)| *position);
     let sources = column(events, |(_, event)| event.source);
     let ids = column(events, |(_, event)| event.id);
-    let rows = tx.query(LIST_KNOWN, &[&positions, &sources, &ids]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let mut known = Known { hashes: HashMap::new(), corrected: Corrected::Nothing };
+    for row in tx.query(LIST_KNOWN, &[&positions, &sources, &ids]).await? {
+        match row.get(0) {
+            Some(position) => _ = known.hashes.insert(position, row.get(1)),
+            None => known.corrected = Corrected::Something,
+        }
+    }
+    Ok(known)
 }
 
 /// Appends events that are not in the log.
@@ -85,22 +107,10 @@ pub(crate) async fn insert_quarantined(tx: &TenantTx, refused: &[Refused], recei
     Ok(())
 }
 
-/// An event about a machine, as the log keeps it.
-#[derive(Debug)]
-pub(crate) struct SayingRow {
-    pub(crate) event_type: String,
-    pub(crate) data: String,
-    pub(crate) occurred_at: Timestamp,
-    pub(crate) content_hash: Vec<u8>,
-}
-
 /// Returns everything that was ever said of these machines.
-pub(crate) async fn list_sayings(tx: &TenantTx, machines: &[MachineKey<'_>]) -> Result<Vec<SayingRow>, MeteringError> {
+pub(crate) async fn list_sayings(tx: &TenantTx, machines: &[MachineKey<'_>]) -> Result<Vec<Logged>, MeteringError> {
     let systems = column(machines, |key| key.source_system);
     let vendor_ids = column(machines, |key| key.vendor_id);
     let rows = tx.query(LIST_SAYINGS, &[&systems, &vendor_ids]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| SayingRow { event_type: row.get(0), data: row.get(1), occurred_at: row.get(2), content_hash: row.get(3) })
-        .collect())
+    rows.iter().map(logged).collect()
 }

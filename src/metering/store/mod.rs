@@ -1,13 +1,16 @@
 //! All SQL of the room. Rows go as arrays, one statement a table and batch.
 
 pub(crate) mod control;
+pub(crate) mod corrections;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod machines;
+pub(crate) mod rebuilding;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod service;
 pub(crate) mod storage;
+pub(crate) mod stored;
 pub(crate) mod usage;
 
 /// Makes the array of one column.

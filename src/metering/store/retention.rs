@@ -57,15 +57,17 @@ pub(crate) const DELETE_RUNS: &str = "
     disks as (delete from backup_disks where run_id in (select id from gone))
     delete from backup_runs where id in (select id from gone)";
 
-/// What was ever said of a machine is read again whenever something is said of it.
+/// What was ever said of a machine is read again whenever something is said of it, and what corrects an event whenever that comes.
 pub(crate) const COUNT_EVENTS: &str = "
     select count(*) from usage_events
-    where occurred_at < ($1::date)::timestamp at time zone 'UTC' and type not like 'machine.%' and data::text <> 'null'";
+    where occurred_at < ($1::date)::timestamp at time zone 'UTC' and type not like 'machine.%' and type not like 'event.%'
+        and data::text <> 'null'";
 
 /// The body goes; the key and the hash of the content stay, so that the event still counts once for ever.
 pub(crate) const EMPTY_EVENTS: &str = "
     update usage_events set data = 'null', subject = null
     where (source, id) in (
         select source, id from usage_events
-        where occurred_at < ($1::date)::timestamp at time zone 'UTC' and type not like 'machine.%' and data::text <> 'null'
+        where occurred_at < ($1::date)::timestamp at time zone 'UTC' and type not like 'machine.%' and type not like 'event.%'
+        and data::text <> 'null'
         limit $2::bigint)";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::column;
 use crate::error::MeteringError;
-use crate::run::{Attempt, Derived, Disk};
+use crate::run::{Attempt, Derived, Disk, Gauge};
 
 /// The limit keeps the planner at one index probe a run, whatever it believes about the size of a young table.
 const LIST_KNOWN: &str = "
@@ -19,30 +19,39 @@ const LIST_KNOWN: &str = "
     cross join lateral (select machine_id from backup_runs where id = given.id limit 1) as known";
 
 const LIST_ATTEMPTS: &str = "
-    select known.run_id, known.attempt, known.kind, known.state, known.started_at, known.ended_at, known.error
+    select known.run_id, known.attempt, known.kind, known.state, known.started_at, known.ended_at, known.error, known.corrected_at,
+        known.scheduled_at, known.progressed_at, known.phase, known.progress_bytes
     from unnest($1::uuid[]) as given (id)
-    cross join lateral (select run_id, attempt, kind, state, started_at, ended_at, error from backup_attempts where run_id = given.id offset 0) as known";
+    cross join lateral (
+        select run_id, attempt, kind, state, started_at, ended_at, error, corrected_at, scheduled_at, progressed_at, phase, progress_bytes
+        from backup_attempts where run_id = given.id offset 0
+    ) as known";
 
 const LIST_DISKS: &str = "
-    select known.run_id, known.disk_index, known.attempt, known.state, known.size_bytes, known.transferred_bytes
+    select known.run_id, known.disk_index, known.attempt, known.state, known.size_bytes, known.transferred_bytes, known.corrected_at
     from unnest($1::uuid[]) as given (id)
-    cross join lateral (select run_id, disk_index, attempt, state, size_bytes, transferred_bytes from backup_disks where run_id = given.id offset 0) as known";
+    cross join lateral (
+        select run_id, disk_index, attempt, state, size_bytes, transferred_bytes, corrected_at from backup_disks where run_id = given.id offset 0
+    ) as known";
 
 const UPSERT_ATTEMPTS: &str = "
-    insert into backup_attempts (run_id, started_at, ended_at, attempt, kind, state, error)
-    select run_id, started_at, ended_at, attempt, kind, state, error
-    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[])
-        as given (run_id, started_at, ended_at, attempt, kind, state, error)
+    insert into backup_attempts (run_id, started_at, ended_at, attempt, kind, state, error, corrected_at, scheduled_at, progressed_at, phase,
+        progress_bytes)
+    select run_id, started_at, ended_at, attempt, kind, state, error, corrected_at, scheduled_at, progressed_at, phase, progress_bytes
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+        $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bigint[])
+        as given (run_id, started_at, ended_at, attempt, kind, state, error, corrected_at, scheduled_at, progressed_at, phase, progress_bytes)
     on conflict (run_id, attempt) do update set started_at = excluded.started_at, ended_at = excluded.ended_at, kind = excluded.kind,
-        state = excluded.state, error = excluded.error";
+        state = excluded.state, error = excluded.error, corrected_at = excluded.corrected_at, scheduled_at = excluded.scheduled_at,
+        progressed_at = excluded.progressed_at, phase = excluded.phase, progress_bytes = excluded.progress_bytes";
 
 const UPSERT_DISKS: &str = "
-    insert into backup_disks (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state)
-    select run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state
-    from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::int[], $6::int[], $7::text[])
-        as given (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state)
+    insert into backup_disks (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state, corrected_at)
+    select run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state, corrected_at
+    from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::int[], $6::int[], $7::text[], $8::timestamptz[])
+        as given (run_id, size_bytes, transferred_bytes, ended_at, disk_index, attempt, state, corrected_at)
     on conflict (run_id, disk_index) do update set size_bytes = excluded.size_bytes, transferred_bytes = excluded.transferred_bytes,
-        ended_at = excluded.ended_at, attempt = excluded.attempt, state = excluded.state";
+        ended_at = excluded.ended_at, attempt = excluded.attempt, state = excluded.state, corrected_at = excluded.corrected_at";
 
 const UPSERT_RUNS: &str = "
     insert into backup_runs (id, machine_id, started_at, ended_at, transferred_bytes, protected_bytes, duration_ms, service_on, billing_on,
@@ -70,7 +79,10 @@ pub(crate) async fn list_attempts(tx: &TenantTx, runs: &[Uuid]) -> Result<Vec<((
     let read = |row: &granary_db::Row| {
         let state: RunState = row.try_get(3).map_err(|error| MeteringError::Corrupt(error.to_string()))?;
         let (kind, error): (String, Option<String>) = (row.get(2), row.get(6));
-        let attempt = Attempt { kind: Cow::Owned(kind), state, started_at: row.get(4), ended_at: row.get(5), error: error.map(Cow::Owned) };
+        let phase: Option<String> = row.get(10);
+        let gauge = Gauge { scheduled_at: row.get(8), progressed_at: row.get(9), phase: phase.map(Cow::Owned), bytes: row.get(11) };
+        let (started_at, ended_at, error) = (row.get(4), row.get(5), error.map(Cow::Owned));
+        let attempt = Attempt { kind: Cow::Owned(kind), state, started_at, ended_at, error, corrected_at: row.get(7), gauge };
         Ok(((row.get(0), row.get(1)), attempt))
     };
     rows.iter().map(read).collect()
@@ -80,7 +92,13 @@ pub(crate) async fn list_attempts(tx: &TenantTx, runs: &[Uuid]) -> Result<Vec<((
 pub(crate) async fn list_disks(tx: &TenantTx, runs: &[Uuid]) -> Result<Vec<((Uuid, i32), Disk<'static>)>, MeteringError> {
     let rows = tx.query(LIST_DISKS, &[&runs]).await?;
     let read = |row: &granary_db::Row| {
-        let disk = Disk { attempt: row.get(2), state: Cow::Owned(row.get(3)), size_bytes: row.get(4), transferred_bytes: row.get(5) };
+        let disk = Disk {
+            attempt: row.get(2),
+            state: Cow::Owned(row.get(3)),
+            size_bytes: row.get(4),
+            transferred_bytes: row.get(5),
+            corrected_at: row.get(6),
+        };
         ((row.get(0), row.get(1)), disk)
     };
     Ok(rows.iter().map(read).collect())
@@ -95,7 +113,16 @@ pub(crate) async fn upsert_attempts(tx: &TenantTx, rows: &[((Uuid, i32), &Attemp
     let kinds = column(rows, |(_, attempt)| &*attempt.kind);
     let states = column(rows, |(_, attempt)| attempt.state.as_str());
     let errors = column(rows, |(_, attempt)| attempt.error.as_deref());
-    tx.execute(UPSERT_ATTEMPTS, &[&runs, &started_at, &ended_at, &numbers, &kinds, &states, &errors]).await?;
+    let corrected_at = column(rows, |(_, attempt)| attempt.corrected_at);
+    let scheduled_at = column(rows, |(_, attempt)| attempt.gauge.scheduled_at);
+    let progressed_at = column(rows, |(_, attempt)| attempt.gauge.progressed_at);
+    let phases = column(rows, |(_, attempt)| attempt.gauge.phase.as_deref());
+    let bytes = column(rows, |(_, attempt)| attempt.gauge.bytes);
+    tx.execute(
+        UPSERT_ATTEMPTS,
+        &[&runs, &started_at, &ended_at, &numbers, &kinds, &states, &errors, &corrected_at, &scheduled_at, &progressed_at, &phases, &bytes],
+    )
+    .await?;
     Ok(())
 }
 
@@ -108,7 +135,8 @@ pub(crate) async fn upsert_disks(tx: &TenantTx, rows: &[((Uuid, i32), &Disk<'_>,
     let indexes = column(rows, |((_, index), ..)| *index);
     let attempts = column(rows, |(_, disk, _)| disk.attempt);
     let states = column(rows, |(_, disk, _)| &*disk.state);
-    tx.execute(UPSERT_DISKS, &[&runs, &sizes, &transferred, &ended_at, &indexes, &attempts, &states]).await?;
+    let corrected_at = column(rows, |(_, disk, _)| disk.corrected_at);
+    tx.execute(UPSERT_DISKS, &[&runs, &sizes, &transferred, &ended_at, &indexes, &attempts, &states, &corrected_at]).await?;
     Ok(())
 }
 

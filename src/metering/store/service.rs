@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use granary_tenants::TenantTx;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::column;
 use crate::error::MeteringError;
-use crate::row::{Activity, ActivityKey, HeartbeatKey, Heartbeats, Restore, Skipped, SkippedKey, Ticket};
+use crate::row::{Activity, ActivityKey, Heard, HeartbeatKey, HeartbeatSummary, Heartbeats, Restore, Skipped, SkippedKey, Ticket};
 
 const LIST_SKIPPED: &str = "
     select stored.machine_id, stored.service_on, stored.reason, stored.is_excused
@@ -35,37 +36,40 @@ const UPSERT_RESTORES: &str = "
         restored_bytes = excluded.restored_bytes";
 
 const LIST_TICKETS: &str = "
-    select id, source, vendor_id, priority, opened_at, answered_at, closed_at, rating from tickets where id = any($1)";
+    select id, source, vendor_id, priority, opened_at, answered_at, closed_at, rated_at, rating from tickets where id = any($1)";
 
 const UPSERT_TICKETS: &str = "
-    insert into tickets (id, source, vendor_id, priority, opened_at, answered_at, closed_at, rating)
-    select id, source, vendor_id, priority, opened_at, answered_at, closed_at, rating
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::int[])
-        as given (id, source, vendor_id, priority, opened_at, answered_at, closed_at, rating)
+    insert into tickets (id, source, vendor_id, priority, opened_at, answered_at, closed_at, rated_at, rating)
+    select id, source, vendor_id, priority, opened_at, answered_at, closed_at, rated_at, rating
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],
+        $9::int[])
+        as given (id, source, vendor_id, priority, opened_at, answered_at, closed_at, rated_at, rating)
     on conflict (id) do update set priority = excluded.priority, opened_at = excluded.opened_at, answered_at = excluded.answered_at,
-        closed_at = excluded.closed_at, rating = excluded.rating";
+        closed_at = excluded.closed_at, rated_at = excluded.rated_at, rating = excluded.rating";
 
 const LIST_HEARTBEATS: &str = "
-    select stored.source, stored.service_on, stored.last_at, stored.received, stored.expected
+    select stored.source, stored.service_on, stored.last_at, stored.received, stored.expected, stored.heard, stored.heard_at, stored.summary_at
     from unnest($1::text[], $2::date[]) as given (source, service_on)
     join heartbeats as stored on stored.source = given.source and stored.service_on = given.service_on";
 
 const UPSERT_HEARTBEATS: &str = "
-    insert into heartbeats (source, service_on, last_at, received, expected)
-    select source, service_on, last_at, received, expected
-    from unnest($1::text[], $2::date[], $3::timestamptz[], $4::int[], $5::int[]) as given (source, service_on, last_at, received, expected)
-    on conflict (source, service_on) do update set last_at = excluded.last_at, received = excluded.received, expected = excluded.expected";
+    insert into heartbeats (source, service_on, last_at, received, expected, heard, heard_at, summary_at)
+    select source, service_on, last_at, received, expected, heard, heard_at, summary_at
+    from unnest($1::text[], $2::date[], $3::timestamptz[], $4::int[], $5::int[], $6::bytea[], $7::timestamptz[], $8::timestamptz[])
+        as given (source, service_on, last_at, received, expected, heard, heard_at, summary_at)
+    on conflict (source, service_on) do update set last_at = excluded.last_at, received = excluded.received, expected = excluded.expected,
+        heard = excluded.heard, heard_at = excluded.heard_at, summary_at = excluded.summary_at";
 
 const LIST_ACTIVITY: &str = "
-    select stored.source, stored.service_on, stored.kind, stored.amount
+    select stored.source, stored.service_on, stored.kind, stored.amount, stored.single_amount
     from unnest($1::text[], $2::date[], $3::text[]) as given (source, service_on, kind)
     join activity as stored on stored.source = given.source and stored.service_on = given.service_on and stored.kind = given.kind";
 
 const UPSERT_ACTIVITY: &str = "
-    insert into activity (source, service_on, kind, amount)
-    select source, service_on, kind, amount
-    from unnest($1::text[], $2::date[], $3::text[], $4::bigint[]) as given (source, service_on, kind, amount)
-    on conflict (service_on, kind, source) do update set amount = excluded.amount";
+    insert into activity (source, service_on, kind, amount, single_amount)
+    select source, service_on, kind, amount, single_amount
+    from unnest($1::text[], $2::date[], $3::text[], $4::bigint[], $5::bigint[]) as given (source, service_on, kind, amount, single_amount)
+    on conflict (service_on, kind, source) do update set amount = excluded.amount, single_amount = excluded.single_amount";
 
 /// Returns the stored rows of skipped runs.
 pub(crate) async fn list_skipped(tx: &TenantTx, keys: &[&SkippedKey<'_>]) -> Result<Vec<(SkippedKey<'static>, Skipped)>, MeteringError> {
@@ -131,7 +135,8 @@ pub(crate) async fn list_tickets(tx: &TenantTx, ids: &[&Uuid]) -> Result<Vec<(Uu
             opened_at: row.get(4),
             answered_at: row.get(5),
             closed_at: row.get(6),
-            rating: row.get(7),
+            rated_at: row.get(7),
+            rating: row.get(8),
         };
         (row.get(0), ticket)
     };
@@ -147,8 +152,10 @@ pub(crate) async fn upsert_tickets(tx: &TenantTx, rows: &[(&Uuid, &Ticket<'_>)])
     let opened_at = column(rows, |(_, row)| row.opened_at);
     let answered_at = column(rows, |(_, row)| row.answered_at);
     let closed_at = column(rows, |(_, row)| row.closed_at);
+    let rated_at = column(rows, |(_, row)| row.rated_at);
     let ratings = column(rows, |(_, row)| row.rating);
-    tx.execute(UPSERT_TICKETS, &[&ids, &sources, &vendor_ids, &priorities, &opened_at, &answered_at, &closed_at, &ratings]).await?;
+    tx.execute(UPSERT_TICKETS, &[&ids, &sources, &vendor_ids, &priorities, &opened_at, &answered_at, &closed_at, &rated_at, &ratings])
+        .await?;
     Ok(())
 }
 
@@ -160,20 +167,36 @@ pub(crate) async fn list_heartbeats(
     let sources = column(keys, |(source, _)| &**source);
     let days = column(keys, |(_, day)| *day);
     let rows = tx.query(LIST_HEARTBEATS, &[&sources, &days]).await?;
-    let read = |row: &granary_db::Row| {
-        ((Cow::Owned(row.get(0)), row.get(1)), Heartbeats { last_at: row.get(2), received: row.get(3), expected: row.get(4) })
-    };
-    Ok(rows.iter().map(read).collect())
+    rows.iter().map(heartbeats).collect()
 }
 
-/// Writes days of heartbeats.
+/// What a source adds up has no quarters, or an instant of its own.
+fn heartbeats(row: &granary_db::Row) -> Result<(HeartbeatKey<'static>, Heartbeats), MeteringError> {
+    let summary = |last_at| HeartbeatSummary { last_at, received: row.get(3), expected: row.get(4) };
+    let heard = match (row.get::<_, Option<&[u8]>>(5), row.get::<_, Option<Timestamp>>(6)) {
+        (Some(quarters), Some(last_at)) => {
+            let quarters = quarters.try_into().map_err(|_| MeteringError::Corrupt("a day's quarters are not 16 bytes long".to_owned()))?;
+            Some(Heard { last_at, quarters: u128::from_be_bytes(quarters) })
+        }
+        _ => None,
+    };
+    let summary = if heard.is_none() { Some(summary(row.get(2))) } else { row.get::<_, Option<Timestamp>>(7).map(summary) };
+    Ok(((Cow::Owned(row.get(0)), row.get(1)), Heartbeats { summary, heard }))
+}
+
+/// Writes days of heartbeats, each with what counts.
 pub(crate) async fn upsert_heartbeats(tx: &TenantTx, rows: &[(&HeartbeatKey<'_>, &Heartbeats)]) -> Result<(), MeteringError> {
+    let zone = &tx.customer().time_zone;
+    let counted = column(rows, |((_, day), row)| row.counted(*day, zone));
     let sources = column(rows, |((source, _), _)| &**source);
     let days = column(rows, |((_, day), _)| *day);
-    let last_at = column(rows, |(_, row)| row.last_at);
-    let received = column(rows, |(_, row)| row.received);
-    let expected = column(rows, |(_, row)| row.expected);
-    tx.execute(UPSERT_HEARTBEATS, &[&sources, &days, &last_at, &received, &expected]).await?;
+    let last_at = column(&counted, |row| row.last_at);
+    let received = column(&counted, |row| row.received);
+    let expected = column(&counted, |row| row.expected);
+    let heard = column(rows, |(_, row)| row.heard.map(|heard| heard.quarters.to_be_bytes().to_vec()));
+    let heard_at = column(rows, |(_, row)| row.heard.map(|heard| heard.last_at));
+    let summary_at = column(rows, |(_, row)| row.summary.map(|summary| summary.last_at));
+    tx.execute(UPSERT_HEARTBEATS, &[&sources, &days, &last_at, &received, &expected, &heard, &heard_at, &summary_at]).await?;
     Ok(())
 }
 
@@ -186,7 +209,9 @@ pub(crate) async fn list_activity(
     let days = column(keys, |(_, day, _)| *day);
     let kinds = column(keys, |(.., kind)| &**kind);
     let rows = tx.query(LIST_ACTIVITY, &[&sources, &days, &kinds]).await?;
-    let read = |row: &granary_db::Row| ((Cow::Owned(row.get(0)), row.get(1), Cow::Owned(row.get(2))), Activity { amount: row.get(3) });
+    let read = |row: &granary_db::Row| {
+        ((Cow::Owned(row.get(0)), row.get(1), Cow::Owned(row.get(2))), Activity { amount: row.get(3), single: row.get(4) })
+    };
     Ok(rows.iter().map(read).collect())
 }
 
@@ -196,6 +221,7 @@ pub(crate) async fn upsert_activity(tx: &TenantTx, rows: &[(&ActivityKey<'_>, &A
     let days = column(rows, |((_, day, _), _)| *day);
     let kinds = column(rows, |((.., kind), _)| &**kind);
     let amounts = column(rows, |(_, row)| row.amount);
-    tx.execute(UPSERT_ACTIVITY, &[&sources, &days, &kinds, &amounts]).await?;
+    let single = column(rows, |(_, row)| row.single);
+    tx.execute(UPSERT_ACTIVITY, &[&sources, &days, &kinds, &amounts, &single]).await?;
     Ok(())
 }

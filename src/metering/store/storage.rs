@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use granary_tenants::TenantTx;
+use granary_types::day_of;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::column;
 use crate::error::MeteringError;
-use crate::row::{Cycles, Repository, Sample};
+use crate::row::{CycleSum, Cycles, Repository, Sample};
 
 const LIST_REPOSITORIES: &str = "
     select id, updated_at, vendor_id, name, kind, capacity_bytes, is_immutable, retention_days, is_copy from repositories where id = any($1)";
@@ -36,19 +37,25 @@ const UPSERT_SAMPLES: &str = "
 
 const LIST_CYCLES: &str = "
     select stored.machine_id, stored.service_on, stored.last_cycle_at, stored.cycles_completed, stored.cycles_failed,
-        stored.transferred_bytes, stored.lag_seconds_max
+        stored.transferred_bytes, stored.lag_seconds_max, stored.summary_at, stored.single_last_at, stored.single_completed,
+        stored.single_failed, stored.single_bytes, stored.single_lag_seconds_max
     from unnest($1::uuid[], $2::date[]) as given (machine_id, service_on)
     join replication_cycles as stored on stored.machine_id = given.machine_id and stored.service_on = given.service_on";
 
 const UPSERT_CYCLES: &str = "
     insert into replication_cycles (machine_id, service_on, billing_on, last_cycle_at, cycles_completed, cycles_failed, transferred_bytes,
-        lag_seconds_max)
-    select machine_id, service_on, billing_on, last_cycle_at, cycles_completed, cycles_failed, transferred_bytes, lag_seconds_max
-    from unnest($1::uuid[], $2::date[], $3::date[], $4::timestamptz[], $5::int[], $6::int[], $7::bigint[], $8::int[])
-        as given (machine_id, service_on, billing_on, last_cycle_at, cycles_completed, cycles_failed, transferred_bytes, lag_seconds_max)
+        lag_seconds_max, summary_at, single_last_at, single_completed, single_failed, single_bytes, single_lag_seconds_max)
+    select machine_id, service_on, billing_on, last_cycle_at, cycles_completed, cycles_failed, transferred_bytes,
+        lag_seconds_max, summary_at, single_last_at, single_completed, single_failed, single_bytes, single_lag_seconds_max
+    from unnest($1::uuid[], $2::date[], $3::date[], $4::timestamptz[], $5::int[], $6::int[], $7::bigint[], $8::int[], $9::timestamptz[],
+        $10::timestamptz[], $11::int[], $12::int[], $13::bigint[], $14::int[])
+        as given (machine_id, service_on, billing_on, last_cycle_at, cycles_completed, cycles_failed, transferred_bytes,
+            lag_seconds_max, summary_at, single_last_at, single_completed, single_failed, single_bytes, single_lag_seconds_max)
     on conflict (machine_id, service_on) do update set billing_on = excluded.billing_on, last_cycle_at = excluded.last_cycle_at,
         cycles_completed = excluded.cycles_completed, cycles_failed = excluded.cycles_failed,
-        transferred_bytes = excluded.transferred_bytes, lag_seconds_max = excluded.lag_seconds_max";
+        transferred_bytes = excluded.transferred_bytes, lag_seconds_max = excluded.lag_seconds_max, summary_at = excluded.summary_at,
+        single_last_at = excluded.single_last_at, single_completed = excluded.single_completed, single_failed = excluded.single_failed,
+        single_bytes = excluded.single_bytes, single_lag_seconds_max = excluded.single_lag_seconds_max";
 
 /// Returns the stored rows of repositories.
 pub(crate) async fn list_repositories(tx: &TenantTx, ids: &[&Uuid]) -> Result<Vec<(Uuid, Repository<'static>)>, MeteringError> {
@@ -108,29 +115,60 @@ pub(crate) async fn list_cycles(tx: &TenantTx, keys: &[&(Uuid, Date)]) -> Result
     let machines = column(keys, |(machine, _)| *machine);
     let days = column(keys, |(_, day)| *day);
     let rows = tx.query(LIST_CYCLES, &[&machines, &days]).await?;
-    let read = |row: &granary_db::Row| {
-        let cycles = Cycles {
-            last_cycle_at: row.get(2),
-            cycles_completed: row.get(3),
-            cycles_failed: row.get(4),
-            transferred_bytes: row.get(5),
-            lag_seconds_max: row.get(6),
-        };
-        ((row.get(0), row.get(1)), cycles)
-    };
-    Ok(rows.iter().map(read).collect())
+    Ok(rows.iter().map(cycles).collect())
 }
 
-/// Writes days of replication, each with its billing day.
-pub(crate) async fn upsert_cycles(tx: &TenantTx, rows: &[(&(Uuid, Date), &Cycles, Date)]) -> Result<(), MeteringError> {
-    let machines = column(rows, |((machine, _), ..)| *machine);
-    let service_on = column(rows, |((_, day), ..)| *day);
-    let billing_on = column(rows, |(.., day)| *day);
-    let last_cycle_at = column(rows, |(_, row, _)| row.last_cycle_at);
-    let completed = column(rows, |(_, row, _)| row.cycles_completed);
-    let failed = column(rows, |(_, row, _)| row.cycles_failed);
-    let transferred = column(rows, |(_, row, _)| row.transferred_bytes);
-    let lag = column(rows, |(_, row, _)| row.lag_seconds_max);
-    tx.execute(UPSERT_CYCLES, &[&machines, &service_on, &billing_on, &last_cycle_at, &completed, &failed, &transferred, &lag]).await?;
+/// A summary has no single cycles beside it, or an instant of its own.
+fn cycles(row: &granary_db::Row) -> ((Uuid, Date), Cycles) {
+    let sum = |last_at, first: usize| CycleSum {
+        last_at,
+        completed: row.get(first),
+        failed: row.get(first + 1),
+        transferred_bytes: row.get(first + 2),
+        lag_seconds_max: row.get(first + 3),
+    };
+    let single = row.get::<_, Option<Timestamp>>(8).map(|last_at| sum(last_at, 9));
+    let summary_at = if single.is_none() { Some(row.get(2)) } else { row.get(7) };
+    ((row.get(0), row.get(1)), Cycles { summary: summary_at.map(|last_at| sum(last_at, 3)), single })
+}
+
+/// Writes days of replication, each with what counts of it and its billing day.
+pub(crate) async fn upsert_cycles(tx: &TenantTx, rows: &[(&(Uuid, Date), &Cycles)]) -> Result<(), MeteringError> {
+    let zone = &tx.msp().time_zone;
+    let counted = column(rows, |(_, row)| row.counted());
+    let machines = column(rows, |((machine, _), _)| *machine);
+    let service_on = column(rows, |((_, day), _)| *day);
+    let billing_on = column(&counted, |row| day_of(row.last_at, zone));
+    let last_cycle_at = column(&counted, |row| row.last_at);
+    let completed = column(&counted, |row| row.completed);
+    let failed = column(&counted, |row| row.failed);
+    let transferred = column(&counted, |row| row.transferred_bytes);
+    let lag = column(&counted, |row| row.lag_seconds_max);
+    let summary_at = column(rows, |(_, row)| row.summary.map(|summary| summary.last_at));
+    let single_last_at = column(rows, |(_, row)| row.single.map(|single| single.last_at));
+    let single_completed = column(rows, |(_, row)| row.single.map(|single| single.completed));
+    let single_failed = column(rows, |(_, row)| row.single.map(|single| single.failed));
+    let single_bytes = column(rows, |(_, row)| row.single.map(|single| single.transferred_bytes));
+    let single_lag = column(rows, |(_, row)| row.single.map(|single| single.lag_seconds_max));
+    tx.execute(
+        UPSERT_CYCLES,
+        &[
+            &machines,
+            &service_on,
+            &billing_on,
+            &last_cycle_at,
+            &completed,
+            &failed,
+            &transferred,
+            &lag,
+            &summary_at,
+            &single_last_at,
+            &single_completed,
+            &single_failed,
+            &single_bytes,
+            &single_lag,
+        ],
+    )
+    .await?;
     Ok(())
 }

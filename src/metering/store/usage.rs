@@ -34,7 +34,7 @@ const REBUILD_MACHINE_DAYS: &str = "
             0::bigint as cycles_completed,
             sum(runs.transferred_bytes) as transferred_bytes
         from backup_runs as runs left join roots on roots.machine_id = runs.machine_id
-        where runs.billing_on between $1::date - 6 and $2 and runs.state <> 'running'
+        where runs.billing_on between $1::date - 6 and $2 and runs.state not in ('scheduled', 'running')
         group by 1, 2
         union all
         select coalesce(roots.root_id, cycles.machine_id), cycles.billing_on, 0, 0, sum(cycles.cycles_completed), 0

@@ -29,6 +29,7 @@ mentions_in!(
     "idempotency_keys",
     "machine_days",
     "machines",
+    "maintenance_windows",
     "quarantined_events",
     "rated_lines",
     "replication_cycles",
@@ -38,6 +39,7 @@ mentions_in!(
     "skipped_runs",
     "storage_days",
     "storage_samples",
+    "stored_backups",
     "tickets",
     "tier_assignments",
     "usage_events"

@@ -66,6 +66,8 @@ pub(crate) async fn dump(tx: &TenantTx) -> Vec<(&'static str, Vec<String>)> {
         "backup_disks",
         "restore_runs",
         "replication_cycles",
+        "stored_backups",
+        "maintenance_windows",
         "storage_samples",
         "tickets",
         "heartbeats",

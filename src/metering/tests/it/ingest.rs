@@ -122,7 +122,13 @@ async fn batches_that_come_at_once_count_each_event_once() {
 }
 
 /// One event of every type.
-fn one_of_each() -> Vec<Value> {
+pub(crate) fn one_of_each() -> Vec<Value> {
+    let mut list = one_of_each_sum();
+    list.extend(one_of_each_single());
+    list
+}
+
+fn one_of_each_sum() -> Vec<Value> {
     let at = "2025-10-01T08:00:00Z";
     let repository =
         json!({"vendor_id": "repo-1", "name": "Main", "kind": "nfs", "capacity_bytes": 1000, "is_copy": false, "is_immutable": true});
@@ -177,9 +183,67 @@ fn one_of_each() -> Vec<Value> {
     ]
 }
 
+fn one_of_each_single() -> Vec<Value> {
+    let at = "2025-10-05T08:00:00Z";
+    let with = |base: Value, extra: Value| {
+        let mut data = base;
+        data.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        data
+    };
+    let run = |name: &str| json!({"run_id": name, "machine": machine("app-1"), "kind": "full", "attempt": 1, "started_at": at});
+    let window = json!({"window_id": "w1", "starts_at": at, "ends_at": "2025-10-05T10:00:00Z", "reason": "new switches"});
+    let copy = json!({"copy_id": "c1", "run_id": "s3", "repository_id": "repo-2", "ended_at": at});
+    let cycle = json!({"machine": machine("app-1"), "started_at": at, "ended_at": at, "transferred_bytes": 4, "lag_seconds": 7});
+    vec![
+        event("s1", "backup.scheduled", at, with(run("s1"), json!({"scheduled_at": at}))),
+        event("s2", "backup.progressed", at, with(run("s2"), json!({"reported_at": "2025-10-05T08:20:00Z", "phase": "snapshot"}))),
+        event("s3", "backup.cancelled", at, with(run("s3"), json!({"ended_at": at}))),
+        event("s4", "backup.corrected", at, with(run("s4"), json!({"ended_at": at, "state": "completed", "corrected_at": at}))),
+        event("s5", "replication.completed", at, cycle.clone()),
+        event("s6", "replication.failed", at, cycle),
+        event(
+            "s7",
+            "chain.sampled",
+            at,
+            json!({"chain_id": "k1", "machine": machine("app-1"), "repository_id": "repo-1", "restore_points": 9, "stored_bytes": 30, "sampled_at": at}),
+        ),
+        event("s8", "copy.failed", at, copy.clone()),
+        event("s9", "copy.completed", at, with(copy, json!({"stored_bytes": 12}))),
+        event("s10", "heartbeat.sent", "2025-10-05T08:01:00Z", json!({})),
+        event("s11", "heartbeat.sent", "2025-10-05T08:14:00Z", json!({})),
+        event("s12", "heartbeat.sent", "2025-10-05T08:15:00Z", json!({})),
+        event(
+            "s13",
+            "ticket.rated",
+            at,
+            json!({"ticket_id": "T1", "priority": "normal", "opened_at": "2025-10-01T08:00:00Z", "rated_at": at, "rating": 2}),
+        ),
+        event("s14", "portal.logged_in", at, json!({})),
+        event("s15", "portal.logged_in", at, json!({})),
+        event("s16", "maintenance.scheduled", at, window.clone()),
+        event("s17", "maintenance.cancelled", "2025-10-05T07:00:00Z", window),
+        event("s18", "event.voided", at, json!({"event_id": "elsewhere"})),
+        event("s19", "event.amended", at, json!({"event_id": "elsewhere", "type": "heartbeat.sent", "time": at, "data": {}})),
+    ]
+}
+
+#[tokio::test]
+async fn a_single_report_finds_its_row_too() {
+    let (house, list) = (House::new().await, one_of_each());
+    let report = house.take(&list).await;
+    assert_eq!(report.accepted, list.len(), "{report:?}");
+    let runs = "select string_agg(vendor_id || ' ' || state || ' ' || attempt_count, ', ' order by vendor_id) from backup_runs where vendor_id like 's%'";
+    assert_eq!(house.text(runs).await.unwrap(), "s1 scheduled 0, s2 running 1, s3 cancelled 1, s4 completed 1");
+    let rest = "select concat_ws(' ', (select string_agg(kind || restore_points, ',' order by kind) from stored_backups),
+        (select concat_ws('/', received, expected) from heartbeats where service_on = '2025-10-05'), (select rating from tickets),
+        (select amount from activity where kind = 'portal_login'), (select is_cancelled from maintenance_windows),
+        (select concat_ws('/', cycles_completed, cycles_failed, lag_seconds_max) from replication_cycles where service_on = '2025-10-05'))";
+    assert_eq!(house.text(rest).await.unwrap(), "chain9,copy1 2/96 2 2 f 1/1/7");
+}
+
 #[tokio::test]
 async fn every_type_of_event_finds_its_row() {
-    let (house, list) = (House::new().await, one_of_each());
+    let (house, list) = (House::new().await, one_of_each_sum());
     let report = house.take(&list).await;
     assert_eq!(report.accepted, list.len(), "{report:?}");
     let counts = "select concat_ws(' ', (select count(*) from machines), (select count(*) from tier_assignments), (select count(*) from backup_runs where state = 'running'),

@@ -1,7 +1,9 @@
 //! Metering through its front door, on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod corrections;
 mod days;
+mod hazards;
 mod house;
 mod ingest;
 mod order;
