@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(directions(&facts(81, Some(100), 860, 1_000)), up);
         assert_eq!(directions(&facts(30, Some(100), 300, 1_000)), []);
         assert_eq!(
-            directions(&facts(29, Some(100), 0, 1_000)),
-            [(Resource::Machines, Direction::Down, 42), (Resource::Storage, Direction::Down, 1)]
+            directions(&facts(29, Some(100), 1, 1_000)),
+            [(Resource::Machines, Direction::Down, 42), (Resource::Storage, Direction::Down, 2)]
         );
     }
 

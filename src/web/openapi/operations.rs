@@ -94,6 +94,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Enrolment", "How a control plane comes to a key pair of its own."),
     ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
     ("Retention", "How long rows are kept."),
+    ("Alerts", "What needs somebody, who took it, and limits that no longer fit."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 
