@@ -26,7 +26,7 @@ pub enum Permission {
     MarginRead,
     /// Compare usage, rated lines, invoices and payments.
     ReconciliationRead,
-    /// Make customers, and change their limits, contacts, sites and control planes.
+    /// Make customers, change their limits, contacts, sites and control planes, and look after their alerts.
     CustomerWrite,
     /// Agree on contracts.
     ContractWrite,

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 pub(crate) use super::migrate::Migrate;
 use super::output::Format;
 
+mod alerts;
 mod api_key;
 mod audit;
 mod data;
@@ -26,6 +27,7 @@ mod retention;
 mod sso;
 pub(crate) mod text;
 
+pub(crate) use alerts::{Alerts, Which as AlertWanted};
 pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
 pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
@@ -126,6 +128,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Look at the usage events behind a number
     Events(Events),
+    /// See what needs somebody, take it, and look for more
+    #[command(subcommand, after_help = "Examples:\n  granary alerts list\n  granary alerts check")]
+    Alerts(Alerts),
     /// Write what changed to the lake
     #[command(subcommand, after_help = "Examples:\n  granary export run\n  granary export verify")]
     Export(Export),

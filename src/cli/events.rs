@@ -11,6 +11,7 @@ use granary_types::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::alerts::{self, AlertsJob};
 use super::audit::{self, CheckpointJob};
 use super::customer_placement::{self, PlacementJob};
 use super::house::Rooms;
@@ -31,14 +32,14 @@ impl Job for RelayJob {
 
 /// Returns every kind of job that a worker knows.
 pub(crate) fn kinds() -> Vec<&'static str> {
-    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND, PlacementJob::KIND, CheckpointJob::KIND]
+    vec![NightJob::KIND, RelayJob::KIND, LifecycleJob::KIND, LetterJob::KIND, PlacementJob::KIND, CheckpointJob::KIND, AlertsJob::KIND]
 }
 
 fn registry(rooms: &Rooms) -> Registry {
     // Nobody watches a job's progress: its outcome is in the queue and in the log.
     let rooms = Rooms { progress: Silent::shared(), ..rooms.clone() };
     let (nights, relays, lives, letters, places) = (rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone(), rooms.clone());
-    let signed = rooms;
+    let (signed, watched) = (rooms.clone(), rooms);
     Registry::new()
         .on(move |_, job: NightJob| {
             let rooms = nights.clone();
@@ -63,6 +64,10 @@ fn registry(rooms: &Rooms) -> Registry {
         .on(move |_, _: CheckpointJob| {
             let rooms = signed.clone();
             async move { audit::run_job(&rooms).await }
+        })
+        .on(move |_, _: AlertsJob| {
+            let rooms = watched.clone();
+            async move { alerts::run_job(&rooms).await }
         })
 }
 
@@ -109,7 +114,7 @@ pub(crate) fn worker(rooms: &Rooms) -> Worker {
 }
 
 /// Returns the schedules: the relay every minute; and unless the clock stands still, the night once a day, a look every minute at
-/// operations on customers and at trials, one every five minutes at moves and copies of silos, and the signing of
+/// operations on customers and at trials and at those whose alerts are due, one every five minutes at moves and copies of silos, and the signing of
 /// the audit logs once an hour.
 ///
 /// # Errors
@@ -145,8 +150,14 @@ pub(crate) fn crons(rooms: &Rooms) -> Result<Vec<Cron>, Failure> {
         offset: Duration::from_secs(7 * MINUTE),
         job: NewJob::new(&CheckpointJob {})?.unique("audit-checkpoint"),
     };
+    let alerts = Cron {
+        name: "alerts",
+        period: Duration::from_secs(MINUTE),
+        offset: Duration::from_secs(MINUTE / 4),
+        job: NewJob::new(&AlertsJob {})?.unique("alerts"),
+    };
     Ok(match rooms.clock {
-        Clock::System => vec![night, relay, life, placement, checkpoint],
+        Clock::System => vec![night, relay, life, placement, checkpoint, alerts],
         Clock::Fixed(_) => vec![relay],
     })
 }

@@ -3,6 +3,7 @@
 #[macro_use]
 mod output;
 
+mod alerts;
 mod api_keys;
 mod arguments;
 mod audit;
@@ -104,6 +105,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Key(command) => keys::run(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
+        Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,
         Command::Retention(command) => retention::run(&global, command).await,
         Command::Query(command) => query::run(&global, command).await,

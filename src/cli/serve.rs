@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use granary_pdf::TypstRenderer;
-use granary_web::{AppState, Pace};
+use granary_web::{AppState, Pace, Stir};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -150,5 +150,6 @@ fn state(rooms: &Rooms, is_https: bool) -> AppState {
         is_https: is_https || rooms.config.server.behind_https,
         is_behind_proxy: rooms.config.server.behind_https,
         pace: Pace::default(),
+        stir: Stir::default(),
     }
 }

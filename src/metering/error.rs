@@ -2,7 +2,7 @@
 
 use granary_db::DbError;
 use granary_tenants::TenantsError;
-use granary_types::{Classify, ErrorKind, Period};
+use granary_types::{AlertId, AlertState, Classify, ErrorKind, Period};
 
 /// An error of the metering room. A bad event is not one: it is an outcome in the report of its batch.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,12 @@ pub enum MeteringError {
     PeriodNotEnded(Period),
     #[error("{from} is after {to}")]
     PeriodsReversed { from: Period, to: Period },
+    #[error("there is no alert {0}")]
+    UnknownAlert(AlertId),
+    #[error("{0}")]
+    InvalidAlert(&'static str),
+    #[error("cannot {step} an alert that is {state}")]
+    AlertStep { step: &'static str, state: AlertState },
     #[error("a stored value is outside its set: {0}")]
     Corrupt(String),
     #[error(transparent)]
@@ -34,10 +40,11 @@ pub enum MeteringError {
 impl Classify for MeteringError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
+            Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } | Self::InvalidAlert(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::SchemaBehind => ErrorKind::Unavailable,
-            Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) => ErrorKind::Conflict,
+            Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::AlertStep { .. } => ErrorKind::Conflict,
+            Self::UnknownAlert(_) => ErrorKind::NotFound,
             Self::Corrupt(_) => ErrorKind::Internal,
             Self::Db(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
@@ -54,6 +61,9 @@ impl Classify for MeteringError {
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
             Self::PeriodsReversed { .. } => "periods_reversed",
+            Self::UnknownAlert(_) => "not_found",
+            Self::InvalidAlert(_) => "invalid",
+            Self::AlertStep { .. } => "alert_state",
             Self::Corrupt(_) => "stored_value_unknown",
             Self::Db(error) => error.code(),
             Self::Tenants(error) => error.code(),

@@ -1,6 +1,7 @@
 //! The room `metering`: from usage events to what a customer used in a period.
 //!
-//! It owns the event log, the typed rows that events are projected to, daily usage, periods and customer months.
+//! It owns the event log, the typed rows that events are projected to, daily usage, periods and customer months, and what follows from
+//! them at once: alerts, and recommendations of limits.
 //!
 //! - An event is known for ever by (source, id): the same content counts once, other content goes to quarantine.
 //! - The rows do not depend on the order, the repetition or the batches in which events come: ids are hashes of what the
@@ -11,6 +12,7 @@
 //!
 //! Not here: prices and money (`billing`), service levels and health (`warehouse`, `intelligence`), HTTP (`web`).
 
+mod alert;
 mod annex;
 mod apply;
 mod canonical;
@@ -30,6 +32,7 @@ mod period;
 mod projection;
 mod protection;
 mod rebuilding;
+mod recommendation;
 mod retention;
 mod row;
 mod run;
@@ -38,6 +41,10 @@ mod thing;
 mod usage;
 pub mod veeam;
 
+pub use alert::{
+    Alert, AlertEscalated, AlertFilter, AlertPlace, AlertRaised, AlertResolved, AlertStep, AlertTotals, ListedAlert, MAX_SNOOZE_DAYS,
+    WatchReport, act_on_alert, bring_forward, count_alerts, list_alerts, watch_customer, watch_msp,
+};
 pub use annex::{AnnexRow, BillingReason, list_machines};
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
@@ -48,5 +55,6 @@ pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
 pub use rebuilding::{RebuiltTable, rebuild};
+pub use recommendation::{Direction, Recommendation, Resource, list_recommendations};
 pub use retention::{RETAINED, first_open_day, list_closed_periods};
 pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};

@@ -83,6 +83,8 @@ ids! {
     CustomerId;
     /// A customer's terms.
     ContractId;
+    /// Something at a customer that needs somebody.
+    AlertId;
     /// A backup system at a customer.
     ControlPlaneId;
     /// A place where a customer's machines stand.

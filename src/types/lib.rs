@@ -17,10 +17,13 @@ pub use clock::Clock;
 pub use dataset::{Column, ColumnKind, Dataset, Source};
 pub use error::{Classify, ErrorKind};
 pub use id::{
-    ApiKeyId, BatchId, ContactId, ContractId, ControlPlaneId, CustomerCode, CustomerId, FileId, InvoiceId, JobId, LineId, MachineId,
-    MspCode, MspId, PaymentId, RepositoryId, RunId, SessionId, SiteId, StatementId, UserId,
+    AlertId, ApiKeyId, BatchId, ContactId, ContractId, ControlPlaneId, CustomerCode, CustomerId, FileId, InvoiceId, JobId, LineId,
+    MachineId, MspCode, MspId, PaymentId, RepositoryId, RunId, SessionId, SiteId, StatementId, UserId,
 };
 pub use money::{Currency, Money, MoneyError, Quantity, UnitPrice, line_amount};
 pub use period::{Period, PeriodError, day_of};
 pub use retained::{Least, LetGo, Retained};
-pub use state::{BillingChannel, CountingRule, CustomerStatus, Deployment, EndReason, PartnerTier, Role, RunState, Tier, UnknownWord};
+pub use state::{
+    AlertKind, AlertSeverity, AlertState, BillingChannel, CountingRule, CustomerStatus, Deployment, EndReason, PartnerTier, Role, RunState,
+    Tier, UnknownWord,
+};

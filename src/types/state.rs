@@ -158,6 +158,41 @@ words! {
         CustomerBilling = "customer_billing",
         CustomerViewer = "customer_viewer",
     }
+
+    /// How urgent an alert is; a later one is more.
+    AlertSeverity, "severity" {
+        /// Good to know: nothing breaks if nobody looks today.
+        Info = "info",
+        /// Somebody should look, in office hours.
+        Warning = "warning",
+        /// Somebody must act.
+        Critical = "critical",
+    }
+
+    /// Where an alert stands.
+    AlertState, "state of an alert" {
+        Open = "open",
+        /// Somebody has taken it.
+        Acknowledged = "acknowledged",
+        /// Not to be heard of until an instant.
+        Snoozed = "snoozed",
+        /// Handed to whoever can do more.
+        Escalated = "escalated",
+        /// The end: what comes later is another alert.
+        Resolved = "resolved",
+    }
+
+    /// What an alert is about.
+    AlertKind, "kind of alert" {
+        LimitMachines = "limit_machines",
+        LimitStorage = "limit_storage",
+        LimitJobs = "limit_jobs",
+        BackupFailed = "backup_failed",
+        RpoMissed = "rpo_missed",
+        RepositoryFull = "repository_full",
+        ReplicationLag = "replication_lag",
+        ControlPlaneSilent = "control_plane_silent",
+    }
 }
 
 impl RunState {

@@ -14,6 +14,7 @@ use crate::http::Visitor;
 pub(crate) enum Place {
     Overview,
     Customers,
+    Alerts,
     Invoices,
     Reconciliation,
     People,
@@ -34,7 +35,12 @@ pub(crate) fn page(visitor: &Visitor, place: Place, title: &str, body: &Markup) 
                 a.brand href="/" { (mark()) span { (name) } }
                 nav.nav aria-label="Main" {
                     @for (entry, href, words) in entries(visitor) {
-                        a href=(href) aria-current=[(entry == place).then_some("page")] { (words) }
+                        a href=(href) aria-current=[(entry == place).then_some("page")] {
+                            (words)
+                            @if entry == Place::Alerts && visitor.critical_alerts > 0 {
+                                " " span class="chip bad" { (visitor.critical_alerts) span.unseen { " open and critical" } }
+                            }
+                        }
                     }
                 }
                 div.who {
@@ -58,6 +64,7 @@ fn entries(visitor: &Visitor) -> Vec<(Place, &'static str, &'static str)> {
         (Place::Overview, "/", "Installation", Permission::InstallationRead),
         (Place::Operations, "/operations", "Operations", Permission::InstallationRead),
         (Place::Customers, "/customers", "Customers", Permission::PortfolioRead),
+        (Place::Alerts, "/alerts", "Alerts", Permission::PortfolioRead),
         (Place::Invoices, "/invoices", "Invoices", Permission::InvoiceRead),
         (Place::Reconciliation, "/reconciliation", "Reconciliation", Permission::ReconciliationRead),
         (Place::People, "/people", "People", Permission::UserWrite),

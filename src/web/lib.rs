@@ -34,6 +34,7 @@ use granary_types::Clock;
 use granary_warehouse::Warehouse;
 
 pub use http::pace::Pace;
+pub use http::stir::Stir;
 pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
 
 /// What handlers work with; every part is shared.
@@ -58,6 +59,8 @@ pub struct AppState {
     pub is_behind_proxy: bool,
     /// How often programs may come.
     pub pace: Pace,
+    /// Whose events came.
+    pub stir: Stir,
 }
 
 impl fmt::Debug for AppState {

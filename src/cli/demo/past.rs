@@ -49,6 +49,13 @@ pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile)
         granary_db::outbox::relay(&rooms.database, &|_| Vec::new()).await?;
         steps.finish("night")?;
     }
+    if !steps.is_done("alerts") {
+        let report = granary_metering::watch_msp(&rooms.tenants, &Rooms::msp_scope(&msp), true, rooms.progress.clone()).await?;
+        if let Some(failure) = report.failures.first() {
+            return Err(format!("a customer could not be looked at: {failure}").into());
+        }
+        steps.finish("alerts")?;
+    }
     if !steps.is_done("reports") {
         report::write_all(rooms, &msp, portfolio.golden_period, &rooms.config.data_dir.join(report::REPORTS)).await?;
         steps.finish("reports")?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::error::MeteringError;
 use crate::period::{CustomerMonth, PeriodState};
+use crate::recommendation::MonthFacts;
 use crate::usage::PeriodUsage;
 
 const FIND_PERIOD: &str = "select state from periods where msp_id = $1 and period = $2";
@@ -46,6 +47,23 @@ const LIST_MONTHS: &str = "
     select customer_id, period, machines_backup, machines_enterprise, machines_replication, runs_completed, runs_with_warning, runs_failed,
         transferred_bytes, stored_bytes_average, restores_completed, tickets_opened, api_calls, is_estimated, is_closed, events_hash
     from customer_months where msp_id = $1 and period = $2 order by customer_id";
+
+/// Months beside the limits that held on their last day, of customers whose contract covers the month.
+const LIST_MONTHS_WITH_LIMITS: &str = "
+    select customers.code, customers.name, months.machines_backup + months.machines_enterprise + months.machines_replication,
+        months.stored_bytes_average, months.is_estimated, limits.machine_limit, limits.storage_limit_gib
+    from customer_months as months
+    join customers on customers.id = months.customer_id and customers.status in ('active', 'suspended')
+    join contracts on contracts.customer_id = months.customer_id and contracts.starts_on <= $3
+        and (contracts.ends_on is null or contracts.ends_on >= $4)
+    cross join lateral (
+        select machine_limit, storage_limit_gib from contract_limits
+        where contract_id = contracts.id
+        order by valid_from <= $4 desc, case when valid_from <= $4 then valid_from end desc, valid_from
+        limit 1
+    ) as limits
+    where months.msp_id = $1 and months.period = $2 and ($5::uuid[] is null or months.customer_id = any($5))
+    order by customers.code";
 
 /// Every period that was ever written, or in which a customer has a month.
 const LIST_KNOWN_PERIODS: &str = "
@@ -151,4 +169,27 @@ pub(crate) async fn list_months(tx: &MspTx, period: Period) -> Result<Vec<Custom
         events_hash: row.get(15),
     };
     Ok(rows.iter().map(read).collect())
+}
+
+/// Returns the months of some customers, or of all, beside their limits.
+pub(crate) async fn list_months_with_limits(
+    tx: &MspTx,
+    customers: Option<&[CustomerId]>,
+    period: Period,
+) -> Result<Vec<MonthFacts>, MeteringError> {
+    let (first, last) = (period.first_day(), period.last_day());
+    let rows = tx.query(LIST_MONTHS_WITH_LIMITS, &[&tx.msp().id, &period.to_string(), &first, &last, &customers]).await?;
+    let read = |row: &granary_db::Row| {
+        let code: &str = row.get(0);
+        Ok(MonthFacts {
+            customer_code: code.parse().map_err(|_| MeteringError::Corrupt(format!("'{code}' is not a customer's code")))?,
+            customer_name: row.get(1),
+            machines: row.get::<_, i32>(2).into(),
+            stored_gib: row.get::<_, i64>(3) >> 30,
+            is_estimated: row.get(4),
+            machine_limit: row.get::<_, Option<i32>>(5).map(Into::into),
+            storage_limit_gib: row.get(6),
+        })
+    };
+    rows.iter().map(read).collect()
 }

@@ -1,5 +1,7 @@
 //! All SQL of the room. Rows go as arrays, one statement a table and batch.
 
+pub(crate) mod alerts;
+pub(crate) mod conditions;
 pub(crate) mod control;
 pub(crate) mod corrections;
 pub(crate) mod events;

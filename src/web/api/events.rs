@@ -28,6 +28,9 @@ pub(crate) async fn receive(
     let tx = app.tenants.begin_tenant(&scope).await?;
     let report = granary_metering::ingest(&tx, visitor.principal.source(), &body).await?;
     tx.commit().await?;
+    if report.accepted > 0 {
+        app.stir.note(&app.tenants, &scope).await;
+    }
     count(&report);
     Ok((status(&report), Json(report)))
 }

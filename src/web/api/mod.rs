@@ -1,6 +1,7 @@
 //! The API, one file per resource. What a route is called, who may use it and its example stand in the one table of routes.
 
 pub(crate) mod access_log;
+pub(crate) mod alerts;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod contacts;

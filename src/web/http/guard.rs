@@ -27,12 +27,24 @@ pub(crate) struct Visitor {
     pub(crate) session: Option<SessionId>,
     /// What forms send back; none for a program.
     csrf_token: Option<Secret>,
+    /// Critical alerts that nobody has taken; the navigation of pages shows them.
+    pub(crate) critical_alerts: i64,
 }
 
 impl Visitor {
     /// Returns the MSP.
     pub(crate) fn msp(&self) -> Result<&Msp, Problem> {
         self.msp.as_ref().ok_or_else(|| Problem::from(AccessError::Denied(Permission::PortfolioRead)))
+    }
+
+    /// Counts the critical alerts that nobody has taken, for those who look after customers.
+    pub(crate) async fn count_alerts(&mut self, app: &AppState) -> Result<(), Problem> {
+        if self.msp.is_some() && self.may(Permission::PortfolioRead) {
+            let tx = app.tenants.begin_msp(&app.access.msp_scope(&self.principal).await?).await?;
+            self.critical_alerts = granary_metering::count_alerts(&tx, &self.principal.read_grant()?.customers).await?.critical;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Returns the scope of one of the customers that it sees, and writes down that it was opened; what is no code is nobody's.
@@ -152,7 +164,11 @@ async fn recognise(
         None => None,
     };
     let (session, csrf_token) = session.unzip();
-    Ok(Visitor { principal, msp, session, csrf_token })
+    let mut visitor = Visitor { principal, msp, session, csrf_token, critical_alerts: 0 };
+    if !gate.takes_programs() {
+        visitor.count_alerts(app).await?;
+    }
+    Ok(visitor)
 }
 
 /// Returns the address of the login that leads back to `target`.

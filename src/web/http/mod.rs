@@ -7,6 +7,7 @@ pub(crate) mod headers;
 pub(crate) mod measure;
 pub(crate) mod pace;
 pub(crate) mod problem;
+pub(crate) mod stir;
 
 pub(crate) use client::Asker;
 pub(crate) use guard::Visitor;

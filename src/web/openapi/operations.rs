@@ -96,6 +96,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
     ("Retention", "How long rows are kept."),
     ("Warehouse", "Questions in SQL to everything that the caller may read, as of the last night or an earlier one."),
+    ("Alerts", "What needs somebody, who took it, and limits that no longer fit."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 

@@ -50,6 +50,11 @@ named! {
     LoginState: one_of(&["invited", "active", "disabled"]), "`invited` until a password is chosen; `disabled` when somebody stopped the login.";
     Enforcement: one_of(&["soft", "hard"]),
         "`soft` alerts at 80 % and 100 % of a limit, `hard` refuses new protection as well. Facts are always counted.";
+    AlertKind: one_of(granary_types::AlertKind::ALL), "What an alert is about.";
+    AlertSeverity: one_of(granary_types::AlertSeverity::ALL), "How urgent an alert is: good to know, somebody should look, somebody must act.";
+    AlertState: one_of(granary_types::AlertState::ALL), "Where an alert stands; `resolved` is the end.";
+    Resource: one_of(&["machines", "storage"]), "What a limit is about.";
+    Direction: one_of(&["up", "down"]), "Whether a limit is too small or larger than needed.";
     Text: text(200, PRINTABLE), "1 to 200 characters, none of them a control character.";
     Reason: text(500, r"^[^\u0000-\u001f\u007f-\u009f]*$").min_length(Some(0)), "Why: at most 500 characters, which go to the audit log; blank is none.";
     Email: text(254, r"^[^\s@\u0000-\u001f\u007f-\u009f]+@[^\s\u0000-\u001f\u007f-\u009f]+$"), "An e-mail address.";

@@ -15,7 +15,7 @@ use crate::layout::{self, Place};
 use crate::pages::customers::status_chip;
 use crate::pages::invoices::{FirstColumn, InvoiceRow, invoice_table};
 use crate::pages::overview::PeriodQuery;
-use crate::pages::{customer_parts as parts, standing};
+use crate::pages::{alerts, customer_parts as parts, standing};
 use crate::queries::{Holes, customer_queries as sql, rows};
 use crate::{AppState, format, link};
 
@@ -65,6 +65,7 @@ pub(crate) async fn show(
     let months = rows::<MonthRow>(&session, &Holes::of_customer(open, &customer.code).fill(sql::PERIODS)).await?;
     let (periods, period) = chosen_month(months, query.period, open);
     let holes = Holes::of_customer(period, &customer.code);
+    let alerts = if visitor.may(Permission::PortfolioRead) { alerts::of_customer(&app, &visitor, customer).await? } else { None };
     let [invoices_sql, status_sql, rate_sql] = [sql::INVOICES, sql::STATUS, sql::RUN_RATE].map(|sql| holes.fill(sql));
     let (report, invoices, status, run_rate, standing) = futures::try_join!(
         async { report_of(&app, customer, period).await },
@@ -88,6 +89,7 @@ pub(crate) async fn show(
     };
     let body = html! {
         (layout::head(crumbs, &customer.name, &note, &actions))
+        @if let Some(alerts) = &alerts { div.grid { (alerts) } }
         @if let Some(report) = &report {
             (tiles(report, &customer.code, period, visitor.may(Permission::InvoiceRead), run_rate.first()))
             (grid(report, &customer.code, period))

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::openapi::OPERATIONS;
-use crate::{AppState, Pace, router};
+use crate::{AppState, Pace, Stir, router};
 
 pub(super) const PASSWORD: &str = "a long enough password";
 pub(super) const PERIOD: &str = "2025-10";
@@ -67,6 +67,9 @@ impl House {
         lake.export_night("2025-11-10".parse().unwrap(), Silent::shared()).await.unwrap();
         for msp in [&house.made.north, &house.made.south] {
             warehouse.build(msp.id).await.unwrap();
+            // No machine ran since October.
+            let scope = MspScope::for_job(msp.clone(), "test");
+            granary_metering::watch_msp(house.test.tenants(), &scope, true, Silent::shared()).await.unwrap();
         }
         house
     }
@@ -111,6 +114,7 @@ impl House {
             is_https: false,
             is_behind_proxy: false,
             pace: Pace::default(),
+            stir: Stir::default(),
         };
         (Self { router: router(app), test, made, access }, lake, warehouse)
     }

@@ -1,6 +1,7 @@
 //! Metering through its front door, on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod alerts;
 mod corrections;
 mod days;
 mod hazards;
