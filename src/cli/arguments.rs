@@ -23,6 +23,7 @@ mod person;
 mod portfolio;
 mod recovery;
 mod retention;
+mod simulate;
 mod sso;
 pub(crate) mod text;
 
@@ -39,6 +40,7 @@ pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use recovery::{Backup, BackupCommand, Drill, Restore};
 pub(crate) use retention::Retention;
+pub(crate) use simulate::Simulate;
 pub(crate) use sso::{Sso, SsoWanted};
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -124,6 +126,8 @@ pub(crate) enum Command {
     Key(KeyStore),
     /// Read usage events from a file, exactly once for ever
     Import(Import),
+    /// Send usage events as control planes with a bad line do, and compare what is counted with the truth
+    Simulate(Simulate),
     /// Look at the usage events behind a number
     Events(Events),
     /// Write what changed to the lake

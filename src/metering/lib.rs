@@ -39,7 +39,7 @@ pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
-pub use log::{EventFilter, LoggedEvent, list_events};
+pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };
