@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use rand::Rng;
+use rand::seq::SliceRandom;
 use serde::Serialize;
 
 use crate::delivery::At;
@@ -80,6 +81,13 @@ impl Traffic {
     /// Returns an event as JSON.
     pub fn event(&self, number: u64) -> String {
         self.envelope(number, at(number), &self.data(number))
+    }
+
+    /// Returns the numbers of the first events, each so many times, in random order.
+    pub fn repeated(&self, events: u64, times: usize) -> Vec<u64> {
+        let mut numbers: Vec<u64> = std::iter::repeat_n(0..events, times).flatten().collect();
+        numbers.shuffle(&mut stream(self.seed, self.customer, Purpose::Traffic));
+        numbers
     }
 
     /// Returns what has an event's name and fits no type.
