@@ -107,16 +107,25 @@ async fn single_events(each: Duration) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // In turns, so that both meet the same minutes of the machine.
     let turn = Duration::from_secs(15).min(each);
-    let mut sent = 0;
+    let (mut sent, refused) = (0, Arc::new(AtomicUsize::new(0)));
     while ours.len() < (each.as_secs() * u64::from(A_SECOND)) as usize {
         let send = |number: u64| {
-            let (client, url, planes) = (client.clone(), url.clone(), Arc::clone(&planes));
+            let (client, url, planes, refused) = (client.clone(), url.clone(), Arc::clone(&planes), Arc::clone(&refused));
             async move {
                 let (traffic, key) = &planes[number as usize % planes.len()];
                 let body = traffic.event(number / planes.len() as u64);
-                let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body);
-                let response = request.send().await.unwrap();
-                assert_eq!(response.status().as_u16(), 200, "{}", response.text().await.unwrap());
+                loop {
+                    let request = client.post(&url).bearer_auth(key).header("content-type", "application/json").body(body.clone());
+                    let response = request.send().await.unwrap();
+                    match response.status().as_u16() {
+                        200 => return,
+                        // It waits as it is told, and its time goes on.
+                        429 | 503 => refused.fetch_add(1, Ordering::Relaxed),
+                        other => panic!("{other}: {}", response.text().await.unwrap()),
+                    };
+                    let wait = response.headers().get("retry-after").and_then(|text| text.to_str().ok()?.parse().ok()).unwrap_or(1);
+                    tokio::time::sleep(Duration::from_secs(wait)).await;
+                }
             }
         };
         ours.extend(paced(turn, sent, send).await);
@@ -137,6 +146,7 @@ async fn single_events(each: Duration) {
         let limit = limit.map_or_else(|| "-".to_owned(), |limit| format!("{limit:.0}"));
         println!("{promise:<66} {ours:>12.2} {theirs:>10.2} {:>7.2} {limit:>8}", ours / theirs);
     }
+    println!("  {} requests each, {} told to come again", ours.len(), refused.load(Ordering::Relaxed));
     server.stop();
 }
 

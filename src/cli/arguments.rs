@@ -13,6 +13,7 @@ use super::output::Format;
 mod api_key;
 mod audit;
 mod data;
+mod import;
 mod keys;
 mod leaving;
 mod life;
@@ -29,7 +30,8 @@ pub(crate) mod text;
 
 pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
-pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
+pub(crate) use data::{Events, Export, Query, WarehouseCommand};
+pub(crate) use import::{Import, ImportFile, ImportFormat, ImportFrom, ImportSendense};
 pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
@@ -124,7 +126,7 @@ pub(crate) enum Command {
     /// Look after the key store: the master key and what it wraps
     #[command(subcommand, after_help = "Examples:\n  granary key status\n  granary key rotate --customer ACME")]
     Key(KeyStore),
-    /// Read usage events from a file, exactly once for ever
+    /// Read usage events from files, exactly once for ever
     Import(Import),
     /// Send usage events as control planes with a bad line do, and compare what is counted with the truth
     Simulate(Simulate),

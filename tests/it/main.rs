@@ -12,6 +12,7 @@ mod endurance;
 mod faults;
 mod fleet;
 mod front_door;
+mod import;
 mod isolation;
 mod jobs;
 mod leaving;
