@@ -14,6 +14,7 @@ mod alerts;
 mod api_key;
 mod audit;
 mod data;
+mod import;
 mod keys;
 mod leaving;
 mod life;
@@ -24,13 +25,15 @@ mod person;
 mod portfolio;
 mod recovery;
 mod retention;
+mod simulate;
 mod sso;
 pub(crate) mod text;
 
 pub(crate) use alerts::{Alerts, Which as AlertWanted};
 pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
-pub(crate) use data::{Events, Export, Import, ImportFormat, Query, WarehouseCommand};
+pub(crate) use data::{Events, Export, Query, WarehouseCommand};
+pub(crate) use import::{Import, ImportFile, ImportFormat, ImportFrom, ImportSendense};
 pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
@@ -41,6 +44,7 @@ pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use recovery::{Backup, BackupCommand, Drill, Restore};
 pub(crate) use retention::Retention;
+pub(crate) use simulate::Simulate;
 pub(crate) use sso::{Sso, SsoWanted};
 
 /// The data platform of managed service providers that sell backup and disaster recovery.
@@ -124,8 +128,10 @@ pub(crate) enum Command {
     /// Look after the key store: the master key and what it wraps
     #[command(subcommand, after_help = "Examples:\n  granary key status\n  granary key rotate --customer ACME")]
     Key(KeyStore),
-    /// Read usage events from a file, exactly once for ever
+    /// Read usage events from files, exactly once for ever
     Import(Import),
+    /// Send usage events as control planes with a bad line do, and compare what is counted with the truth
+    Simulate(Simulate),
     /// Look at the usage events behind a number
     Events(Events),
     /// See what needs somebody, take it, and look for more

@@ -450,6 +450,7 @@ pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<Err
         granary_notifications::NotificationError,
         granary_metering::MeteringError,
         granary_metering::veeam::VeeamError,
+        granary_metering::sendense::SendenseError,
         granary_billing::BillingError,
         granary_lake::LakeError,
         granary_warehouse::WarehouseError,

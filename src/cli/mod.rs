@@ -43,6 +43,7 @@ mod recovery;
 mod report;
 mod retention;
 mod serve;
+mod simulate;
 mod sso;
 mod tls;
 mod usage;
@@ -104,6 +105,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::TokenKey(command) => machines::token_key(&global, command).await,
         Command::Key(command) => keys::run(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
+        Command::Simulate(command) => simulate::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
         Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,

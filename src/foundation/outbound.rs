@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use granary_types::{Classify, ErrorKind};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, redirect};
 
 pub use network::Network;
-pub use reqwest::Url;
+pub use reqwest::{Body, Url};
 
 use crate::config::OutboundConfig;
 use crate::{Boxed, Secret};
@@ -53,6 +53,8 @@ pub struct Answer {
     pub status: u16,
     /// As the other side says it, in small letters and without parameters.
     pub content_type: String,
+    /// When to come again, if the other side says so in seconds.
+    pub retry_after: Option<Duration>,
     pub body: Vec<u8>,
 }
 
@@ -165,6 +167,24 @@ impl Outbound {
         })
     }
 
+    /// Sends a body, whole or as it comes, with a bearer token.
+    ///
+    /// # Errors
+    /// When the address may not be called, or there is no answer that can be read.
+    pub fn post<'a>(
+        &'a self,
+        address: &'a str,
+        bearer: &'a Secret,
+        content_type: &'a str,
+        body: Body,
+    ) -> Boxed<'a, Result<Answer, OutboundError>> {
+        Box::pin(async move {
+            let url = self.check(address)?;
+            let request = self.client()?.post(url.clone()).header(ACCEPT, "application/json").header(CONTENT_TYPE, content_type);
+            self.send(&url, request.bearer_auth(bearer.reveal()).body(body)).await
+        })
+    }
+
     async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Answer, OutboundError> {
         let host = || url.host_str().unwrap_or_default().to_owned();
         let failed = |error: reqwest::Error| {
@@ -172,6 +192,7 @@ impl Outbound {
         };
         let mut response = request.send().await.map_err(failed)?;
         let (status, content_type) = (response.status().as_u16(), content_type(response.headers()));
+        let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > LARGEST_BYTES {
@@ -179,7 +200,7 @@ impl Outbound {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, content_type, body })
+        Ok(Answer { status, content_type, retry_after, body })
     }
 
     fn client(&self) -> Result<&reqwest::Client, OutboundError> {
@@ -230,6 +251,10 @@ fn literal_of(url: &Url) -> Option<IpAddr> {
 fn content_type(headers: &HeaderMap) -> String {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]

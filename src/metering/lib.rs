@@ -25,6 +25,7 @@ mod event;
 mod fact;
 mod fields;
 mod identity;
+mod imported;
 mod ingest;
 mod log;
 mod merge;
@@ -36,10 +37,12 @@ mod recommendation;
 mod retention;
 mod row;
 mod run;
+pub mod sendense;
 mod store;
 mod thing;
 mod usage;
 pub mod veeam;
+mod wall_clock;
 
 pub use alert::{
     Alert, AlertEscalated, AlertFilter, AlertPlace, AlertRaised, AlertResolved, AlertStep, AlertTotals, ListedAlert, MAX_SNOOZE_DAYS,
@@ -50,7 +53,7 @@ pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
-pub use log::{EventFilter, LoggedEvent, list_events};
+pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
 };

@@ -38,3 +38,21 @@ pub struct EventFilter {
 pub fn list_events<'a>(tx: &'a TenantTx, filter: &'a EventFilter) -> Boxed<'a, Result<Vec<LoggedEvent>, MeteringError>> {
     Box::pin(store::log::list_events(tx, filter))
 }
+
+/// What came of everything that one source has ever said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct SourceTally {
+    pub events: i64,
+    pub machines_protected: i64,
+    pub runs_completed: i64,
+    pub runs_failed: i64,
+    pub transferred_bytes: i64,
+}
+
+/// Counts a source's events and the rows that came of them, one by one: to compare with what the source knows.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn tally_source<'a>(tx: &'a TenantTx, source: &'a str) -> Boxed<'a, Result<SourceTally, MeteringError>> {
+    Box::pin(store::log::get_tally(tx, source))
+}

@@ -14,14 +14,15 @@ use granary_foundation::Boxed;
 use granary_tenants::TenantTx;
 use granary_types::{Classify, ErrorKind};
 use jiff::civil::{Date, DateTime};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::MeteringError;
+use crate::imported::{envelope, id_of};
 use crate::store;
+use crate::wall_clock::instant;
 
 /// The source system of machines that come from these reports.
 const SOURCE_SYSTEM: &str = "veeam";
@@ -219,32 +220,6 @@ fn protected(first: &Session, source: &str) -> Value {
     let (machine, from) = (first.machine.as_str(), first.written_at.date().to_string());
     let data = json!({"source_system": SOURCE_SYSTEM, "vendor_id": machine, "name": machine, "tier": "backup", "from": from});
     envelope(&id_of(&["protected", machine, &from]), "machine.protected", first.ended_at, source, machine, &data)
-}
-
-fn envelope(id: &str, event_type: &str, at: Timestamp, source: &str, subject: &str, data: &Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": id, "source": source, "type": event_type, "subject": subject, "time": at.to_string(), "data": data,
-    })
-}
-
-/// The instant of a local time: the first of an ambiguous hour, the moment after the gap of a skipped one.
-fn instant(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    let ambiguous = zone.to_ambiguous_timestamp(time);
-    let at = match ambiguous.offset() {
-        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(time).ok()?,
-        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => ambiguous.compatible().ok()?,
-    };
-    Timestamp::from_microsecond(at.as_microsecond()).ok()
-}
-
-/// Hashes names, each with its length, so that they do not run into one another.
-fn id_of(names: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for name in names {
-        hasher.update((name.len() as u64).to_be_bytes());
-        hasher.update(name);
-    }
-    hex::encode(&hasher.finalize()[..16])
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 //! share no chance with one another, so that each can be generated on its own. Machines change as real ones do, by a sample of
 //! a public trace. Events repeat, come late and in bursts, retry, and turn from failed to completed.
 //!
+//! It also makes [`Traffic`] for a server under test, by [`ControlPlane`]s with a bad line that know the truth to compare with.
+//!
 //! This room does no I/O, reads no clock and knows nothing of the rooms that take its events: the demo, tests and benches do
 //! that. Nothing in the product depends on it.
 
+mod chaos;
 mod customer;
 mod delivery;
 mod events;
@@ -21,13 +24,16 @@ mod portfolio;
 mod random;
 mod terms;
 mod trace;
+mod traffic;
 
 #[cfg(test)]
 mod tests;
 
+pub use chaos::{ControlPlane, Delivery, Fate, Mishap};
 pub use customer::{Notice, PaymentHabit, PriceOverride, SimContract, SimCustomer, StatusChange};
 pub use delivery::Batch;
 pub use events::Batches;
 pub use features::features_of;
 pub use grid::{Grid, GridMonth, feature_rows};
 pub use portfolio::{Portfolio, PortfolioSpec, SimMsp};
+pub use traffic::{Traffic, Truth};

@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Delivery = 6,
     Grid = 7,
     Newcomer = 8,
+    Traffic = 9,
+    Chaos = 10,
 }
 
 /// Returns the stream of one customer (or candidate) and purpose.

@@ -30,6 +30,7 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("demo", Operator),
     ("serve", Operator),
     ("worker", Operator),
+    ("simulate", Operator),
     ("migrate", Operator),
     ("doctor", Operator),
     ("backup list", Operator),
@@ -78,6 +79,7 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("billing show", OfCustomer(&["billing", "show", "--customer", "CODE", "--period", "2025-10"])),
     ("events", OfCustomer(&["events", "--customer", "CODE", "--period", "2025-10"])),
     ("import", OfCustomer(&["import", "DIR/none.json", "--customer", "CODE"])),
+    ("import sendense", OfCustomer(&["import", "sendense", "DIR", "--customer", "CODE", "--time-zone", "UTC"])),
     ("churn explain", OfCustomer(&["churn", "explain", "--customer", "CODE"])),
     ("report monthly", OfCustomer(&["report", "monthly", "--customer", "CODE", "--period", "2025-10", "--out", "DIR/report.pdf"])),
     ("user add", OfCustomer(&["user", "add", "late@CODE.example", "--role", "customer_viewer", "--customer", "CODE"])),
@@ -160,7 +162,8 @@ fn commands(house: &House, path: &[&str], found: &mut BTreeSet<String>) {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    if listed.is_empty() {
+    // One that takes arguments is a command, whatever stands beneath it.
+    if listed.is_empty() || help.lines().any(|line| line == "Arguments:") {
         found.insert(path.join(" "));
     }
     for name in listed {

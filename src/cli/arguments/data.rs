@@ -1,44 +1,12 @@
-//! What comes in, what goes to the lake, and what is asked of it.
+//! What was counted, what goes to the lake, and what is asked of it.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use granary_lake::AsOf;
 use granary_types::{CustomerCode, Period};
 use jiff::civil::Date;
 
 use super::text;
 use crate::cli::output::Format;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ImportFormat {
-    /// CloudEvents 1.0: a JSON array, or one event a line
-    Cloudevents,
-    /// The session report that Veeam's users export as CSV
-    VeeamSessions,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  granary import events.json --customer ACME
-  granary import VeeamSessionReport.csv --customer LAB --format veeam-sessions --time-zone America/New_York")]
-pub(crate) struct Import {
-    /// The file; - for standard input
-    pub(crate) file: PathBuf,
-    /// The customer, by its code
-    #[arg(long)]
-    pub(crate) customer: CustomerCode,
-    /// The MSP, by its code; needed when there are several
-    #[arg(long)]
-    pub(crate) msp: Option<String>,
-    /// How the answer is written: a table, JSON or CSV
-    #[arg(long, value_enum, default_value_t = ImportFormat::Cloudevents)]
-    pub(crate) format: ImportFormat,
-    /// The zone of the report's times, which the report does not tell
-    #[arg(long, value_name = "ZONE", required_if_eq("format", "veeam-sessions"))]
-    pub(crate) time_zone: Option<String>,
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  granary events --customer ACME --period 2025-10 --type backup.completed --machine vm-1001")]

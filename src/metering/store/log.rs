@@ -3,7 +3,7 @@
 use granary_tenants::TenantTx;
 
 use crate::error::MeteringError;
-use crate::log::{EventFilter, LoggedEvent};
+use crate::log::{EventFilter, LoggedEvent, SourceTally};
 
 const LIST_EVENTS: &str = "
     select occurred_at, source, id, type, data
@@ -13,6 +13,36 @@ const LIST_EVENTS: &str = "
         and ($4::text is null or $4 in (data ->> 'vendor_id', data -> 'machine' ->> 'vendor_id'))
     order by occurred_at, source, id
     limit $5";
+
+/// Machines have no source: they are those of which it spoke.
+const GET_TALLY: &str = "
+    select
+        (select count(*) from usage_events where source = $1) as events,
+        (
+            select count(*) from machines as machine
+            where machine.protected_on is not null and exists (
+                select from usage_events as event
+                where event.source = $1 and event.type = 'machine.protected'
+                    and event.data ->> 'source_system' = machine.source_system and event.data ->> 'vendor_id' = machine.vendor_id
+            )
+        ) as machines_protected,
+        count(*) filter (where run.state in ('completed', 'completed_with_warning')) as runs_completed,
+        count(*) filter (where run.state = 'failed') as runs_failed,
+        coalesce(sum(run.transferred_bytes), 0)::bigint as transferred_bytes
+    from backup_runs as run
+    where run.source = $1";
+
+/// Returns what came of everything that a source has said.
+pub(crate) async fn get_tally(tx: &TenantTx, source: &str) -> Result<SourceTally, MeteringError> {
+    let row = tx.query_one(GET_TALLY, &[&source]).await?;
+    Ok(SourceTally {
+        events: row.get(0),
+        machines_protected: row.get(1),
+        runs_completed: row.get(2),
+        runs_failed: row.get(3),
+        transferred_bytes: row.get(4),
+    })
+}
 
 /// Returns the events that a filter lets through.
 pub(crate) async fn list_events(tx: &TenantTx, filter: &EventFilter) -> Result<Vec<LoggedEvent>, MeteringError> {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -156,6 +156,9 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if status == StatusCode::UNAUTHORIZED {
         parts.headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"granary\""));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        parts.headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
     Response::from_parts(parts, body.into())
 }

@@ -223,6 +223,9 @@ fn problem_response(status: u16, example: Option<&Value>) -> Value {
         "headers": {"x-request-id": {"$ref": "#/components/headers/x-request-id"}},
         "content": {"application/problem+json": content},
     });
+    if status == 503 {
+        out["headers"]["retry-after"] = json!({"$ref": "#/components/headers/retry-after"});
+    }
     if status == 429 {
         for name in ["retry-after", "ratelimit", "ratelimit-policy"] {
             out["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
