@@ -69,7 +69,9 @@ fn sql_stands_in_stores_only() {
             || name == "queries"
             || name.ends_with("_queries")
             || is_test_module(path, name)
-            || path.components().any(|part| matches!(part.as_os_str().to_str(), Some("store" | "queries" | "tests" | "db" | "benches")))
+            || path
+                .components()
+                .any(|part| matches!(part.as_os_str().to_str(), Some("store" | "queries" | "tests" | "export_tests" | "db" | "benches")))
     };
     let mut found = Vec::new();
     for path in files("src", "rs").into_iter().filter(|path| !is_home_of_sql(path)) {

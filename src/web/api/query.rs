@@ -26,7 +26,6 @@ const VERSION: HeaderName = HeaderName::from_static("granary-lake-version");
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueryIn {
     /// One `select`.
-    #[schema(example = "select period, mrr_end from revenue_by_month order by period")]
     sql: String,
     /// An instant, a version such as `v12`, or a name; a closed month's is the month. Left out for the newest.
     #[schema(example = "2025-10")]

@@ -7,6 +7,4 @@ use super::{Gate, Route, act};
 use crate::api;
 
 pub(super) const ROWS: &[Route] =
-    &[act("/api/v1/msp/query", Gate::Api(Permission::Sql), r#"{"sql": "select code from stg_tenants__customers"}"#, || {
-        post(api::query::ask)
-    })];
+    &[act("/api/v1/msp/query", Gate::Api(Permission::Sql), r#"{"sql": "show tables"}"#, || post(api::query::ask))];

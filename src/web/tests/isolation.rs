@@ -10,7 +10,7 @@ use granary_tenants::{Customer, Msp};
 use granary_types::Role;
 
 use super::house::{Answer, Caller, House};
-use crate::{Gate, Method, ROUTES, Route};
+use crate::{Gate, Method, ROUTES, Route, openapi};
 
 /// Why somebody is let in, or is not.
 const COLUMNS: [&str; 6] = ["anonymous", "expired", "wrong role", "other MSP", "other customer", "own"];
@@ -308,7 +308,9 @@ impl Matrix {
                 if !is_right {
                     self.wrong.push(format!("{} {:?} {path}: {} ({})", person.name, route.method, answer.status, COLUMNS[column]));
                 }
-                let forbidden = person.forbidden();
+                // The document's examples were answered in a house like this one.
+                let is_document = matches!(route.path, openapi::PATH | "/docs/api");
+                let forbidden = if is_document { Vec::new() } else { person.forbidden() };
                 for marker in MARKERS.into_iter().chain(MSP_MARKERS).chain(["GLOBEX Inc."]).filter(|marker| answer.body.contains(marker)) {
                     if forbidden.contains(&marker) {
                         self.wrong.push(format!("{} {:?} {path} met '{marker}' ({})", person.name, route.method, COLUMNS[column]));
