@@ -1,6 +1,7 @@
 //! Answers on their way out: encoded as they come, whatever their length, while whoever asked is there.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,14 @@ use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use granary_foundation::Boxed;
 use granary_types::MspId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -125,8 +127,10 @@ impl Warehouse {
             let (session, sql, budget) = (session.clone(), sql.to_owned(), self.budget.clone());
             let _task = self.threads.handle(self.budget.threads).spawn(async move {
                 let _permit = permit;
-                let outcome = drive(&session, &sql, format, &budget, &sender).await;
-                if let Err(error) = outcome {
+                // A panic of the engine must not pass for the end of an answer.
+                let driven = AssertUnwindSafe(drive(&session, &sql, format, &budget, &sender)).catch_unwind().await;
+                let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
+                if let Err(error) = driven.unwrap_or_else(panicked) {
                     let _ = sender.send_timeout(Err(error), PATIENCE).await;
                 }
             });

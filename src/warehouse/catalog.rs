@@ -12,6 +12,7 @@ use datafusion::prelude::SessionContext;
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
+use crate::guard;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
@@ -131,6 +132,7 @@ pub(crate) async fn session_context(
             shown.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
         }
     }
+    guard::bound(&shown.context).map_err(engine)?;
     Ok(shown.context)
 }
 

@@ -18,6 +18,7 @@ mod fences;
 #[cfg(test)]
 mod fixture;
 mod functions;
+mod guard;
 mod keys;
 #[cfg(test)]
 mod limits;

@@ -60,7 +60,12 @@ pub(super) struct Answer {
 impl House {
     /// Sets the house up through the front door: events come in by API key, then the month is billed and exported.
     pub(super) async fn open() -> Self {
-        let (house, lake, warehouse) = Self::build(|lifecycle| lifecycle).await;
+        Self::open_within(Budget::default()).await
+    }
+
+    /// The same, with other budgets for questions.
+    pub(super) async fn open_within(budget: Budget) -> Self {
+        let (house, lake, warehouse) = Self::build(|lifecycle| lifecycle, budget).await;
         house.deliver().await;
         house.bill(&house.made.north.clone()).await;
         house.bill(&house.made.south.clone()).await;
@@ -76,7 +81,7 @@ impl House {
 
     /// Sets the house up without a single event, for what does not ask the warehouse.
     pub(super) async fn bare() -> Self {
-        Self::build(|lifecycle| lifecycle).await.0
+        Self::build(|lifecycle| lifecycle, Budget::default()).await.0
     }
 
     /// Sets the house up bare, with the steps of an erasure that need no lake.
@@ -89,10 +94,10 @@ impl House {
                 .with(Operation::Erase, BuryCustomer)
                 .with(Operation::Erase, IssueCertificate { backup_days: 35 })
         };
-        Self::build(steps).await.0
+        Self::build(steps, Budget::default()).await.0
     }
 
-    async fn build(steps: impl FnOnce(Lifecycle) -> Lifecycle) -> (Self, Lake, Warehouse) {
+    async fn build(steps: impl FnOnce(Lifecycle) -> Lifecycle, budget: Budget) -> (Self, Lake, Warehouse) {
         let test = TestDatabase::new().await;
         let made = test.two_customers().await;
         let tenants = test.tenants().clone();
@@ -100,7 +105,7 @@ impl House {
         let datasets =
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(tenants.clone(), test.keys().clone(), test.objects().clone(), datasets);
-        let warehouse = Warehouse::new(lake.clone(), Budget::default()).unwrap();
+        let warehouse = Warehouse::new(lake.clone(), budget).unwrap();
         let app = AppState {
             tenants: tenants.clone(),
             lifecycle: steps(Lifecycle::new(tenants.clone())),

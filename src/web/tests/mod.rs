@@ -4,6 +4,7 @@ mod audit;
 mod beginning;
 mod customers;
 mod factor;
+mod hostile;
 mod house;
 mod isolation;
 mod leaving;
