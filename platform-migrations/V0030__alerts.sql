@@ -3,7 +3,7 @@ create table alerts (
     id uuid primary key,
     msp_id uuid not null references msps (id),
     customer_id uuid not null references customers (id),
-    kind text not null constraint alerts_kind check (kind in ('limit_machines', 'limit_storage', 'limit_jobs', 'backup_failed', 'rpo_missed',
+    kind text not null constraint alerts_kind check (kind in ('limit_machines', 'limit_storage', 'limit_jobs', 'limit_api', 'backup_failed', 'rpo_missed',
         'repository_full', 'replication_lag', 'control_plane_silent')),
     -- the id of a machine or repository, a source, or the name of a limit
     subject text not null,

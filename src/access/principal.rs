@@ -28,6 +28,8 @@ pub enum Who {
 pub struct Quotas {
     /// What is agreed for all programs and people of the principal's customer together; none without a limit.
     pub customer: Option<i32>,
+    /// Whether more is let in all the same.
+    pub is_soft: bool,
     /// What a program itself was given.
     pub program: Option<i32>,
 }

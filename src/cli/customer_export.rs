@@ -126,7 +126,8 @@ async fn about(house: &Rooms, msp: &Msp, customer: &Customer) -> Result<Value, F
         "trial_ends_on": customer.trial_ends_on, "activated_on": customer.activated_on, "created_at": customer.created_at,
         "limits": {
             "machines": limits.machines, "storage_gib": limits.storage_gib, "max_concurrent_jobs": limits.max_concurrent_jobs,
-            "api_rate_limit": limits.api_rate_limit,
+            "max_concurrent_jobs_enforcement": limits.jobs_enforcement, "api_rate_limit": limits.api_rate_limit,
+            "api_rate_limit_enforcement": limits.api_enforcement,
         },
         "contacts": contacts, "users": users, "sites": sites, "control_planes": planes,
     }))

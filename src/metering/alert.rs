@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use acting::{AlertFilter, AlertPlace, AlertStep, AlertTotals, ListedAlert, MAX_SNOOZE_DAYS, act_on_alert, count_alerts, list_alerts};
-pub use watch::{WatchReport, bring_forward, watch_customer, watch_msp};
+pub use watch::{LimitUse, WatchReport, bring_forward, limit_use, note_api_use, watch_customer, watch_msp};
 
 /// Something at a customer that needs somebody. At most one of a kind and subject is not resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -45,8 +45,9 @@ pub mod veeam;
 mod wall_clock;
 
 pub use alert::{
-    Alert, AlertEscalated, AlertFilter, AlertPlace, AlertRaised, AlertResolved, AlertStep, AlertTotals, ListedAlert, MAX_SNOOZE_DAYS,
-    WatchReport, act_on_alert, bring_forward, count_alerts, list_alerts, watch_customer, watch_msp,
+    Alert, AlertEscalated, AlertFilter, AlertPlace, AlertRaised, AlertResolved, AlertStep, AlertTotals, LimitUse, ListedAlert,
+    MAX_SNOOZE_DAYS, WatchReport, act_on_alert, bring_forward, count_alerts, limit_use, list_alerts, note_api_use, watch_customer,
+    watch_msp,
 };
 pub use annex::{AnnexRow, BillingReason, list_machines};
 pub use datasets::DATASETS;

@@ -187,6 +187,7 @@ words! {
         LimitMachines = "limit_machines",
         LimitStorage = "limit_storage",
         LimitJobs = "limit_jobs",
+        LimitApi = "limit_api",
         BackupFailed = "backup_failed",
         RpoMissed = "rpo_missed",
         RepositoryFull = "repository_full",

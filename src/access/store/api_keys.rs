@@ -18,7 +18,7 @@ const INSERT: &str = "
 macro_rules! live {
     ($condition:literal) => {
         concat!(
-            "select k.id, k.msp_id, k.customer_id, k.name, k.scopes, k.requests_per_minute, p.source, l.api_rate_limit,
+            "select k.id, k.msp_id, k.customer_id, k.name, k.scopes, k.requests_per_minute, p.source, l.api_rate_limit, l.api_is_hard,
                 coalesce(k.last_used_at < $2::timestamptz - interval '1 minute', true) as is_to_be_noted,
                 c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
             from api_keys k
@@ -115,7 +115,11 @@ fn principal_of_key(row: &Row, today: Timestamp) -> Result<Principal, AccessErro
         can_read_billing: permissions.contains(&Permission::MarginRead),
         permissions,
         source: row.get("source"),
-        quotas: Quotas { customer: row.get("api_rate_limit"), program: row.get("requests_per_minute") },
+        quotas: Quotas {
+            customer: row.get("api_rate_limit"),
+            is_soft: row.get::<_, Option<bool>>("api_is_hard") == Some(false),
+            program: row.get("requests_per_minute"),
+        },
         is_by_token: false,
     })
 }

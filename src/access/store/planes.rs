@@ -37,7 +37,7 @@ const INSERT_KEY: &str = "
     values ($1, $2, $3, $4, $5, $6, $7)";
 
 const FIND_KEY: &str = "
-    select k.id, k.public_key, k.control_plane_id, k.msp_id, k.customer_id, p.name, p.source, l.api_rate_limit,
+    select k.id, k.public_key, k.control_plane_id, k.msp_id, k.customer_id, p.name, p.source, l.api_rate_limit, l.api_is_hard,
         coalesce(k.last_used_at < $2::timestamptz - interval '1 minute', true) as is_to_be_noted,
         c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since
     from control_plane_keys k
@@ -154,7 +154,11 @@ pub(crate) async fn find_key(
         can_read_billing: false,
         permissions,
         source: row.get("source"),
-        quotas: Quotas { customer: row.get("api_rate_limit"), program: None },
+        quotas: Quotas {
+            customer: row.get("api_rate_limit"),
+            is_soft: row.get::<_, Option<bool>>("api_is_hard") == Some(false),
+            program: None,
+        },
         is_by_token: false,
     };
     Ok(Some((row.get("public_key"), principal, row.get("is_to_be_noted"))))

@@ -20,7 +20,7 @@ macro_rules! open_session {
             "select s.id, s.csrf_token, s.expires_at, coalesce(s.last_used_at, s.created_at) as used_at,
         u.id as user_id, u.msp_id, u.customer_id, u.name, u.role, u.can_read_billing, u.sees_all_customers,
         array(select g.customer_id from user_customers g where g.user_id = u.id) as granted,
-        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since, l.api_rate_limit,
+        c.status as customer_status, coalesce(c.status_changed_at, c.created_at) as status_since, l.api_rate_limit, l.api_is_hard,
         -- who comes by an identity provider shows a second factor there
         coalesce(m.requires_second_factor, false) and s.provider_id is null
             and not exists (select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as must_enrol
@@ -120,7 +120,14 @@ async fn used(tx: &Tx, row: Option<Row>, now: Timestamp, today: Timestamp) -> Re
     }
     Ok(Some(Session {
         id,
-        principal: Principal { quotas: Quotas { customer: row.get("api_rate_limit"), program: None }, ..principal_of(&row) },
+        principal: Principal {
+            quotas: Quotas {
+                customer: row.get("api_rate_limit"),
+                is_soft: row.get::<_, Option<bool>>("api_is_hard") == Some(false),
+                program: None,
+            },
+            ..principal_of(&row)
+        },
         csrf_token: Secret::new(row.get::<_, String>("csrf_token")),
         expires_at: row.get("expires_at"),
         is_pending: false,

@@ -106,6 +106,12 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Returns what the repositories hold together, copies included.
+    pub(crate) fn stored_gib(&self) -> i64 {
+        let stored = self.repositories.iter().map(|repository| i128::from(repository.used_bytes)).sum::<i128>() >> 30;
+        i64::try_from(stored).unwrap_or(i64::MAX)
+    }
+
     /// Tells whether a machine rests by agreement: what it misses meanwhile raises no alert.
     fn is_quiet(&self, machine: Uuid) -> bool {
         self.excused.contains(&machine)
@@ -120,6 +126,8 @@ pub(crate) struct Terms {
     pub(crate) rpo_hours: i64,
     /// The sources of its control planes that are in use.
     pub(crate) sources: Vec<String>,
+    /// How much of its rate its programs used at most, as the door saw it a moment ago.
+    pub(crate) api_percent: Option<i64>,
 }
 
 /// Readings of a customer; of the kinds in `unknown` nothing can be said, and their alerts stay as they are.
@@ -136,7 +144,7 @@ pub(crate) fn measure(facts: &Facts, terms: &Terms, now: Timestamp) -> Readings 
     // Silence is not a missed backup: nobody knows what runs behind it.
     let is_silent = list.iter().any(|reading| reading.raised.is_some());
     let unknown = if is_silent { vec![AlertKind::RpoMissed] } else { Vec::new() };
-    list.extend(terms.limits.iter().flat_map(|limits| limits_of(facts, limits)));
+    list.extend(terms.limits.iter().flat_map(|limits| limits_of(facts, limits, terms.api_percent)));
     list.extend(facts.machines.iter().filter_map(|machine| failed(facts, machine)));
     if !is_silent {
         list.extend(facts.machines.iter().filter_map(|machine| missed(facts, machine, terms, now)));
@@ -166,7 +174,7 @@ fn silent_planes(facts: &Facts, terms: &Terms, now: Timestamp) -> Vec<Reading> {
         .collect()
 }
 
-fn limits_of(facts: &Facts, limits: &Limits) -> Vec<Reading> {
+fn limits_of(facts: &Facts, limits: &Limits, api_percent: Option<i64>) -> Vec<Reading> {
     let one = |kind, (subject, name): (&str, &str), (used, limit): (i64, i64), enforcement, unit: &str| {
         let percent = percent(used, limit);
         let marks = match enforcement {
@@ -177,8 +185,7 @@ fn limits_of(facts: &Facts, limits: &Limits) -> Vec<Reading> {
         let words = format!("{used} of {limit} {unit} ({percent} %)");
         Reading { kind, subject: subject.to_owned(), name: name.to_owned(), raised, held, words, is_quiet: false }
     };
-    let stored = facts.repositories.iter().map(|repository| i128::from(repository.used_bytes)).sum::<i128>() >> 30;
-    let stored_gib = i64::try_from(stored).unwrap_or(i64::MAX);
+    let stored_gib = facts.stored_gib();
     let machines = limits.machines.map(|limit| {
         let figures = (facts.machines_protected, i64::from(limit));
         one(AlertKind::LimitMachines, ("max_vms", "machines"), figures, limits.machines_enforcement, "machines")
@@ -187,9 +194,16 @@ fn limits_of(facts: &Facts, limits: &Limits) -> Vec<Reading> {
         one(AlertKind::LimitStorage, ("storage_gb", "storage"), (stored_gib, limits.storage_gib), limits.storage_enforcement, "GiB");
     let jobs = limits.max_concurrent_jobs.map(|limit| {
         let figures = (facts.jobs_running, i64::from(limit));
-        one(AlertKind::LimitJobs, ("max_concurrent_jobs", "running jobs"), figures, Enforcement::Soft, "jobs at once")
+        one(AlertKind::LimitJobs, ("max_concurrent_jobs", "running jobs"), figures, limits.jobs_enforcement, "jobs at once")
     });
-    [machines, Some(storage), jobs].into_iter().flatten().collect()
+    let rate = limits.api_rate_limit.zip(api_percent).map(|(limit, percent)| {
+        // Whoever is refused comes again: it is never critical.
+        let (raised, held) = SOFT.of(percent);
+        let words = format!("{} % of {limit} requests a minute", percent.min(100));
+        let (subject, name) = ("api_rate_limit".to_owned(), "API requests".to_owned());
+        Reading { kind: AlertKind::LimitApi, subject, name, raised, held, words, is_quiet: false }
+    });
+    [machines, Some(storage), jobs, rate].into_iter().flatten().collect()
 }
 
 /// Returns how much of a limit is used, in whole percent; something above nothing is twice as much as allowed.

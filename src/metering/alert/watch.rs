@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::StreamExt;
 use granary_foundation::{Boxed, SharedProgress};
-use granary_tenants::{MspScope, MspTx, TenantScope, Tenants, TenantsError, get_limits, list_control_planes};
+use granary_tenants::{MspScope, MspTx, TenantScope, TenantTx, Tenants, TenantsError, get_limits, list_control_planes};
 use granary_types::{AlertId, CustomerId, day_of};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -23,6 +23,8 @@ const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(10);
 const AT_ONCE: usize = 4;
 /// Customers of an MSP that one round looks at; the others are due in the next.
 const A_ROUND: i64 = 5_000;
+/// For how long what the door saw speaks.
+const API_LATELY: SignedDuration = SignedDuration::from_mins(5);
 /// What is agreed where no contract says it.
 const RPO_HOURS: i32 = 24;
 
@@ -122,7 +124,8 @@ pub fn watch_customer<'a>(tenants: &'a Tenants, scope: &'a TenantScope) -> Boxed
         };
         let planes = list_control_planes(&tx, &scope.customer).await?;
         let sources = planes.into_iter().filter(|plane| plane.retired_at.is_none()).map(|plane| plane.source).collect();
-        let readings = measure(&facts, &Terms { limits, rpo_hours, sources }, now);
+        let api_percent = store::find_api_percent(&tx, scope.customer.id, after(now, -API_LATELY)).await?;
+        let readings = measure(&facts, &Terms { limits, rpo_hours, sources, api_percent }, now);
         let report = write(&tx, scope, &readings, now).await?;
         tx.commit().await?;
         Ok(report)
@@ -171,6 +174,35 @@ async fn write(tx: &MspTx, scope: &TenantScope, readings: &Readings, now: Timest
     let due_at = turning.into_iter().filter(|at| *at > now).fold(after(now, LOOK_EVERY), Timestamp::min);
     store::upsert_watch(tx, customer.id, due_at, Some(now)).await?;
     Ok(report)
+}
+
+/// What of its limits a customer uses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LimitUse {
+    pub machines: i64,
+    /// The latest samples of the repositories together, copies included.
+    pub storage_gib: i64,
+    /// Those that run for five minutes or more.
+    pub jobs_running: i64,
+}
+
+/// Returns what of its limits a customer uses now.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn limit_use<'a>(tx: &'a TenantTx) -> Boxed<'a, Result<LimitUse, MeteringError>> {
+    Box::pin(async move {
+        let facts = conditions::read_use(tx, day_of(tx.now(), &tx.msp().time_zone)).await?;
+        Ok(LimitUse { machines: facts.machines_protected, storage_gib: facts.stored_gib(), jobs_running: facts.jobs_running })
+    })
+}
+
+/// Writes down how much of its rate a customer's programs used, as the door saw it, and has the customer looked at.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn note_api_use<'a>(tx: &'a MspTx, customer: CustomerId, percent: i32) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move { store::upsert_api_use(tx, customer, percent, after(tx.now(), -API_LATELY)).await })
 }
 
 /// Has a customer looked at within a minute or so, because something of it came.

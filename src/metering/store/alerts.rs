@@ -66,6 +66,15 @@ const UPSERT_WATCH: &str = "
     insert into alert_watches (customer_id, msp_id, due_at, looked_at) values ($1, $2, $3, $4)
     on conflict (customer_id) do update set due_at = excluded.due_at, looked_at = coalesce(excluded.looked_at, alert_watches.looked_at)";
 
+/// The most of the last minutes, and whoever uses much is looked at at once.
+const UPSERT_API_USE: &str = "
+    insert into alert_watches (customer_id, msp_id, due_at, api_percent, api_at) values ($1, $2, $4, $3, $4)
+    on conflict (customer_id) do update
+    set api_percent = greatest(excluded.api_percent, case when alert_watches.api_at > $5 then alert_watches.api_percent end),
+        api_at = excluded.api_at, due_at = least(alert_watches.due_at, excluded.due_at)";
+
+const FIND_API_PERCENT: &str = "select api_percent from alert_watches where customer_id = $1 and api_at > $2";
+
 const BRING_FORWARD: &str = "update alert_watches set due_at = $2 where customer_id = $1 and due_at > $2";
 
 fn read(row: &Row) -> Result<Alert, MeteringError> {
@@ -188,6 +197,18 @@ pub(crate) async fn upsert_watch(
 ) -> Result<(), MeteringError> {
     tx.execute(UPSERT_WATCH, &[&customer, &tx.msp().id, &due_at, &looked_at]).await?;
     Ok(())
+}
+
+/// Writes down how much of its rate a customer used; what was seen before `since` counts no longer.
+pub(crate) async fn upsert_api_use(tx: &MspTx, customer: CustomerId, percent: i32, since: Timestamp) -> Result<(), MeteringError> {
+    tx.execute(UPSERT_API_USE, &[&customer, &tx.msp().id, &percent, &tx.now(), &since]).await?;
+    Ok(())
+}
+
+/// Returns how much of its rate a customer used at most since an instant.
+pub(crate) async fn find_api_percent(tx: &MspTx, customer: CustomerId, since: Timestamp) -> Result<Option<i64>, MeteringError> {
+    let row = tx.query_opt(FIND_API_PERCENT, &[&customer, &since]).await?;
+    Ok(row.and_then(|row| row.get::<_, Option<i32>>(0)).map(Into::into))
 }
 
 /// Has a customer looked at by an instant, if it was to be later.

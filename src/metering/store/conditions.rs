@@ -103,11 +103,27 @@ const LIST_HEARD: &str = "select source, max(last_at) from heartbeats group by s
 
 const LIST_EXCUSED: &str = "select distinct machine_id from skipped_runs where is_excused and service_on >= $1";
 
+/// Reads what limits are compared with, and nothing else.
+pub(crate) async fn read_use(tx: &TenantTx, today: Date) -> Result<Facts, MeteringError> {
+    let before = |span: SignedDuration| tx.now().checked_sub(span).unwrap_or(Timestamp::MIN);
+    let counts = tx.query_one(COUNT_NOW, &[&today, &before(JOB_AFTER)]).await?;
+    let repositories = tx.query(LIST_REPOSITORIES, &[&before(SignedDuration::from_hours(7 * 24))]).await?;
+    let repositories = repositories.iter().map(|row| RepositoryFacts {
+        id: row.get(0),
+        name: row.get(1),
+        capacity_bytes: row.get(2),
+        used_bytes: row.get(3),
+        sampled_at: row.get(4),
+        before: row.get::<_, Option<i64>>(5).zip(row.get(6)),
+    });
+    let (machines_protected, jobs_running) = (counts.get(0), counts.get(1));
+    Ok(Facts { machines_protected, jobs_running, repositories: repositories.collect(), ..Facts::default() })
+}
+
 /// Reads what is known of a customer: `today` is the MSP's day, `service_on` the customer's.
 pub(crate) async fn read_facts(tx: &TenantTx, (today, service_on): (Date, Date), rpo_hours: i64) -> Result<Facts, MeteringError> {
     let now = tx.now();
     let before = |span: SignedDuration| now.checked_sub(span).unwrap_or(Timestamp::MIN);
-    let counts = tx.query_one(COUNT_NOW, &[&today, &before(JOB_AFTER)]).await?;
     let zone = &tx.msp().time_zone;
     let begin = |day: Date| day.to_zoned(zone.clone()).map(|at| at.timestamp()).ok();
     let machines = tx.query(LIST_MACHINES, &[&today, &before(SignedDuration::from_hours(rpo_hours))]).await?;
@@ -120,15 +136,6 @@ pub(crate) async fn read_facts(tx: &TenantTx, (today, service_on): (Date, Date),
         failed_at: row.get(5),
         error: row.get(6),
     });
-    let repositories = tx.query(LIST_REPOSITORIES, &[&before(SignedDuration::from_hours(7 * 24))]).await?;
-    let repositories = repositories.iter().map(|row| RepositoryFacts {
-        id: row.get(0),
-        name: row.get(1),
-        capacity_bytes: row.get(2),
-        used_bytes: row.get(3),
-        sampled_at: row.get(4),
-        before: row.get::<_, Option<i64>>(5).zip(row.get(6)),
-    });
     let lags = tx.query(LIST_LAGS, &[&today]).await?;
     let lags = lags.iter().map(|row| LagFacts {
         id: row.get(0),
@@ -140,12 +147,10 @@ pub(crate) async fn read_facts(tx: &TenantTx, (today, service_on): (Date, Date),
     let yesterday = service_on.checked_sub(1.day()).unwrap_or(service_on);
     let excused = tx.query(LIST_EXCUSED, &[&yesterday]).await?;
     Ok(Facts {
-        machines_protected: counts.get(0),
-        jobs_running: counts.get(1),
         machines: machines.collect(),
-        repositories: repositories.collect(),
         lags: lags.collect(),
         heard: heard.iter().map(|row| (row.get(0), row.get(1))).collect(),
         excused: excused.iter().map(|row| row.get::<_, Uuid>(0)).collect::<BTreeSet<_>>(),
+        ..read_use(tx, today).await?
     })
 }

@@ -18,7 +18,8 @@ pub enum Enforcement {
     /// It alerts, at 80 % and 100 %.
     #[default]
     Soft,
-    /// It alerts, and refuses new protection.
+    /// It alerts, and refuses: of the rate every request above it, at the door; of the others what is ordered from here, new protection and
+    /// runs. Nothing is ordered from here yet, so the rate is the one that refuses.
     Hard,
 }
 
@@ -32,8 +33,10 @@ pub struct Limits {
     pub storage_gib: i64,
     pub storage_enforcement: Enforcement,
     pub max_concurrent_jobs: Option<i32>,
-    /// Requests a minute.
+    pub jobs_enforcement: Enforcement,
+    /// Requests a minute of all programs together.
     pub api_rate_limit: Option<i32>,
+    pub api_enforcement: Enforcement,
 }
 
 impl Limits {
@@ -92,6 +95,7 @@ fn words(limits: &Limits) -> serde_json::Value {
     json!({
         "machines": limits.machines, "machines_are_hard": is_hard(limits.machines_enforcement),
         "storage_gib": limits.storage_gib, "storage_is_hard": is_hard(limits.storage_enforcement),
-        "max_concurrent_jobs": limits.max_concurrent_jobs, "api_rate_limit": limits.api_rate_limit,
+        "max_concurrent_jobs": limits.max_concurrent_jobs, "jobs_are_hard": is_hard(limits.jobs_enforcement),
+        "api_rate_limit": limits.api_rate_limit, "api_is_hard": is_hard(limits.api_enforcement),
     })
 }

@@ -29,13 +29,16 @@ const RETIRE_PLANE: &str = "
     update control_planes set retired_at = coalesce(retired_at, $3) where customer_id = $1 and id = $2
     returning id, customer_id, name, source, version, site_id, enrolled_at, last_seen_at, retired_at";
 const FIND_LIMITS: &str = "
-    select max_concurrent_jobs, api_rate_limit, machines_are_hard, storage_is_hard from customer_limits where customer_id = $1";
+    select max_concurrent_jobs, api_rate_limit, machines_are_hard, storage_is_hard, jobs_are_hard, api_is_hard
+    from customer_limits where customer_id = $1";
 const UPSERT_LIMITS: &str = "
-    insert into customer_limits (customer_id, msp_id, max_concurrent_jobs, api_rate_limit, machines_are_hard, storage_is_hard, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7)
+    insert into customer_limits (customer_id, msp_id, max_concurrent_jobs, api_rate_limit, machines_are_hard, storage_is_hard, updated_at,
+        jobs_are_hard, api_is_hard)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     on conflict (customer_id) do update
     set max_concurrent_jobs = excluded.max_concurrent_jobs, api_rate_limit = excluded.api_rate_limit,
-        machines_are_hard = excluded.machines_are_hard, storage_is_hard = excluded.storage_is_hard, updated_at = excluded.updated_at";
+        machines_are_hard = excluded.machines_are_hard, storage_is_hard = excluded.storage_is_hard, updated_at = excluded.updated_at,
+        jobs_are_hard = excluded.jobs_are_hard, api_is_hard = excluded.api_is_hard";
 const INSERT_CONTACT: &str = "
     insert into contacts (id, msp_id, customer_id, kind, sealed, key_version, email_index, created_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -104,14 +107,15 @@ pub(crate) async fn retire_control_plane(tx: &Tx, customer: CustomerId, id: Cont
     tx.query_opt(RETIRE_PLANE, &[&customer, &id, &tx.now()]).await?.as_ref().map(plane).transpose()
 }
 
-/// Puts the limits beside the contract's; nothing stored means that all are soft and the rest is open.
+/// Puts the limits beside the contract's; nothing stored means that the rest is open, and all are soft but the rate.
 pub(crate) async fn find_limits(tx: &Tx, customer: CustomerId, contract: &Contract) -> Result<Limits, TenantsError> {
     let get = TenantsError::column;
     let row = tx.query_opt(FIND_LIMITS, &[&customer]).await?;
-    let enforcement = |column| {
+    let or_else = |column, otherwise| {
         let is_hard = row.as_ref().map(|row| row.try_get(column)).transpose().map_err(get)?;
-        Ok::<_, TenantsError>(if is_hard == Some(true) { Enforcement::Hard } else { Enforcement::Soft })
+        Ok::<_, TenantsError>(if is_hard.unwrap_or(otherwise) { Enforcement::Hard } else { Enforcement::Soft })
     };
+    let enforcement = |column| or_else(column, false);
     let count = |column| Ok::<_, TenantsError>(row.as_ref().map(|row| row.try_get(column)).transpose().map_err(get)?.flatten());
     Ok(Limits {
         machines: contract.machine_limit,
@@ -119,15 +123,18 @@ pub(crate) async fn find_limits(tx: &Tx, customer: CustomerId, contract: &Contra
         storage_gib: contract.storage_limit_gib,
         storage_enforcement: enforcement("storage_is_hard")?,
         max_concurrent_jobs: count("max_concurrent_jobs")?,
+        jobs_enforcement: enforcement("jobs_are_hard")?,
         api_rate_limit: count("api_rate_limit")?,
+        api_enforcement: or_else("api_is_hard", true)?,
     })
 }
 
 /// Stores the limits that the contract does not know.
 pub(crate) async fn upsert_limits(tx: &Tx, (msp, customer): (MspId, CustomerId), limits: &Limits) -> Result<(), TenantsError> {
     let (machines, storage) = (limits.machines_enforcement == Enforcement::Hard, limits.storage_enforcement == Enforcement::Hard);
-    tx.execute(UPSERT_LIMITS, &[&customer, &msp, &limits.max_concurrent_jobs, &limits.api_rate_limit, &machines, &storage, &tx.now()])
-        .await?;
+    let (jobs, api) = (limits.jobs_enforcement == Enforcement::Hard, limits.api_enforcement == Enforcement::Hard);
+    let (most_jobs, rate, now) = (&limits.max_concurrent_jobs, &limits.api_rate_limit, tx.now());
+    tx.execute(UPSERT_LIMITS, &[&customer, &msp, most_jobs, rate, &machines, &storage, &now, &jobs, &api]).await?;
     Ok(())
 }
 

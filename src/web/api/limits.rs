@@ -19,7 +19,7 @@ pub(crate) struct LimitsOut {
     #[serde(default)]
     #[schema(minimum = 0)]
     max_vms: Option<i32>,
-    /// `soft` alerts at 80 % and 100 %, `hard` refuses new protection as well. Facts are always counted.
+    /// `soft` alerts at 80 % and 100 %, `hard` refuses as well. Facts are always counted.
     #[serde(default)]
     #[schema(value_type = words::Enforcement)]
     max_vms_enforcement: Enforcement,
@@ -32,10 +32,21 @@ pub(crate) struct LimitsOut {
     #[serde(default)]
     #[schema(minimum = 0)]
     max_concurrent_jobs: Option<i32>,
-    /// Requests a minute.
+    #[serde(default)]
+    #[schema(value_type = words::Enforcement)]
+    max_concurrent_jobs_enforcement: Enforcement,
+    /// Requests a minute of all programs together.
     #[serde(default)]
     #[schema(minimum = 0)]
     api_rate_limit: Option<i32>,
+    /// `hard` unless told: requests above the rate are answered with 429.
+    #[serde(default = "hard")]
+    #[schema(value_type = words::Enforcement)]
+    api_rate_limit_enforcement: Enforcement,
+}
+
+const fn hard() -> Enforcement {
+    Enforcement::Hard
 }
 
 impl Default for LimitsOut {
@@ -47,7 +58,9 @@ impl Default for LimitsOut {
             storage_gb: 1024,
             storage_gb_enforcement: Enforcement::Soft,
             max_concurrent_jobs: None,
+            max_concurrent_jobs_enforcement: Enforcement::Soft,
             api_rate_limit: None,
+            api_rate_limit_enforcement: Enforcement::Hard,
         }
     }
 }
@@ -60,7 +73,9 @@ impl From<Limits> for LimitsOut {
             storage_gb: limits.storage_gib,
             storage_gb_enforcement: limits.storage_enforcement,
             max_concurrent_jobs: limits.max_concurrent_jobs,
+            max_concurrent_jobs_enforcement: limits.jobs_enforcement,
             api_rate_limit: limits.api_rate_limit,
+            api_rate_limit_enforcement: limits.api_enforcement,
         }
     }
 }
@@ -73,7 +88,9 @@ impl From<LimitsOut> for Limits {
             storage_gib: limits.storage_gb,
             storage_enforcement: limits.storage_gb_enforcement,
             max_concurrent_jobs: limits.max_concurrent_jobs,
+            jobs_enforcement: limits.max_concurrent_jobs_enforcement,
             api_rate_limit: limits.api_rate_limit,
+            api_enforcement: limits.api_rate_limit_enforcement,
         }
     }
 }

@@ -94,9 +94,15 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
         Ok(visitor) => {
             // People who look at pages are not counted: they come one click at a time.
             let levels = if gate.takes_programs() { app.pace.admit(&visitor.principal) } else { Ok(Levels::default()) };
+            let (Ok(asked) | Err(asked)) = &levels;
+            if let (Some(customer), Some(percent), Some(msp)) =
+                (visitor.principal.only_customer(), asked.percent_of_customer(), &visitor.msp)
+            {
+                app.stir.note_api_use(&app.tenants, (msp, visitor.principal.actor()), customer, percent).await;
+            }
             let levels = match levels {
                 Ok(levels) => levels,
-                Err(refusal) => return *refusal,
+                Err(levels) => return levels.refusal(),
             };
             request.extensions_mut().insert(visitor);
             let mut response = next.run(request).await;

@@ -67,12 +67,18 @@ impl Pace {
     /// Counts a request, unless one of its buckets is empty; then it is counted in none.
     ///
     /// # Errors
-    /// With the answer for somebody who came too often.
-    pub(super) fn admit(&self, principal: &Principal) -> Result<Levels, Box<Response>> {
-        let Quotas { customer, program } = principal.quotas();
+    /// With the levels of somebody who came too often.
+    pub(super) fn admit(&self, principal: &Principal) -> Result<Levels, Levels> {
+        let Quotas { customer, is_soft, program } = principal.quotas();
         let customer = principal.only_customer().zip(customer).map(|(id, limit)| (Subject::Customer(id), limit));
         let program = program.map(|limit| (Subject::Program(principal.actor().to_string()), limit));
-        self.take(customer.into_iter().chain(program).collect(), Instant::now()).map_err(|levels| Box::new(levels.refusal()))
+        let (hard, soft): (Vec<_>, Vec<_>) = customer.into_iter().partition(|_| !is_soft);
+        let now = Instant::now();
+        let mut levels = self.take(hard.into_iter().chain(program).collect(), now)?;
+        // Above a soft limit nothing is counted, and nobody sent away.
+        let (Ok(mut agreed) | Err(mut agreed)) = self.take(soft, now);
+        agreed.0.append(&mut levels.0);
+        Ok(agreed)
     }
 
     fn take(&self, subjects: Vec<(Subject, i32)>, now: Instant) -> Result<Levels, Levels> {
@@ -123,6 +129,17 @@ fn seconds(time: Duration) -> u64 {
 }
 
 impl Levels {
+    /// Returns how much of what is agreed for a customer is used, in percent: 100 when it came too often.
+    pub(super) fn percent_of_customer(&self) -> Option<i32> {
+        let level = self.0.iter().find(|level| level.name == "customer")?;
+        if !level.wait.is_zero() {
+            return Some(100);
+        }
+        // The last one that is let in has not come too often.
+        let used = u64::from(level.limit.saturating_sub(level.remaining)) * 100 / u64::from(level.limit.max(1));
+        i32::try_from(used.min(99)).ok()
+    }
+
     /// Writes what is left into an answer.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
         if self.0.is_empty() {
@@ -142,7 +159,8 @@ impl Levels {
         }
     }
 
-    fn refusal(&self) -> Response {
+    /// Returns the answer for somebody who came too often.
+    pub(super) fn refusal(&self) -> Response {
         let wait = self.0.iter().map(|level| seconds(level.wait)).max().unwrap_or(1);
         let which = self.0.iter().max_by_key(|level| level.wait);
         let words = which.map_or_else(String::new, |level| {

@@ -49,7 +49,7 @@ named! {
     KeyState: one_of(&["active", "replaced", "expired", "revoked"]), "`replaced` while the key that follows is there and this one still good.";
     LoginState: one_of(&["invited", "active", "disabled"]), "`invited` until a password is chosen; `disabled` when somebody stopped the login.";
     Enforcement: one_of(&["soft", "hard"]),
-        "`soft` alerts at 80 % and 100 % of a limit, `hard` refuses new protection as well. Facts are always counted.";
+        "`soft` alerts at 80 % and 100 % of a limit, `hard` refuses as well: requests above a rate, and what is ordered from here. Facts are always counted.";
     AlertKind: one_of(granary_types::AlertKind::ALL), "What an alert is about.";
     AlertSeverity: one_of(granary_types::AlertSeverity::ALL), "How urgent an alert is: good to know, somebody should look, somebody must act.";
     AlertState: one_of(granary_types::AlertState::ALL), "Where an alert stands; `resolved` is the end.";

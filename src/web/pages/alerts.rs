@@ -217,6 +217,7 @@ const fn kind_words(kind: AlertKind) -> &'static str {
         AlertKind::LimitMachines => "Limit of machines",
         AlertKind::LimitStorage => "Limit of storage",
         AlertKind::LimitJobs => "Limit of running jobs",
+        AlertKind::LimitApi => "Limit of API requests",
         AlertKind::BackupFailed => "Backup failed",
         AlertKind::RpoMissed => "No recent restore point",
         AlertKind::RepositoryFull => "Repository nearly full",

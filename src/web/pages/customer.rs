@@ -84,6 +84,7 @@ pub(crate) async fn show(
     let actions = html! {
         (layout::period_choice(&periods, period, &[]))
         @if report.is_some() && visitor.may(Permission::ReportRead) { a.button href=(link::report(&customer.code, period)) { "Report (PDF)" } }
+        a.button href={ "/customers/" (customer.code) "/limits" } { "Limits" }
         @if visitor.may(Permission::UserWrite) { a.button href={ "/customers/" (customer.code) "/people" } { "People" } }
         @if visitor.may(Permission::KeyWrite) { a.button href={ "/customers/" (customer.code) "/api-keys" } { "API keys" } }
     };

@@ -10,6 +10,7 @@ pub(crate) mod customers;
 pub(crate) mod explore;
 pub(crate) mod factor;
 pub(crate) mod invoices;
+pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod operations;
 pub(crate) mod overview;

@@ -3,10 +3,21 @@
 use axum::routing::{get, post};
 use granary_access::Permission;
 
-use super::{Fixture, Gate, Method, Route, act, read};
+use super::{Fixture, Gate, Method, Route, act, change, read};
 use crate::{api, pages};
 
 pub(super) const ROWS: &[Route] = &[
+    read("/customers/{code}/limits", Gate::Page(Permission::UsageRead), "/customers/ACME/limits", Some("/customers/GLOBEX/limits"), || {
+        get(pages::limits::show)
+    }),
+    change(
+        Method::Post,
+        "/customers/{code}/limits",
+        Gate::Page(Permission::CustomerWrite),
+        ["/customers/ACME/limits", "/customers/GLOBEX/limits"],
+        "csrf=wrong&storage_gb=100",
+        || post(pages::limits::act),
+    ),
     read("/alerts", Gate::Page(Permission::PortfolioRead), "/alerts?customers=ACME", Some("/alerts?customers=GLOBEX"), || {
         get(pages::alerts::show)
     }),

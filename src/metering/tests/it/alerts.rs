@@ -168,7 +168,9 @@ async fn limits_are_told_at_80_and_100_percent_and_repositories_at_85() {
             storage_gib,
             storage_enforcement: enforcement,
             max_concurrent_jobs: None,
+            jobs_enforcement: Enforcement::Soft,
             api_rate_limit: None,
+            api_enforcement: Enforcement::Hard,
         };
         put_limits(&tx, &customers.acme, &limits).await.unwrap();
         tx.commit().await.unwrap();
