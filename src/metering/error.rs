@@ -17,6 +17,10 @@ pub enum MeteringError {
     PeriodClosed(Period),
     #[error("the period {0} has not ended")]
     PeriodNotEnded(Period),
+    #[error("the period {0} has no drafts: draft it first")]
+    NotDrafted(Period),
+    #[error("the log of {0} no longer gives the hash that it was closed with")]
+    SealBroken(Period),
     #[error("{from} is after {to}")]
     PeriodsReversed { from: Period, to: Period },
     #[error("a stored value is outside its set: {0}")]
@@ -32,8 +36,8 @@ impl Classify for MeteringError {
         match self {
             Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
-            Self::PeriodClosed(_) | Self::PeriodNotEnded(_) => ErrorKind::Conflict,
-            Self::Corrupt(_) => ErrorKind::Internal,
+            Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::NotDrafted(_) => ErrorKind::Conflict,
+            Self::Corrupt(_) | Self::SealBroken(_) => ErrorKind::Internal,
             Self::Db(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
         }
@@ -46,6 +50,8 @@ impl Classify for MeteringError {
             Self::BatchTooLarge { .. } => "batch_too_large",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
+            Self::NotDrafted(_) => "period_not_drafted",
+            Self::SealBroken(_) => "seal_broken",
             Self::PeriodsReversed { .. } => "periods_reversed",
             Self::Corrupt(_) => "stored_value_unknown",
             Self::Db(error) => error.code(),

@@ -11,9 +11,11 @@
 //!
 //! Not here: prices and money (`billing`), service levels and health (`warehouse`, `intelligence`), HTTP (`web`).
 
+mod acceptance;
 mod annex;
 mod apply;
 mod canonical;
+mod closing;
 mod datasets;
 mod days;
 mod error;
@@ -24,6 +26,7 @@ mod identity;
 mod ingest;
 mod log;
 mod merge;
+mod merkle;
 mod period;
 mod projection;
 mod protection;
@@ -34,14 +37,21 @@ mod store;
 mod usage;
 pub mod veeam;
 
+pub use acceptance::{Acceptance, FindingKind, accept, is_accepted, list_acceptances, list_findings, write_findings};
 pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use closing::{
+    ClosedSeal, Findings, Seal, Silence, SuspectedPair, UsageCorrection, close_month, closed_usage, cut_off, evidence_from, examine,
+    find_seal, list_corrections, mark_closed, measure_known, prove, remeasure, seal, write_corrections,
+};
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
 pub use log::{EventFilter, LoggedEvent, list_events};
+pub use merkle::InclusionProof;
 pub use period::{
-    CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
+    CustomerMonth, PeriodClosed, PeriodProgress, PeriodState, close_period, list_closed, list_closed_months, list_customer_months,
+    mark_approved, mark_drafted, period_progress, period_state, project_month, write_month,
 };
 pub use retention::{RETAINED, first_open_day};
-pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};
+pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};

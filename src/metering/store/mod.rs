@@ -1,5 +1,7 @@
 //! All SQL of the room. Rows go as arrays, one statement a table and batch.
 
+pub(crate) mod acceptances;
+pub(crate) mod closing;
 pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod log;

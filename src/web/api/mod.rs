@@ -14,6 +14,7 @@ pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod people;
+pub(crate) mod periods;
 pub(crate) mod planes;
 pub(crate) mod retention;
 pub(crate) mod sites;

@@ -94,6 +94,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Enrolment", "How a control plane comes to a key pair of its own."),
     ("Leaving", "What is left of a customer: erasing it, and forbidding that."),
     ("Retention", "How long rows are kept."),
+    ("Closing", "A month is drafted 72 hours after its end, looked at, approved and closed for good. Later facts are corrections."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 

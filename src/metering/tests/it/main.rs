@@ -7,3 +7,4 @@ mod ingest;
 mod order;
 mod periods;
 mod veeam;
+mod zones;
