@@ -26,6 +26,8 @@ pub enum Permission {
     MarginRead,
     /// Compare usage, rated lines, invoices and payments.
     ReconciliationRead,
+    /// Draft, approve and close months, and accept what stands against it.
+    PeriodClose,
     /// Make customers, change their limits, contacts, sites and control planes, and look after their alerts.
     CustomerWrite,
     /// Agree on contracts.
@@ -64,6 +66,7 @@ impl Permission {
         Self::IntelligenceRead,
         Self::MarginRead,
         Self::ReconciliationRead,
+        Self::PeriodClose,
         Self::CustomerWrite,
         Self::ContractWrite,
         Self::CustomerSuspend,
@@ -90,6 +93,7 @@ impl Permission {
             Self::IntelligenceRead => "intelligence.read",
             Self::MarginRead => "billing.read",
             Self::ReconciliationRead => "reconciliation.read",
+            Self::PeriodClose => "periods.close",
             Self::CustomerWrite => "customers.write",
             Self::ContractWrite => "contracts.write",
             Self::CustomerSuspend => "customers.suspend",
@@ -114,6 +118,7 @@ impl Permission {
             | Self::IntelligenceRead
             | Self::MarginRead
             | Self::ReconciliationRead
+            | Self::PeriodClose
             | Self::CustomerWrite
             | Self::ContractWrite
             | Self::CustomerSuspend
@@ -153,6 +158,7 @@ impl Permission {
                 Self::IntelligenceRead,
                 Self::MarginRead,
                 Self::ReconciliationRead,
+                Self::PeriodClose,
                 Self::CustomerWrite,
                 Self::ContractWrite,
                 Self::CustomerSuspend,
@@ -174,6 +180,7 @@ impl Permission {
                 Self::InvoiceRead,
                 Self::MarginRead,
                 Self::ReconciliationRead,
+                Self::PeriodClose,
                 Self::ContractWrite,
                 Self::CustomerSuspend,
             ],

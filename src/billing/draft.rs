@@ -1,22 +1,24 @@
 //! Drafting a period: lines and an invoice per customer, a statement for the MSP. Doing it again changes nothing.
 
+use std::collections::HashMap;
+
 use futures::{StreamExt, stream};
 use granary_foundation::Boxed;
 use granary_foundation::SharedProgress;
+use granary_metering::{Acceptance, FindingKind, Findings, examine, rebuild_days};
 use granary_tenants::{Customer, Msp, MspScope, TenantScope, TenantTx, Tenants};
 use granary_types::{Currency, CustomerId, InvoiceId, Period, StatementId};
-use jiff::ToSpan;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::context::{ACTOR, Agreement, Context};
+use crate::correction::{CorrectionEntry, choose};
 use crate::usage::{Usage, measured};
 use crate::{
     BillingError, Coverage, RatedLine, RatingInput, Statement, Totals, WholesaleCustomer, overage_gib, rate, store, totals, wholesale,
 };
 
-/// Late events are waited for before a period is drafted.
-const CUT_OFF_HOURS: i64 = 72;
 /// Customers that are measured at the same time.
 const AT_ONCE: usize = 3;
 
@@ -61,21 +63,38 @@ struct Rated {
     draft: Option<InvoiceDraft>,
     wholesale: WholesaleCustomer,
     customer: CustomerId,
+    findings: Findings,
 }
 
-/// Drafts a period of an MSP: measures and rates each customer, writes lines, invoices and the statement. Killed anywhere and
-/// started again it ends with the same rows; a finalised period stays as it is.
+/// Drafts a period of an MSP by itself, see [`draft_period_as`].
 ///
 /// # Errors
-/// When the period ended less than 72 hours ago, or the store fails. A customer that cannot be rated is in the report.
+/// As [`draft_period_as`].
 pub fn draft_period<'a>(
     tenants: &'a Tenants,
     msp: &'a Msp,
     period: Period,
     progress: SharedProgress,
 ) -> Boxed<'a, Result<DraftReport, BillingError>> {
+    Box::pin(async move { draft_period_as(tenants, &MspScope::for_job(msp.clone(), ACTOR), period, progress).await })
+}
+
+/// Drafts a period of an MSP for whoever acts: measures and rates each customer, looks for what speaks against closing, writes
+/// lines, invoices and the statement, and notes who drafted. Killed anywhere and started again it ends with the same rows; a
+/// finalised period stays as it is.
+///
+/// # Errors
+/// When the period ended less than 72 hours ago, its close has begun, or the store fails. A customer that cannot be rated is in
+/// the report.
+pub fn draft_period_as<'a>(
+    tenants: &'a Tenants,
+    scope: &'a MspScope,
+    period: Period,
+    progress: SharedProgress,
+) -> Boxed<'a, Result<DraftReport, BillingError>> {
     Box::pin(async move {
-        let from = period.end_at(&msp.time_zone) + CUT_OFF_HOURS.hours();
+        let msp = &scope.msp;
+        let from = granary_metering::cut_off(period, &msp.time_zone);
         if tenants.clock().now() < from {
             return Err(BillingError::TooEarly { period, from });
         }
@@ -83,11 +102,12 @@ pub fn draft_period<'a>(
             return Ok(report);
         }
         let context = Context::load(tenants, msp, period).await?;
+        let grounds = Grounds::load(tenants, scope, &context).await?;
         progress.begin(&format!("rating {period}"), context.customers.len() as u64);
-        let (context, progress) = (&context, &progress);
+        let (context, grounds, progress) = (&context, &grounds, &progress);
         let work = stream::iter(0..context.customers.len()).map(|index| async move {
             let customer = &context.customers[index];
-            let rated = rate_customer(tenants, context, customer).await;
+            let rated = rate_customer(tenants, context, grounds, customer).await;
             progress.advance(1);
             (customer, rated)
         });
@@ -100,8 +120,47 @@ pub fn draft_period<'a>(
                 Err(error) => failures.push(DraftFailure { customer_code: customer.code.to_string(), reason: error.to_string() }),
             }
         }
-        store_drafts(tenants, context, &rated, failures).await
+        store_drafts(tenants, scope, context, &rated, failures).await
     })
+}
+
+/// What a draft depends on besides usage, contracts and prices.
+struct Grounds {
+    /// The sources of each customer's control planes.
+    planes: HashMap<CustomerId, Vec<String>>,
+    accepted: Vec<Acceptance>,
+    /// What later facts charge for earlier months with this one.
+    charges: Vec<CorrectionEntry>,
+}
+
+impl Grounds {
+    async fn load(tenants: &Tenants, scope: &MspScope, context: &Context) -> Result<Self, BillingError> {
+        let period = context.period;
+        let tx = tenants.begin_msp(scope).await?;
+        if !granary_metering::list_closed(&tx, period).await?.is_empty() {
+            return Err(BillingError::CloseBegun(period));
+        }
+        let mut planes = HashMap::new();
+        for customer in &context.customers {
+            planes.insert(customer.id, crate::closing::planes(&tx, customer, period).await?);
+        }
+        let accepted = granary_metering::list_acceptances(&tx, period).await?;
+        store::corrections::let_go(&tx, period).await?;
+        let chosen = choose(&store::corrections::list_pending(&tx).await?, period, &scope.msp.time_zone);
+        store::corrections::choose(&tx, &chosen, period).await?;
+        let mut charges = store::corrections::list_chosen(&tx, period).await?;
+        charges.retain(|entry| entry.amount_minor > 0);
+        tx.commit().await?;
+        Ok(Self { planes, accepted, charges })
+    }
+
+    /// Returns the lines that charge a customer for earlier months, where an invoice of these terms can carry them.
+    fn lines(&self, customer: CustomerId, agreement: &Agreement) -> impl Iterator<Item = RatedLine> {
+        let (currency, tax_percent) = (agreement.terms.currency, agreement.terms.tax_percent);
+        let fits =
+            move |entry: &&CorrectionEntry| (entry.customer_id, entry.currency, entry.tax_percent) == (customer, currency, tax_percent);
+        self.charges.iter().filter(fits).map(CorrectionEntry::line)
+    }
 }
 
 async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Result<Option<DraftReport>, BillingError> {
@@ -126,20 +185,33 @@ async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Resul
     Ok(report)
 }
 
-async fn rate_customer(tenants: &Tenants, context: &Context, customer: &Customer) -> Result<Option<Rated>, BillingError> {
+async fn rate_customer(
+    tenants: &Tenants,
+    context: &Context,
+    grounds: &Grounds,
+    customer: &Customer,
+) -> Result<Option<Rated>, BillingError> {
     let Some(agreement) = context.agreement(customer) else { return Ok(None) };
     let coverage = agreement.standing.coverage(context.period);
     if coverage.is_empty() && coverage.wholesale_from.is_none() {
         return Ok(None);
     }
     let tx = tenants.begin_tenant(&TenantScope::for_job(context.msp.clone(), customer.clone(), ACTOR)).await?;
-    let usage = measured(&tx, context, &agreement, &coverage, coverage.billable_from).await?;
+    rebuild_days(&tx, context.period, context.period).await?;
+    let planes = grounds.planes.get(&customer.id).map_or(&[][..], Vec::as_slice);
+    let mut findings = examine(&tx, context.period, planes).await?;
+    let known_on = known_on(&findings, &grounds.accepted, customer.id, context);
+    let usage = measured(&tx, context, &agreement, &coverage, coverage.billable_from, known_on).await?;
+    findings.is_estimated = usage.is_estimated;
     let cost = if coverage.wholesale_from == coverage.billable_from {
         usage.clone()
     } else {
-        measured(&tx, context, &agreement, &coverage, coverage.wholesale_from).await?
+        measured(&tx, context, &agreement, &coverage, coverage.wholesale_from, known_on).await?
     };
-    let lines = rate(&rating_input(context, customer, coverage, &agreement, &usage))?;
+    let mut lines = rate(&rating_input(context, customer, coverage, &agreement, &usage))?;
+    if !coverage.is_empty() {
+        lines.extend(grounds.lines(customer.id, &agreement));
+    }
     let draft = write_lines(&tx, customer, context.period, &agreement, usage.is_estimated, lines).await?;
     tx.commit().await?;
     let is_charged = coverage.wholesale_from.is_some();
@@ -153,7 +225,14 @@ async fn rate_customer(tenants: &Tenants, context: &Context, customer: &Customer
         has_white_label: agreement.terms.has_white_label,
         has_retail_line: draft.as_ref().is_some_and(|draft| draft.lines.iter().any(|line| line.amount_minor != 0)),
     };
-    Ok(Some(Rated { draft, wholesale, customer: customer.id }))
+    Ok(Some(Rated { draft, wholesale, customer: customer.id, findings }))
+}
+
+/// Returns the day whose machines stand in for those of a silent control plane, once somebody accepted that it is silent.
+pub(crate) fn known_on(findings: &Findings, accepted: &[Acceptance], customer: CustomerId, context: &Context) -> Option<Date> {
+    let extent = findings.extent(FindingKind::Incomplete)?;
+    let is_accepted = granary_metering::is_accepted(accepted, customer, FindingKind::Incomplete, &extent);
+    is_accepted.then(|| findings.known_on(context.period, &context.msp.time_zone)).flatten()
 }
 
 pub(crate) fn rating_input<'a>(
@@ -209,15 +288,17 @@ async fn write_lines(
 
 async fn store_drafts(
     tenants: &Tenants,
+    scope: &MspScope,
     context: &Context,
     rated: &[Rated],
     failures: Vec<DraftFailure>,
 ) -> Result<DraftReport, BillingError> {
     let (msp, period) = (&context.msp, context.period);
-    let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), ACTOR)).await?;
+    let tx = tenants.begin_msp(scope).await?;
     let mut report = DraftReport { period, invoices: 0, net_minor: 0, statement_minor: 0, is_final: false, failures };
     let standing = crate::list_invoices(&tx, &crate::InvoiceFilter { period: Some(period), customer: None }).await?;
     for one in rated {
+        granary_metering::write_findings(&tx, one.customer, period, &one.findings).await?;
         let invoice = standing.iter().find(|invoice| invoice.customer_id == one.customer);
         match (&one.draft, invoice) {
             (Some(draft), _) => {
@@ -242,6 +323,7 @@ async fn store_drafts(
             is_final: false,
         };
         store::statements::replace_statement(&tx, msp.id, &statement, &lines).await?;
+        granary_metering::mark_drafted(&tx, period).await?;
     }
     tx.commit().await?;
     Ok(report)

@@ -14,6 +14,16 @@ pub enum BillingError {
     NotAFirst(Date),
     #[error("period {period} cannot be billed before {from}, 72 hours after its end")]
     TooEarly { period: Period, from: jiff::Timestamp },
+    #[error("the close of {0} has begun: close it again to finish it")]
+    CloseBegun(Period),
+    #[error("{period} cannot be closed: {reasons}")]
+    Blocked { period: Period, reasons: String },
+    #[error("{count} of the drafts of {period} are not approved, or changed since: approve them")]
+    NotApproved { period: Period, count: usize },
+    #[error("whoever drafted {0} or accepted something in it does not approve it: somebody else has to, or the MSP allows it")]
+    OwnWork(Period),
+    #[error("{customer} has no open finding '{finding}' in {period}")]
+    NothingToAccept { customer: String, finding: &'static str, period: Period },
     #[error("an invoice for {period} cannot be issued on {issued_on}, before the period is over")]
     IssueDay { period: Period, issued_on: Date },
     #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again")]
@@ -58,6 +68,8 @@ impl From<granary_db::DbError> for BillingError {
         match error.constraint() {
             Some("rated_lines_finalised") => Self::Finalised("the period's lines"),
             Some("invoices_finalised") => Self::Finalised("invoices of the period"),
+            Some("invoice_items_finalised") => Self::Finalised("items of the period's invoices"),
+            Some("correction_entries_settled") => Self::Finalised("corrections of the period"),
             Some("statements_finalised") => Self::Finalised("statements of the period"),
             _ => Self::Database(error),
         }
@@ -71,7 +83,12 @@ impl Classify for BillingError {
             Self::NoPrice { .. } | Self::NotAFirst(_) | Self::IssueDay { .. } | Self::NotAPayment(_) | Self::WrongCurrency { .. } => {
                 ErrorKind::Invalid
             }
+            Self::OwnWork(_) => ErrorKind::Denied,
             Self::TooEarly { .. }
+            | Self::CloseBegun(_)
+            | Self::Blocked { .. }
+            | Self::NotApproved { .. }
+            | Self::NothingToAccept { .. }
             | Self::StaleDraft(..)
             | Self::Finalised(_)
             | Self::NotDrafted(..)
@@ -92,6 +109,11 @@ impl Classify for BillingError {
             Self::NoPrice { .. } => "price_missing",
             Self::NotAFirst(_) => "price_not_on_a_first",
             Self::TooEarly { .. } => "period_not_over",
+            Self::CloseBegun(_) => "close_begun",
+            Self::Blocked { .. } => "close_blocked",
+            Self::NotApproved { .. } => "not_approved",
+            Self::OwnWork(_) => "own_work",
+            Self::NothingToAccept { .. } => "nothing_to_accept",
             Self::IssueDay { .. } => "issue_day_invalid",
             Self::StaleDraft(..) => "draft_stale",
             Self::Finalised(_) => "document_finalised",

@@ -21,7 +21,8 @@ pub struct FinaliseReport {
 }
 
 /// Finalises every draft of a period, issued today in the MSP's zone: freezes the lines of each customer, then numbers all invoices and
-/// closes the statement in one transaction, so that numbers have no gap. Started again it goes on where it stopped.
+/// closes the statement in one transaction, so that numbers have no gap. Corrections of earlier months that were chosen for this
+/// one are settled with it: by its lines, or by notes. Started again it goes on where it stopped.
 ///
 /// # Errors
 /// When the period is not over, has no statement, or a draft does not agree with its lines: then draft the period again.
@@ -43,6 +44,7 @@ pub fn finalise_period<'a>(tenants: &'a Tenants, msp: &'a Msp, period: Period) -
         }
         let tx = tenants.begin_msp(&scope).await?;
         let numbered = number(&tx, &drafts, issued_on).await?;
+        crate::note::settle(&tx, period, issued_on).await?;
         let statement = store::statements::find_statement(&tx, msp.id, period).await?;
         let statement = statement.ok_or_else(|| BillingError::NotDrafted(msp.code.clone(), period))?;
         store::statements::finalise_statement(&tx, statement.id).await?;

@@ -28,6 +28,8 @@ pub enum Item {
     Discount,
     /// What is missing to the contract's minimum.
     MinimumTopUp,
+    /// What a closed month would bill besides what it billed, on a later invoice; names that month.
+    Correction,
     /// The operator's fee per started block of 50 customers; never on a customer's invoice.
     PlatformFee,
 }
@@ -43,6 +45,7 @@ impl Item {
         Self::WhiteLabel,
         Self::Discount,
         Self::MinimumTopUp,
+        Self::Correction,
         Self::PlatformFee,
     ];
 
@@ -76,6 +79,7 @@ impl Item {
             Self::WhiteLabel => "white_label",
             Self::Discount => "discount",
             Self::MinimumTopUp => "minimum_top_up",
+            Self::Correction => "correction",
             Self::PlatformFee => "platform_fee",
         }
     }
@@ -91,6 +95,7 @@ impl Item {
             Self::WhiteLabel => "White-label portal",
             Self::Discount => "Discount",
             Self::MinimumTopUp => "Top-up to the agreed minimum",
+            Self::Correction => "Correction of an earlier month",
             Self::PlatformFee => "Platform fee",
         }
     }

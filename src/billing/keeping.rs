@@ -8,11 +8,11 @@ use jiff::ToSpan;
 use serde_json::{Value, json};
 
 use crate::store::keeping::{self, Kept};
-use crate::{BillingError, InvoiceFilter, InvoiceState, list_invoices, list_lines};
+use crate::{BillingError, InvoiceFilter, InvoiceState, list_entries, list_invoices, list_lines, list_notes};
 
 const ACTOR: &str = "billing";
 
-/// The step of an erasure that seals finalised invoices with their lines under the MSP's key, adds what they billed to totals
+/// The step of an erasure that seals finalised invoices and notes with their lines under the MSP's key, adds what they billed to totals
 /// without a name, and deletes drafts.
 #[derive(Debug)]
 pub struct KeepInvoices {
@@ -50,6 +50,17 @@ impl KeepInvoices {
             let (sealed, wrapped) = self.keys.seal(Owner::Msp(subject.msp.id), document.as_bytes(), &name_of(id)).await?;
             let kept = Kept { id, sealed, wrapped };
             keeping::insert_kept(&tx, owner, &kept, (&number, &period.to_string()), keep_until).await?;
+            numbers.push(number);
+        }
+        let entries = list_entries(&tx, None).await?;
+        for note in list_notes(&tx, &filter).await? {
+            let (Some(number), id) = (note.number.clone(), note.id) else { continue };
+            let lines: Vec<_> = entries.iter().filter(|entry| entry.document_id == Some(id)).collect();
+            let period = note.period;
+            let keep_until = note.issued_on.unwrap_or_else(|| period.first_day()).saturating_add(self.years.years());
+            let document = json!({"customer": debtor, "note": note, "lines": lines}).to_string();
+            let (sealed, wrapped) = self.keys.seal(Owner::Msp(subject.msp.id), document.as_bytes(), &name_of(id)).await?;
+            keeping::insert_kept(&tx, owner, &Kept { id, sealed, wrapped }, (&number, &period.to_string()), keep_until).await?;
             numbers.push(number);
         }
         silo.rollback().await?;

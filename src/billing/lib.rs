@@ -12,7 +12,9 @@
 
 mod account;
 mod book;
+mod closing;
 mod context;
+mod correction;
 mod coverage;
 mod datasets;
 mod draft;
@@ -24,6 +26,7 @@ mod invoice;
 mod item;
 mod keeping;
 mod limit;
+mod note;
 mod payment;
 mod price;
 mod rate;
@@ -35,9 +38,14 @@ mod wholesale;
 
 pub use account::{Account, list_accounts, open_account};
 pub use book::{get_price_book, seed_list_prices, seed_price_book, set_price};
+pub use closing::{
+    ClosingReport, Completeness, CustomerStanding, Finding, PeriodStanding, Residual, accept_finding, approve_period, close,
+    let_editor_approve, period_standing,
+};
+pub use correction::{CorrectionEntry, CorrectionReport, correct_period, list_entries};
 pub use coverage::{Coverage, Standing};
 pub use datasets::DATASETS;
-pub use draft::{DraftFailure, DraftReport, draft_period};
+pub use draft::{DraftFailure, DraftReport, draft_period, draft_period_as};
 pub use error::BillingError;
 pub use finalise::{FinaliseReport, finalise_period};
 pub use granary_metering::MachineCounts;
@@ -45,6 +53,7 @@ pub use invoice::{Invoice, InvoiceFilter, InvoiceState, InvoiceView, PaymentStat
 pub use item::Item;
 pub use keeping::{KeepInvoices, forget_kept, open_kept};
 pub use limit::AverageLimit;
+pub use note::{Note, list_notes};
 pub use payment::{NewPayment, Payment, apply_payment, list_payments, record_payment};
 pub use price::{Price, PriceBook, PriceOwner};
 pub use rate::{RatedLine, RatingInput, Terms, Totals, margin_percent, overage_gib, rate, totals};

@@ -44,7 +44,7 @@ pub fn compute_run_rates<'a>(
                 Some(agreement) => {
                     let coverage = agreement.standing.coverage(period);
                     let tx = tenants.begin_tenant(&TenantScope::for_job(msp.clone(), customer.clone(), ACTOR)).await?;
-                    let usage = measured(&tx, &context, &agreement, &coverage, coverage.billable_from).await?;
+                    let usage = measured(&tx, &context, &agreement, &coverage, coverage.billable_from, None).await?;
                     tx.commit().await?;
                     let lines = rate(&rating_input(&context, customer, coverage, &agreement, &usage))?;
                     (totals(&lines, agreement.terms.tax_percent, agreement.terms.currency)?.net_minor, agreement.terms.currency)

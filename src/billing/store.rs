@@ -1,6 +1,8 @@
 //! All SQL of this room.
 
 pub(crate) mod accounts;
+pub(crate) mod closing;
+pub(crate) mod corrections;
 pub(crate) mod invoices;
 pub(crate) mod keeping;
 pub(crate) mod lines;

@@ -1,6 +1,6 @@
 //! What rating takes from metering: machines by the MSP's rule, counted from the first billed day, and stored bytes.
 
-use granary_metering::{MachineCounts, TierPrices, count_completed, measure};
+use granary_metering::{MachineCounts, TierPrices, count_completed, measure_known};
 use granary_tenants::{Customer, TenantTx};
 use granary_types::Tier;
 use jiff::civil::Date;
@@ -16,16 +16,18 @@ pub(crate) struct Usage {
     pub(crate) is_estimated: bool,
 }
 
-/// Measures a customer's period; machines that completed nothing on or after `from` are not counted.
+/// Measures a customer's period; machines that completed nothing on or after `from` are not counted. With `known_on` that day's
+/// machines stand in for what a silent control plane did not say.
 pub(crate) async fn measured(
     tx: &TenantTx,
     context: &Context,
     agreement: &Agreement,
     coverage: &Coverage,
     from: Option<Date>,
+    known_on: Option<Date>,
 ) -> Result<Usage, BillingError> {
     let period = context.period;
-    let mut usage = measure(tx, period).await?;
+    let mut usage = measure_known(tx, period, known_on).await?;
     if let Some(from) = from.filter(|from| *from > period.first_day()) {
         usage.days.retain(|machines| machines.day >= from);
         usage.distinct = count_completed(tx, from, period.last_day()).await?;

@@ -21,6 +21,7 @@ mod life;
 mod machines;
 mod mail;
 mod months;
+mod period;
 mod person;
 mod portfolio;
 mod recovery;
@@ -40,6 +41,7 @@ pub(crate) use life::Life;
 pub(crate) use machines::{ControlPlaneCommand, TokenKeyCommand};
 pub(crate) use mail::Mail;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
+pub(crate) use period::{Answer, FindingArgument, PeriodCommand};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
 pub(crate) use recovery::{Backup, BackupCommand, Drill, Restore};
@@ -154,6 +156,9 @@ pub(crate) enum Command {
     /// Draft and finalise invoices
     #[command(subcommand, after_help = "Examples:\n  granary billing draft --period 2025-10\n  granary billing finalise --period 2025-10")]
     Billing(Billing),
+    /// Close a month: what is complete, what blocks, who approves, what came later
+    #[command(subcommand, after_help = "Examples:\n  granary period status 2025-10\n  granary period close 2025-10")]
+    Period(PeriodCommand),
     /// Recompute a month from its runs and compare it with the invoices
     Reconcile(Reconcile),
     /// Write reports as PDF

@@ -34,6 +34,7 @@ mod metrics;
 mod migrate;
 mod night;
 mod people;
+mod period;
 mod person;
 mod progress;
 mod queries;
@@ -114,6 +115,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Warehouse(command) => warehouse::run(&global, command).await,
         Command::Churn(command) => churn::run(&global, command).await,
         Command::Billing(command) => billing::run(&global, command).await,
+        Command::Period(command) => period::run(&global, command).await,
         Command::Reconcile(command) => reconcile::run(&global, command).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Jobs(command) => jobs::run(&global, command).await,

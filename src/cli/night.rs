@@ -81,13 +81,18 @@ impl Troubles {
     }
 }
 
-/// Derives the open month of every customer, lets go of what is old, exports what changed, scores, and builds the marts. What
+/// Derives the open months of every customer, compares closed ones with what came since, lets go of what is old, exports what changed, scores, and builds the marts. What
 /// fails for one customer or MSP fails for it alone.
 pub(crate) async fn run(rooms: &Rooms, night: Option<Date>) -> Result<NightOutcome, Failure> {
     let mut troubles = Troubles::default();
     for msp in rooms.tenants.list_msps().await? {
         let period = Period::containing(rooms.clock.now(), &msp.time_zone);
+        // The month before changes until it is closed.
+        if !is_closed(rooms, &msp, period.previous()).await? {
+            derive(rooms, &msp, period.previous(), &mut troubles).await?;
+        }
         derive(rooms, &msp, period, &mut troubles).await?;
+        troubles.note(&msp, correct(rooms, &msp, period).await);
         let run_rates = granary_billing::compute_run_rates(&rooms.tenants, &msp, period, rooms.progress.clone()).await;
         troubles.note(&msp, run_rates.map(drop).map_err(Into::into));
         troubles.note(&msp, let_go(rooms, &msp).await);
@@ -116,6 +121,27 @@ async fn label_closed(rooms: &Rooms, msp: &Msp) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Closed months that are compared with what is known now; older ones when somebody asks for their corrections.
+const COMPARED_MONTHS: i32 = 3;
+
+async fn is_closed(rooms: &Rooms, msp: &Msp, period: Period) -> Result<bool, Failure> {
+    let tx = rooms.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
+    let state = granary_metering::period_state(&tx, period).await?;
+    tx.commit().await?;
+    Ok(state == granary_metering::PeriodState::Closed)
+}
+
+/// Compares closed months with what came in since.
+async fn correct(rooms: &Rooms, msp: &Msp, period: Period) -> Result<(), Failure> {
+    for months in 1..=COMPARED_MONTHS {
+        let report = granary_billing::correct_period(&rooms.tenants, msp, period.plus_months(-months), rooms.progress.clone()).await?;
+        for (customer, why) in &report.skipped {
+            tracing::info!(msp = %msp.code, customer, period = %report.period, why, "a closed month was not compared");
+        }
+    }
+    Ok(())
+}
+
 /// Lets go of past versions that no backup of Postgres can name any more.
 pub(crate) async fn let_go_of_versions(rooms: &Rooms, msp: &Msp) -> Result<LetGoOf, Failure> {
     let age = SignedDuration::from_hours(24 * i64::from(rooms.config.leaving.backup_days));
@@ -139,6 +165,7 @@ async fn derive(rooms: &Rooms, msp: &Msp, period: Period, troubles: &mut Trouble
         .await?
         .into_iter()
         .filter(|customer| !matches!(customer.status, CustomerStatus::Closed | CustomerStatus::Erased))
+        .filter(|customer| customer.created_at < period.end_at(&msp.time_zone))
         .collect();
     rooms.progress.begin("daily usage of the open month", customers.len() as u64);
     let mut derived = futures::stream::iter(customers)

@@ -21,6 +21,10 @@ pub enum MeteringError {
     PeriodClosed(Period),
     #[error("the period {0} has not ended")]
     PeriodNotEnded(Period),
+    #[error("the period {0} has no drafts: draft it first")]
+    NotDrafted(Period),
+    #[error("the log of {0} no longer gives the hash that it was closed with")]
+    SealBroken(Period),
     #[error("{from} is after {to}")]
     PeriodsReversed { from: Period, to: Period },
     #[error("there is no alert {0}")]
@@ -43,9 +47,11 @@ impl Classify for MeteringError {
             Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } | Self::InvalidAlert(_) => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::SchemaBehind => ErrorKind::Unavailable,
-            Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::AlertStep { .. } => ErrorKind::Conflict,
+            Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::NotDrafted(_) | Self::AlertStep { .. } => {
+                ErrorKind::Conflict
+            }
             Self::UnknownAlert(_) => ErrorKind::NotFound,
-            Self::Corrupt(_) => ErrorKind::Internal,
+            Self::Corrupt(_) | Self::SealBroken(_) => ErrorKind::Internal,
             Self::Db(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
         }
@@ -60,6 +66,8 @@ impl Classify for MeteringError {
             Self::LogEmptied { .. } => "log_emptied",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
+            Self::NotDrafted(_) => "period_not_drafted",
+            Self::SealBroken(_) => "seal_broken",
             Self::PeriodsReversed { .. } => "periods_reversed",
             Self::UnknownAlert(_) => "not_found",
             Self::InvalidAlert(_) => "invalid",

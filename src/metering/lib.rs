@@ -12,10 +12,12 @@
 //!
 //! Not here: prices and money (`billing`), service levels and health (`warehouse`, `intelligence`), HTTP (`web`).
 
+mod acceptance;
 mod alert;
 mod annex;
 mod apply;
 mod canonical;
+mod closing;
 mod correction;
 mod counting;
 mod datasets;
@@ -29,6 +31,7 @@ mod imported;
 mod ingest;
 mod log;
 mod merge;
+mod merkle;
 mod period;
 mod projection;
 mod protection;
@@ -44,21 +47,28 @@ mod usage;
 pub mod veeam;
 mod wall_clock;
 
+pub use acceptance::{Acceptance, FindingKind, accept, is_accepted, list_acceptances, list_findings, write_findings};
 pub use alert::{
     Alert, AlertEscalated, AlertFilter, AlertPlace, AlertRaised, AlertResolved, AlertStep, AlertTotals, LimitUse, ListedAlert,
     MAX_SNOOZE_DAYS, WatchReport, act_on_alert, bring_forward, count_alerts, limit_use, list_alerts, note_api_use, watch_customer,
     watch_msp,
 };
 pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use closing::{
+    ClosedSeal, Findings, Seal, Silence, SuspectedPair, UsageCorrection, close_month, closed_usage, cut_off, evidence_from, examine,
+    find_seal, list_corrections, mark_closed, measure_known, prove, remeasure, seal, write_corrections,
+};
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
 pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
+pub use merkle::InclusionProof;
 pub use period::{
-    CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,
+    CustomerMonth, PeriodClosed, PeriodProgress, PeriodState, close_period, list_closed, list_closed_months, list_customer_months,
+    mark_approved, mark_drafted, period_progress, period_state, project_month, write_month,
 };
 pub use rebuilding::{RebuiltTable, rebuild};
 pub use recommendation::{Direction, Recommendation, Resource, list_recommendations};
 pub use retention::{RETAINED, first_open_day, list_closed_periods};
-pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure};
+pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};

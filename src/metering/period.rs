@@ -7,18 +7,20 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use granary_foundation::Event;
 use granary_tenants::{MspScope, MspTx, TenantScope, Tenants};
 use granary_types::{CustomerId, MspId, Period};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::days::rebuild_days;
+use crate::closing::{close_month, mark_closed, remeasure, seal};
 use crate::error::MeteringError;
 use crate::store;
-use crate::usage::{PeriodUsage, measure};
+use crate::usage::PeriodUsage;
 
 /// Where a period stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeriodState {
     /// Usage is counted and rewritten.
+    #[default]
     Open,
     /// Invoices are drafted; usage may still change and be drafted again.
     Drafted,
@@ -67,8 +69,9 @@ pub struct CustomerMonth {
     pub api_calls: i64,
     pub is_estimated: bool,
     pub is_closed: bool,
-    /// SHA-256 over the sorted (source, id, content hash) of the period's events, once it is closed.
+    /// The root of the Merkle tree over the period's events, and how many there are, once it is closed.
     pub events_hash: Option<String>,
+    pub events_count: Option<i64>,
 }
 
 /// A period was closed.
@@ -99,8 +102,61 @@ pub fn mark_drafted<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<(), M
         if store::control::lock_period(tx, period).await? == Some(PeriodState::Closed) {
             return Err(MeteringError::PeriodClosed(period));
         }
-        store::control::upsert_period(tx, period, PeriodState::Drafted, None).await
+        store::control::mark_drafted(tx, period).await
     })
+}
+
+/// Notes that the acting person approves the drafts of a period.
+///
+/// # Errors
+/// When the period is not drafted, or Postgres refuses.
+pub fn mark_approved<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<(), MeteringError>> {
+    Box::pin(async move {
+        if store::control::mark_approved(tx, period).await? {
+            return Ok(());
+        }
+        Err(if store::control::find_period(tx, period).await? == Some(PeriodState::Closed) {
+            MeteringError::PeriodClosed(period)
+        } else {
+            MeteringError::NotDrafted(period)
+        })
+    })
+}
+
+/// How far a period is, and who brought it there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PeriodProgress {
+    pub state: PeriodState,
+    pub drafted_at: Option<Timestamp>,
+    pub drafted_by: Option<String>,
+    pub approved_at: Option<Timestamp>,
+    pub approved_by: Option<String>,
+    pub closed_at: Option<Timestamp>,
+    pub closed_by: Option<String>,
+}
+
+/// Returns how far a period is.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn period_progress<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<PeriodProgress, MeteringError>> {
+    Box::pin(async move { store::control::find_progress(tx, period).await })
+}
+
+/// Returns the customers whose month of a period is closed.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn list_closed<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Result<Vec<CustomerId>, MeteringError>> {
+    Box::pin(async move { store::control::list_closed(tx, period).await })
+}
+
+/// Returns the latest closed months of a customer, at most `most`, as they were measured.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn list_closed_months<'a>(tx: &'a MspTx, customer: CustomerId, most: i64) -> Boxed<'a, Result<Vec<PeriodUsage>, MeteringError>> {
+    Box::pin(async move { store::control::list_closed_months(tx, customer, most).await })
 }
 
 /// Returns the months of the MSP's customers.
@@ -111,16 +167,22 @@ pub fn list_customer_months<'a>(tx: &'a MspTx, period: Period) -> Boxed<'a, Resu
     Box::pin(async move { store::control::list_months(tx, period).await })
 }
 
-/// Rebuilds a customer's days of a period, measures it and writes the month to the control schema. A closed month stays as it
-/// is; the measurement is returned all the same.
+/// Rebuilds a customer's days of a period, measures it and writes the month to the control schema. A closed month and its days
+/// stay as they are; the measurement is returned all the same.
 ///
 /// # Errors
 /// When Postgres refuses.
 pub fn project_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, period: Period) -> Boxed<'a, Result<PeriodUsage, MeteringError>> {
     Box::pin(async move {
+        let msp = tenants.begin_msp(&msp_scope(scope)).await?;
+        let is_closed = store::control::find_closed(&msp, scope.customer.id, period).await?.is_some();
+        msp.commit().await?;
         let tx = tenants.begin_tenant(scope).await?;
-        rebuild_days(&tx, period, period).await?;
-        let usage = measure(&tx, period).await?;
+        let usage = remeasure(&tx, period).await?;
+        if is_closed {
+            tx.rollback().await?;
+            return Ok(usage);
+        }
         tx.commit().await?;
         write_month(tenants, scope, &usage).await?;
         Ok(usage)
@@ -134,7 +196,9 @@ pub fn project_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, period: P
 pub fn write_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, usage: &'a PeriodUsage) -> Boxed<'a, Result<(), MeteringError>> {
     Box::pin(async move {
         let tx = tenants.begin_msp(&msp_scope(scope)).await?;
-        store::control::upsert_month(&tx, scope.customer.id, usage).await?;
+        let mut usage = usage.clone();
+        usage.api_calls += store::control::count_api_calls(&tx, scope.customer.id, usage.period).await?;
+        store::control::upsert_month(&tx, scope.customer.id, &usage).await?;
         tx.commit().await?;
         Ok(())
     })
@@ -160,19 +224,10 @@ pub fn close_period<'a>(tenants: &'a Tenants, scope: &'a MspScope, period: Perio
         let customers = tenants.list_customers(msp.id).await?;
         let sealing = customers
             .into_iter()
-            .map(|customer| seal_month(tenants, TenantScope { msp: msp.clone(), customer, actor: scope.actor }, period));
-        let sealed: Vec<SealedMonth> = stream::iter(sealing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await?;
+            .map(|customer| close_one(tenants, TenantScope { msp: msp.clone(), customer, actor: scope.actor }, period));
+        stream::iter(sealing).buffer_unordered(CLOSED_AT_ONCE).try_collect::<()>().await?;
         let tx = tenants.begin_msp(scope).await?;
-        if store::control::lock_period(&tx, period).await? == Some(PeriodState::Closed) {
-            return Ok(tx.rollback().await?);
-        }
-        for month in &sealed {
-            store::control::upsert_month(&tx, month.customer_id, &month.usage).await?;
-            store::control::close_month(&tx, month.customer_id, period, &month.events_hash).await?;
-        }
-        let by = scope.actor.to_string();
-        store::control::upsert_period(&tx, period, PeriodState::Closed, Some((tx.now(), &by))).await?;
-        tx.emit(&PeriodClosed { msp_id: msp.id, period }).await?;
+        mark_closed(&tx, period).await?;
         tx.commit().await?;
         Ok(())
     })
@@ -181,21 +236,19 @@ pub fn close_period<'a>(tenants: &'a Tenants, scope: &'a MspScope, period: Perio
 /// How many customers are measured at once.
 const CLOSED_AT_ONCE: usize = 4;
 
-/// A customer's month, measured for the last time.
-struct SealedMonth {
-    customer_id: CustomerId,
-    usage: PeriodUsage,
-    events_hash: String,
-}
-
-async fn seal_month(tenants: &Tenants, scope: TenantScope, period: Period) -> Result<SealedMonth, MeteringError> {
-    let zone = &scope.msp.time_zone;
+/// Closes a month while nobody ingests, so that what was closed is what there was.
+async fn close_one(tenants: &Tenants, scope: TenantScope, period: Period) -> Result<(), MeteringError> {
     let tx = tenants.begin_tenant(&scope).await?;
-    rebuild_days(&tx, period, period).await?;
-    let usage = measure(&tx, period).await?;
-    let events_hash = store::usage::hash_events(&tx, (period.start_at(zone), period.end_at(zone))).await?;
-    tx.commit().await?;
-    Ok(SealedMonth { customer_id: scope.customer.id, usage, events_hash })
+    let sealed = seal(&tx, period, None).await?;
+    let msp = tenants.begin_msp(&msp_scope(&scope)).await?;
+    let was_open = close_month(&msp, scope.customer.id, &sealed).await?;
+    msp.commit().await?;
+    if was_open {
+        tx.commit().await?
+    } else {
+        tx.rollback().await?
+    }
+    Ok(())
 }
 
 fn msp_scope(scope: &TenantScope) -> MspScope {

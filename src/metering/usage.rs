@@ -3,16 +3,17 @@
 use granary_foundation::Boxed;
 use granary_tenants::TenantTx;
 use granary_types::{CountingRule, Period, Quantity, Tier, UnitPrice, day_of};
+use jiff::ToSpan;
 use jiff::civil::Date;
 use rust_decimal::{Decimal, RoundingStrategy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::MeteringError;
 use crate::store;
 use crate::store::usage::StorageRow;
 
 /// Machines per tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MachineCounts {
     pub backup: Quantity,
     pub enterprise: Quantity,
@@ -36,7 +37,7 @@ impl MachineCounts {
 }
 
 /// Machines in protection on one day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayMachines {
     pub day: Date,
     pub backup: i64,
@@ -82,7 +83,7 @@ impl TierPrices {
 }
 
 /// What a customer used in a period. Quantities are rounded here, once; whoever multiplies them does not round them again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodUsage {
     pub period: Period,
     /// The MSP's counting rule.
@@ -186,6 +187,54 @@ pub fn measure<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<PeriodU
         usage.machines = usage.count(rule, &TierPrices::LIST);
         Ok(usage)
     })
+}
+
+/// Measures a period whose control plane fell silent: from the day after `known_on` on, that day's machines and stored bytes stand
+/// in for what was not said, and machines that were in protection on it are billed though nothing of them completed.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn measure_estimated<'a>(tx: &'a TenantTx, period: Period, known_on: Date) -> Boxed<'a, Result<PeriodUsage, MeteringError>> {
+    Box::pin(async move {
+        let mut usage = measure(tx, period).await?;
+        let (first, last) = (period.first_day(), period.last_day().min(day_of(tx.now(), &tx.msp().time_zone)));
+        let known = store::usage::count_by_day(tx, known_on, known_on).await?.into_iter().next();
+        if let Some(known) = known {
+            let days = first.series(1.day()).take_while(|day| *day <= last);
+            let reported = |day: Date| usage.days.iter().find(|reported| reported.day == day).copied();
+            let stands_in = |day: Date| {
+                let reported = reported(day);
+                if day <= known_on {
+                    return reported;
+                }
+                let said = reported.unwrap_or(DayMachines { day, backup: 0, enterprise: 0, replication: 0 });
+                Some(DayMachines {
+                    day,
+                    backup: said.backup.max(known.backup),
+                    enterprise: said.enterprise.max(known.enterprise),
+                    replication: said.replication.max(known.replication),
+                })
+            };
+            usage.days = days.filter_map(stands_in).collect();
+        }
+        usage.distinct = store::usage::count_distinct_known(tx, (first, last), known_on).await?;
+        let days_elapsed = usage.days_elapsed;
+        let said: i128 = store::usage::list_storage(tx, first, last).await?.iter().map(|row| row.byte_days).sum();
+        let unsaid: i128 = store::usage::list_last_storage(tx, known_on, last)
+            .await?
+            .iter()
+            .map(|(on, bytes)| i128::from(*bytes) * days_after(*on, (first, last)))
+            .sum();
+        usage.stored_bytes_average = average_bytes(said + unsaid, days_elapsed);
+        usage.is_estimated = true;
+        usage.machines = usage.count(usage.rule, &TierPrices::LIST);
+        Ok(usage)
+    })
+}
+
+/// Returns how many of the days `first..=last` come after `on`.
+fn days_after(on: Date, (first, last): (Date, Date)) -> i128 {
+    first.series(1.day()).take_while(|day| *day <= last).filter(|day| *day > on).count() as i128
 }
 
 /// Counts the machines that completed a run or cycle on the days `first..=last`, each at its highest tier in force on such a

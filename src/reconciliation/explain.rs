@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::facts::day_of_number;
 use crate::load::{InvoiceAmounts, RatedLine};
-use crate::price::{Line, MACHINE_ITEMS, amount_minor, tax_minor};
+use crate::price::{CORRECTION, Line, MACHINE_ITEMS, amount_minor, tax_minor};
 use crate::recount::{Disagreement, Rule};
 
 /// What kind of fault a difference comes from.
@@ -131,7 +131,8 @@ impl Case<'_> {
 
     /// Compares lines by item: those of usage and agreement, or those that are derived from them.
     fn line_causes(&self, derived: bool) -> Vec<Cause> {
-        let is_wanted = |item: &str| matches!(item, "discount" | "minimum_top_up") == derived;
+        // What was charged for earlier months is compared with those.
+        let is_wanted = |item: &str| item != CORRECTION && matches!(item, "discount" | "minimum_top_up") == derived;
         let mut causes = Vec::new();
         for line in self.rated.iter().filter(|line| is_wanted(&line.item)) {
             let recomputed = self.recomputed.iter().find(|other| other.item == line.item && other.is_recurring == line.is_recurring);

@@ -21,15 +21,16 @@ mod terms;
 use granary_foundation::Boxed;
 use std::collections::{BTreeMap, HashMap};
 
+use granary_billing::Residual;
 use granary_tenants::{Granted, Msp, ReadGrant, Tenants};
-use granary_types::{CountingRule, Currency, CustomerId, Period};
+use granary_types::{Classify, CountingRule, Currency, CustomerId, ErrorKind, Period};
 use granary_warehouse::Warehouse;
 use serde::Serialize;
 
 use crate::explain::Case;
 use crate::facts::day_number;
 use crate::load::{Loaded, load};
-use crate::price::{Usage, in_force, lines, net_minor};
+use crate::price::{CORRECTION, Line, Usage, in_force, lines, net_minor};
 use crate::recount::{Counted, Disagreement, Ranks, Rule, Span, billed_ranks, count_machines, disagreements, stored_bytes_average};
 use crate::store::DAYS_BEFORE;
 use crate::terms::{Agreed, agreed, history};
@@ -136,6 +137,40 @@ pub fn reconcile<'a>(
     })
 }
 
+impl Reconciliation {
+    /// Returns what closing asks: where the two roads do not meet; nothing while the lake holds no drafts of the period.
+    pub fn residuals(&self) -> Vec<Residual> {
+        let rows = self.rows.iter().filter(|_| self.is_billed);
+        let residual = |row: &Row| Residual {
+            customer_id: row.customer_id,
+            invoiced_minor: row.invoiced_minor,
+            difference_minor: row.difference_minor,
+            causes: row.causes.len(),
+        };
+        rows.map(residual).collect()
+    }
+}
+
+/// Recomputes a period for its close; nothing is known of a period that the lake does not hold yet.
+///
+/// # Errors
+/// As [`reconcile`].
+pub fn residuals<'a>(
+    warehouse: &'a Warehouse,
+    grant: &'a ReadGrant,
+    tenants: &'a Tenants,
+    msp: &'a Msp,
+    period: Period,
+) -> Boxed<'a, Result<Vec<Residual>, ReconciliationError>> {
+    Box::pin(async move {
+        match reconcile(warehouse, grant, tenants, msp, period).await {
+            Ok(found) => Ok(found.residuals()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    })
+}
+
 /// A customer and its terms in the period, if it has any.
 #[derive(Debug)]
 struct Party {
@@ -183,13 +218,21 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
     let currency = terms.map_or(currency, |terms| terms.currency);
     let price = |item: &str| in_force(&loaded.prices, key, item, currency.code(), span.first);
     let is_trial = terms.is_some_and(|terms| terms.billable_days == 0);
-    let recomputed = terms.map_or_else(Vec::new, |terms| {
+    let mut recomputed = terms.map_or_else(Vec::new, |terms| {
         let worth =
             |ranks: Ranks| worth_of(ranks, |item| if is_trial { list_price(&loaded.prices, item, currency, span) } else { price(item) });
         let machines_e4 = recounted.counted.quantity_e4(rule, span, &worth);
         lines(&Usage { machines_e4, stored_bytes_average: recounted.stored_bytes_average }, terms, &price)
     });
     let rated = loaded.lines.get(key).map_or(&[][..], Vec::as_slice);
+    let carried = rated.iter().filter(|line| line.item == CORRECTION).map(|line| Line {
+        item: CORRECTION,
+        is_recurring: line.is_recurring,
+        quantity_e4: line.quantity_e4,
+        price_e8: line.price_e8,
+        amount_minor: line.amount_minor,
+    });
+    recomputed.extend(carried);
     let invoice = loaded.invoices.get(key).copied();
     if recomputed.is_empty() && rated.is_empty() && invoice.is_none() {
         return None;

@@ -46,6 +46,9 @@ pub(crate) struct Usage {
     pub(crate) stored_bytes_average: i64,
 }
 
+/// A line that charges what was found later of an earlier month, which is no part of this one.
+pub(crate) const CORRECTION: &str = "correction";
+
 /// A recomputed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {

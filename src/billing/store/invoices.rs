@@ -1,13 +1,14 @@
 //! Invoices, their subtotals by item, and their numbers.
 
 use granary_db::{Row, Tx};
+use granary_tenants::MspTx;
 use granary_types::{CustomerId, InvoiceId, MspId, Period};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use super::{currency, period, stored};
 use crate::draft::InvoiceDraft;
-use crate::{BillingError, Invoice, InvoiceFilter, InvoiceState, Item};
+use crate::{BillingError, Invoice, InvoiceFilter, InvoiceState, Item, Note};
 
 macro_rules! select_invoices {
     ($condition:literal) => {
@@ -21,10 +22,24 @@ macro_rules! select_invoices {
 }
 
 const LIST: &str = select_invoices!(
-    "i.msp_id = $1 and ($2::text is null or i.period = $2) and ($3::uuid is null or i.customer_id = $3) order by i.period desc, c.code"
+    "i.msp_id = $1 and i.kind = 'invoice' and ($2::text is null or i.period = $2) and ($3::uuid is null or i.customer_id = $3)
+     order by i.period desc, c.code"
 );
 
 const FIND: &str = select_invoices!("i.msp_id = $1 and i.id = $2");
+
+const FIND_OF: &str =
+    select_invoices!("i.msp_id = $1 and i.customer_id = $2 and i.period = $3 and i.kind = 'invoice' and i.state = 'finalised'");
+
+const LIST_NOTES: &str = "
+    select n.id, n.customer_id, c.code, n.period, n.kind, n.number, n.currency, n.net_minor, n.tax_percent, n.tax_minor, n.total_minor,
+        n.issued_on, i.number as cited
+    from invoices n join customers c on c.id = n.customer_id left join invoices i on i.id = n.cites
+    where n.msp_id = $1 and n.kind <> 'invoice' and ($2::text is null or n.period = $2) and ($3::uuid is null or n.customer_id = $3)
+    order by n.period desc, c.code, n.number";
+
+const APPROVE: &str = "
+    update invoices set state = 'approved' where msp_id = $1 and period = $2 and kind = 'invoice' and state = 'draft'";
 
 const UPSERT: &str = "
     insert into invoices (id, msp_id, customer_id, period, state, currency, net_minor, tax_percent, tax_minor, total_minor, payment_terms_days,
@@ -86,6 +101,39 @@ pub(crate) async fn list_invoices(tx: &Tx, msp: MspId, filter: &InvoiceFilter) -
 /// Finds an invoice by its id.
 pub(crate) async fn find_invoice(tx: &Tx, msp: MspId, id: InvoiceId) -> Result<Option<Invoice>, BillingError> {
     tx.query_opt(FIND, &[&msp, &id]).await?.as_ref().map(invoice).transpose()
+}
+
+/// Finds a customer's finalised invoice of a period.
+pub(crate) async fn find_invoice_of(tx: &MspTx, customer: CustomerId, period: Period) -> Result<Option<Invoice>, BillingError> {
+    tx.query_opt(FIND_OF, &[&tx.msp().id, &customer, &period.to_string()]).await?.as_ref().map(invoice).transpose()
+}
+
+/// Lists credit and debit notes by the period that they correct.
+pub(crate) async fn list_notes(tx: &MspTx, filter: &InvoiceFilter) -> Result<Vec<Note>, BillingError> {
+    let read = |row: &Row| {
+        Ok(Note {
+            id: row.get("id"),
+            customer_id: row.get("customer_id"),
+            customer_code: row.get("code"),
+            period: period(row.get("period"))?,
+            is_credit: row.get::<_, &str>("kind") == "credit_note",
+            number: row.get("number"),
+            currency: currency(row.get("currency"))?,
+            net_minor: row.get("net_minor"),
+            tax_percent: row.get("tax_percent"),
+            tax_minor: row.get("tax_minor"),
+            total_minor: row.get("total_minor"),
+            issued_on: row.get("issued_on"),
+            cited: row.get("cited"),
+        })
+    };
+    let of = filter.period.map(|period| period.to_string());
+    tx.query(LIST_NOTES, &[&tx.msp().id, &of, &filter.customer]).await?.iter().map(read).collect()
+}
+
+/// Approves the drafts of a period; returns how many there were.
+pub(crate) async fn approve(tx: &MspTx, period: Period) -> Result<u64, BillingError> {
+    Ok(tx.execute(APPROVE, &[&tx.msp().id, &period.to_string()]).await?)
 }
 
 /// Writes a draft and its subtotals; an invoice that is finalised, and one that is already so, stays untouched.

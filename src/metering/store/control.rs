@@ -5,8 +5,9 @@ use granary_tenants::MspTx;
 use granary_types::{CustomerId, Period};
 use jiff::Timestamp;
 
+use crate::closing::ClosedSeal;
 use crate::error::MeteringError;
-use crate::period::{CustomerMonth, PeriodState};
+use crate::period::{CustomerMonth, PeriodProgress, PeriodState};
 use crate::recommendation::MonthFacts;
 use crate::usage::PeriodUsage;
 
@@ -16,6 +17,33 @@ const UPSERT_PERIOD: &str = "
     insert into periods (msp_id, period, state, closed_at, closed_by) values ($1, $2, $3, $4, $5)
     on conflict (msp_id, period) do update set state = excluded.state, closed_at = excluded.closed_at, closed_by = excluded.closed_by
         where periods.state <> 'closed'";
+
+const MARK_DRAFTED: &str = "
+    insert into periods (msp_id, period, state, drafted_at, drafted_by) values ($1, $2, 'drafted', $3, $4)
+    on conflict (msp_id, period) do update set state = 'drafted', drafted_at = excluded.drafted_at,
+        -- the house drafts what somebody edited: that stays somebody's work
+        drafted_by = case when excluded.drafted_by like 'system:%' then coalesce(periods.drafted_by, excluded.drafted_by)
+            else excluded.drafted_by end
+        where periods.state <> 'closed'";
+
+const MARK_APPROVED: &str = "update periods set approved_at = $3, approved_by = $4 where msp_id = $1 and period = $2 and state = 'drafted'";
+
+const FIND_PROGRESS: &str = "
+    select state, drafted_at, drafted_by, approved_at, approved_by, closed_at, closed_by from periods where msp_id = $1 and period = $2";
+
+const LIST_CLOSED: &str = "select customer_id from customer_months where msp_id = $1 and period = $2 and is_closed";
+
+/// Closed months of a customer, the latest first.
+const LIST_CLOSED_MONTHS: &str = "
+    select period, closed_usage from customer_months
+    where customer_id = $1 and is_closed and closed_usage is not null order by period desc limit $2";
+
+const FIND_CLOSED: &str = "
+    select closed_usage, events_hash, updated_at from customer_months
+    where customer_id = $1 and period = $2 and is_closed and closed_usage is not null";
+
+const COUNT_API_CALLS: &str =
+    "select coalesce(sum(calls), 0)::bigint from api_calls where customer_id = $1 and billing_on between $2 and $3";
 
 const LOCK_PERIOD: &str = "select state from periods where msp_id = $1 and period = $2 for update";
 
@@ -41,11 +69,12 @@ const UPSERT_MONTH: &str = "
                     excluded.is_estimated)";
 
 const CLOSE_MONTH: &str = "
-    update customer_months set is_closed = true, events_hash = $3, updated_at = $4 where customer_id = $1 and period = $2 and not is_closed";
+    update customer_months set is_closed = true, events_hash = $3, events_count = $4, closed_usage = $5, updated_at = $6
+    where customer_id = $1 and period = $2 and not is_closed";
 
 const LIST_MONTHS: &str = "
     select customer_id, period, machines_backup, machines_enterprise, machines_replication, runs_completed, runs_with_warning, runs_failed,
-        transferred_bytes, stored_bytes_average, restores_completed, tickets_opened, api_calls, is_estimated, is_closed, events_hash
+        transferred_bytes, stored_bytes_average, restores_completed, tickets_opened, api_calls, is_estimated, is_closed, events_hash, events_count
     from customer_months where msp_id = $1 and period = $2 order by customer_id";
 
 /// Months beside the limits that held on their last day, of customers whose contract covers the month.
@@ -141,10 +170,71 @@ pub(crate) async fn upsert_month(tx: &MspTx, customer: CustomerId, usage: &Perio
     Ok(())
 }
 
-/// Closes a customer's month with the hash of what it counted.
-pub(crate) async fn close_month(tx: &MspTx, customer: CustomerId, period: Period, events_hash: &str) -> Result<(), MeteringError> {
-    tx.execute(CLOSE_MONTH, &[&customer, &period.to_string(), &events_hash, &tx.now()]).await?;
+/// Closes a customer's month with the hash and the number of its events and all that was measured; false when it was closed.
+pub(crate) async fn close_month(
+    tx: &MspTx,
+    customer: CustomerId,
+    period: Period,
+    (events_hash, events_count): (&str, i64),
+    usage: &serde_json::Value,
+) -> Result<bool, MeteringError> {
+    let params: [&(dyn ToSql + Sync); 6] = [&customer, &period.to_string(), &events_hash, &events_count, usage, &tx.now()];
+    Ok(tx.execute(CLOSE_MONTH, &params).await? == 1)
+}
+
+/// Notes who drafted a period; a closed one stays as it is.
+pub(crate) async fn mark_drafted(tx: &MspTx, period: Period) -> Result<(), MeteringError> {
+    tx.execute(MARK_DRAFTED, &[&tx.msp().id, &period.to_string(), &tx.now(), &tx.actor().to_string()]).await?;
     Ok(())
+}
+
+/// Notes who approved a drafted period; false when it is none.
+pub(crate) async fn mark_approved(tx: &MspTx, period: Period) -> Result<bool, MeteringError> {
+    Ok(tx.execute(MARK_APPROVED, &[&tx.msp().id, &period.to_string(), &tx.now(), &tx.actor().to_string()]).await? == 1)
+}
+
+/// Returns how far a period is; an open one when it was never touched.
+pub(crate) async fn find_progress(tx: &MspTx, period: Period) -> Result<PeriodProgress, MeteringError> {
+    let row = tx.query_opt(FIND_PROGRESS, &[&tx.msp().id, &period.to_string()]).await?;
+    row.as_ref().map_or_else(
+        || Ok(PeriodProgress::default()),
+        |row| {
+            Ok(PeriodProgress {
+                state: state(row)?,
+                drafted_at: row.get(1),
+                drafted_by: row.get(2),
+                approved_at: row.get(3),
+                approved_by: row.get(4),
+                closed_at: row.get(5),
+                closed_by: row.get(6),
+            })
+        },
+    )
+}
+
+/// Returns the customers whose month is closed.
+pub(crate) async fn list_closed(tx: &MspTx, period: Period) -> Result<Vec<CustomerId>, MeteringError> {
+    Ok(tx.query(LIST_CLOSED, &[&tx.msp().id, &period.to_string()]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+fn usage_of(value: serde_json::Value) -> Result<PeriodUsage, MeteringError> {
+    serde_json::from_value(value).map_err(|error| MeteringError::Corrupt(format!("a closed month: {error}")))
+}
+
+/// Returns the latest closed months of a customer as they were measured.
+pub(crate) async fn list_closed_months(tx: &MspTx, customer: CustomerId, most: i64) -> Result<Vec<PeriodUsage>, MeteringError> {
+    tx.query(LIST_CLOSED_MONTHS, &[&customer, &most]).await?.iter().map(|row| usage_of(row.get(1))).collect()
+}
+
+/// Returns what a closed month was sealed with.
+pub(crate) async fn find_closed(tx: &MspTx, customer: CustomerId, period: Period) -> Result<Option<ClosedSeal>, MeteringError> {
+    let row = tx.query_opt(FIND_CLOSED, &[&customer, &period.to_string()]).await?;
+    row.map(|row| Ok(ClosedSeal { usage: usage_of(row.get(0))?, events_hash: row.get(1), closed_at: row.get(2) })).transpose()
+}
+
+/// Counts the calls of a customer's programs in a period.
+pub(crate) async fn count_api_calls(tx: &MspTx, customer: CustomerId, period: Period) -> Result<i64, MeteringError> {
+    Ok(tx.query_one(COUNT_API_CALLS, &[&customer, &period.first_day(), &period.last_day()]).await?.get(0))
 }
 
 /// Returns the months of all customers of the MSP.
@@ -167,6 +257,7 @@ pub(crate) async fn list_months(tx: &MspTx, period: Period) -> Result<Vec<Custom
         is_estimated: row.get(13),
         is_closed: row.get(14),
         events_hash: row.get(15),
+        events_count: row.get(16),
     };
     Ok(rows.iter().map(read).collect())
 }

@@ -1,6 +1,8 @@
 //! All SQL of the room. Rows go as arrays, one statement a table and batch.
 
+pub(crate) mod acceptances;
 pub(crate) mod alerts;
+pub(crate) mod closing;
 pub(crate) mod conditions;
 pub(crate) mod control;
 pub(crate) mod corrections;

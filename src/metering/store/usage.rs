@@ -190,11 +190,23 @@ const LIST_ANNEX: &str = "
     where used.machine_id is not null or (held.machine_id is not null and machines.replaced_by is null)
     order by machines.name, machines.id";
 
-/// The hash of what a period counted: its events by their own time, each by name and content.
-const HASH_EVENTS: &str = "
-    select encode(sha256(coalesce(string_agg(
-        sha256(convert_to(source || chr(10) || id, 'UTF8')) || content_hash, ''::bytea order by source collate \"C\", id collate \"C\"), ''::bytea)), 'hex')
-    from usage_events where occurred_at >= $1 and occurred_at < $2";
+/// As [`COUNT_DISTINCT`], and the machines that were in protection on a day that everybody was heard on.
+const COUNT_DISTINCT_KNOWN: &str = "
+    with billed as (
+        select machine_id, max(tier) as tier
+        from machine_days
+        where (billing_on between $1 and $2 and runs_completed + cycles_completed > 0) or (billing_on = $3 and is_in_protection)
+        group by machine_id
+    )
+    select count(*) filter (where tier = 'backup'), count(*) filter (where tier = 'enterprise'), count(*) filter (where tier = 'replication')
+    from billed";
+
+/// The last day that is known of each repository that spoke within a week of a day.
+const LIST_LAST_STORAGE: &str = "
+    select distinct on (repository_id) billing_on, used_bytes
+    from storage_days
+    where billing_on between $1::date - 7 and $2
+    order by repository_id, billing_on desc";
 
 /// Rebuilds the days `first..=last`, of which those after `until` have not come yet.
 pub(crate) async fn rebuild(tx: &TenantTx, first: Date, until: Date, last: Date) -> Result<(), MeteringError> {
@@ -215,6 +227,18 @@ pub(crate) async fn count_distinct(tx: &TenantTx, first: Date, last: Date) -> Re
     let row = tx.query_one(COUNT_DISTINCT, &[&first, &last]).await?;
     let count = |index: usize| row.get::<_, i64>(index).into();
     Ok(MachineCounts { backup: count(0), enterprise: count(1), replication: count(2) })
+}
+
+/// Counts machines that completed something or were in protection on a day, at their highest tier.
+pub(crate) async fn count_distinct_known(tx: &TenantTx, days: (Date, Date), known_on: Date) -> Result<MachineCounts, MeteringError> {
+    let row = tx.query_one(COUNT_DISTINCT_KNOWN, &[&days.0, &days.1, &known_on]).await?;
+    let count = |index: usize| row.get::<_, i64>(index).into();
+    Ok(MachineCounts { backup: count(0), enterprise: count(1), replication: count(2) })
+}
+
+/// Returns the last known day and bytes of each repository.
+pub(crate) async fn list_last_storage(tx: &TenantTx, known_on: Date, last: Date) -> Result<Vec<(Date, i64)>, MeteringError> {
+    Ok(tx.query(LIST_LAST_STORAGE, &[&known_on, &last]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// A repository's days in a period.
@@ -302,9 +326,4 @@ pub(crate) async fn list_annex(tx: &TenantTx, first: Date, last: Date) -> Result
         })
     };
     rows.iter().map(read).collect()
-}
-
-/// Returns the hash of the events whose own time lies in a span.
-pub(crate) async fn hash_events(tx: &TenantTx, span: (Timestamp, Timestamp)) -> Result<String, MeteringError> {
-    Ok(tx.query_one(HASH_EVENTS, &[&span.0, &span.1]).await?.get(0))
 }

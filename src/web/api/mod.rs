@@ -15,6 +15,7 @@ pub(crate) mod holds;
 pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod people;
+pub(crate) mod periods;
 pub(crate) mod planes;
 pub(crate) mod query;
 pub(crate) mod retention;

@@ -41,6 +41,11 @@ impl Problem {
         Self::new(ErrorKind::Invalid, "invalid", detail)
     }
 
+    /// Returns what is said of it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A fault of ours, whatever the error calls itself: one log line with its causes, fixed words for the client.
     pub(crate) fn fault(error: &impl Classify) -> Self {
         tracing::error!(code = error.code(), error = chain(error), "a request failed");

@@ -240,6 +240,7 @@ fn parameters() -> Value {
         "code": in_path("code", "The customer, by its code.", reference("Code"), "ACME"),
         "id": in_path("id", "As the list shows it.", json!({"type": "string", "format": "uuid"}), "019a0000-0000-7000-8000-000000000001"),
         "dataset": in_path("dataset", "The dataset, as the list of rules shows it.", json!({"type": "string", "pattern": "^[a-z_]+$"}), "tickets"),
+        "period": in_path("period", "A calendar month in the MSP's time zone.", reference("Month"), "2025-10"),
         "file": in_path("file", "The month, with the ending .pdf.", json!({"type": "string", "pattern": "^20[0-9][0-9]-(0[1-9]|1[0-2])[.]pdf$"}), "2025-10.pdf"),
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header", "required": false,

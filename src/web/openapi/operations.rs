@@ -97,6 +97,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("Retention", "How long rows are kept."),
     ("Warehouse", "Questions in SQL to everything that the caller may read, as of the last night or an earlier one."),
     ("Alerts", "What needs somebody, who took it, and limits that no longer fit."),
+    ("Closing", "A month is drafted 72 hours after its end, looked at, approved and closed for good. Later facts are corrections."),
     ("Usage", "What was protected, stored and transferred: events come in, months and reports come out."),
 ];
 

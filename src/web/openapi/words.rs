@@ -68,6 +68,11 @@ named! {
     Picture: text(2_000, "^https://[!-~]*$"), "The address of a picture, by HTTPS.";
     FirstOfMonth: text(10, "^(199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-01$"), "The first day of a month, such as `2026-01-01`.";
     Currency: text(3, "^[A-Z]{3}$"), "A currency by ISO 4217.";
+    PeriodState: one_of(&["open", "drafted", "closed"]), "`closed` for good: what comes later is a correction on a later invoice.";
+    Completeness: one_of(&["complete", "incomplete", "estimated"]),
+        "`incomplete` when a control plane was silent at the cut-off, `estimated` when the last known machines stand in for it.";
+    Finding: one_of(&["incomplete", "quarantine", "residual"]), "What blocks a close: silence, refused events, amounts that do not meet.";
+    InvoiceState: one_of(&["draft", "approved", "finalised"]), "`approved` until the draft changes; `finalised` with its number, for good.";
     Month: text(7, "^20[0-9]{2}-(0[1-9]|1[0-2])$"), "A calendar month in the MSP's zone, such as `2025-10`.";
     Percent: percent(2), "0 to 100 with two decimals; as text it is exact, and so it is answered.";
     TaxPercent: percent(3), "0 to 100 with three decimals; as text it is exact, and so it is answered.";

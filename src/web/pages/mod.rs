@@ -16,6 +16,7 @@ pub(crate) mod operations;
 pub(crate) mod overview;
 pub(crate) mod password;
 pub(crate) mod people;
+pub(crate) mod period;
 pub(crate) mod portfolio;
 pub(crate) mod probe;
 pub(crate) mod reconciliation;

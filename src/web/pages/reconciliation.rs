@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Html;
+use granary_access::Permission;
 use granary_reconciliation::{Reconciliation, Row};
 use granary_types::Currency;
 use maud::{Markup, html};
@@ -31,6 +32,7 @@ pub(crate) async fn show(
     let body = html! {
         (layout::head(&[], "Reconciliation", &note, &layout::period_choice(&periods, period, &[])))
         (verdict(&found))
+        @if visitor.may(Permission::PeriodClose) { p { a.button href={ "/periods/" (period) } { "Close " (format::month(period)) } } }
         (layout::card("", "Customer by customer", &html! { "differences first" }, &table(&found)))
     };
     Ok(layout::page(&visitor, Place::Reconciliation, "Reconciliation", &body))

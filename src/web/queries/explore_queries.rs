@@ -56,8 +56,11 @@ pub(crate) const CHARGES: &str = "
     order by customer_code, position";
 
 pub(crate) const INVOICES: &str = "
-    select c.customer_code, i.number, i.state, i.net_minor, i.tax_minor, i.total_minor, i.paid_minor,
-        i.total_minor - i.paid_minor as open_minor, i.due_on, i.currency
+    select c.customer_code, i.number, i.state,
+        case i.kind when 'credit_note' then -i.net_minor else i.net_minor end as net_minor,
+        case i.kind when 'credit_note' then -i.tax_minor else i.tax_minor end as tax_minor,
+        case i.kind when 'credit_note' then -i.total_minor else i.total_minor end as total_minor, i.paid_minor,
+        case i.kind when 'credit_note' then -i.total_minor else i.total_minor end - i.paid_minor as open_minor, i.due_on, i.currency
     from stg_billing__invoices i
     join stg_tenants__customers c on c.customer_id = i.customer_id
     where i.period = {period} and ({customer} = '' or c.customer_code = {customer})

@@ -128,7 +128,9 @@ pub(crate) const CUSTOMER_SCORES: &str = "
 pub(crate) const INVOICES: &str = "
     select
         c.customer_code, c.customer_name, i.period, i.number, i.state, i.currency,
-        i.net_minor, i.tax_minor, i.total_minor, i.paid_minor, i.due_on
+        case i.kind when 'credit_note' then -i.net_minor else i.net_minor end as net_minor,
+        case i.kind when 'credit_note' then -i.tax_minor else i.tax_minor end as tax_minor,
+        case i.kind when 'credit_note' then -i.total_minor else i.total_minor end as total_minor, i.paid_minor, i.due_on
     from stg_billing__invoices i
     join stg_tenants__customers c on c.customer_id = i.customer_id
     where i.period = {period}

@@ -1,15 +1,45 @@
 //! The rows of what a customer used, and of closing a month.
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use granary_access::Permission;
 
-use super::{Gate, Route, read};
-use crate::api;
+use super::{Fixture, Gate, Method, Route, read};
+use crate::{api, pages};
+use axum::routing::MethodRouter;
 
-pub(super) const ROWS: &[Route] = &[read(
-    "/api/v1/msp/customers/{code}/usage",
-    Gate::Api(Permission::UsageRead),
-    "/api/v1/msp/customers/ACME/usage?period=2025-10",
-    Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
-    || get(api::usage::show),
-)];
+use crate::AppState;
+
+/// A row of something that is done to a month; its example is a month that is closed.
+const fn month(path: &'static str, gate: Gate, own: &'static str, body: &'static str, handler: fn() -> MethodRouter<AppState>) -> Route {
+    Route { method: Method::Post, path, gate, fixture: Fixture { own, foreign: None, body }, handler }
+}
+
+const CLOSE: Gate = Gate::Api(Permission::PeriodClose);
+
+pub(super) const ROWS: &[Route] = &[
+    read(
+        "/api/v1/msp/customers/{code}/usage",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/usage?period=2025-10",
+        Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
+        || get(api::usage::show),
+    ),
+    read("/api/v1/msp/periods/{period}", CLOSE, "/api/v1/msp/periods/2025-10", None, || get(api::periods::show)),
+    read("/api/v1/msp/periods/{period}/corrections", CLOSE, "/api/v1/msp/periods/2025-10/corrections", None, || {
+        get(api::periods::corrections)
+    }),
+    month("/api/v1/msp/periods/{period}/draft", CLOSE, "/api/v1/msp/periods/2025-10/draft", "", || post(api::periods::draft)),
+    month(
+        "/api/v1/msp/periods/{period}/accept",
+        CLOSE,
+        "/api/v1/msp/periods/2025-10/accept",
+        "{\"customer_code\": \"ACME\", \"finding\": \"quarantine\", \"reason\": \"an old agent\"}",
+        || post(api::periods::accept),
+    ),
+    month("/api/v1/msp/periods/{period}/approve", CLOSE, "/api/v1/msp/periods/2025-10/approve", "", || post(api::periods::approve)),
+    month("/api/v1/msp/periods/{period}/close", CLOSE, "/api/v1/msp/periods/2025-10/close", "", || post(api::periods::close)),
+    read("/periods/{period}", Gate::Page(Permission::PeriodClose), "/periods/2025-10", None, || get(pages::period::show)),
+    month("/periods/{period}", Gate::Page(Permission::PeriodClose), "/periods/2025-10", "csrf=wrong&action=close", || {
+        post(pages::period::act)
+    }),
+];

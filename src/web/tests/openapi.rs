@@ -127,6 +127,11 @@ struct Shifting {
     code: String,
 }
 
+/// A hash of events, which every event of the story is part of.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|letter| letter.is_ascii_hexdigit())
+}
+
 fn is_id(text: &str) -> bool {
     uuid::Uuid::try_parse(text).is_ok()
 }
@@ -141,6 +146,9 @@ impl Shifting {
         match (told, real) {
             (Value::String(told), Value::String(real)) if told != real => {
                 if ["grn_", "eyJ"].iter().any(|beginning| told.starts_with(beginning) && real.starts_with(beginning)) {
+                    return true;
+                }
+                if is_hash(told) && is_hash(real) {
                     return true;
                 }
                 // The ids in an address.
@@ -178,8 +186,17 @@ async fn the_examples_are_what_is_sent_and_answered() {
     let plane = house.key(north, acme, &[ApiKeyScope::UsageWrite]).await;
     let mut shifting = Shifting::default();
     let mut wrong = Vec::new();
+    let mut finance = None;
     for example in EXAMPLES.iter() {
-        let caller = if example.operation == "sendUsageEvents" { &plane } else { &admin };
+        // Nobody approves what is one's own work; before that this person is in no list.
+        if example.operation == "draftPeriod" && finance.is_none() {
+            finance = Some(house.user(Role::MspFinance, north, None).await);
+        }
+        let caller = match example.operation.as_str() {
+            "sendUsageEvents" => &plane,
+            "draftPeriod" | "acceptFinding" => finance.as_ref().unwrap_or(&admin),
+            _ => &admin,
+        };
         let (status, answer) = exchange(&house, example, caller, &shifting).await;
         if example.operation == "inviteControlPlane" {
             shifting.code = answer["code"].as_str().unwrap_or_default().to_owned();

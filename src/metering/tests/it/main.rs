@@ -10,3 +10,4 @@ mod ingest;
 mod order;
 mod periods;
 mod veeam;
+mod zones;
