@@ -30,7 +30,7 @@ alter table heartbeats
     add column summary_at timestamptz;
 
 -- Uses that were told one by one; the amount is at least as many.
-alter table activity add column single_amount bigint not null default 0;
+alter table activity add column single_amount bigint;
 
 alter table tickets add column rated_at timestamptz;
 

@@ -61,7 +61,7 @@ const UPSERT_HEARTBEATS: &str = "
         heard = excluded.heard, heard_at = excluded.heard_at, summary_at = excluded.summary_at";
 
 const LIST_ACTIVITY: &str = "
-    select stored.source, stored.service_on, stored.kind, stored.amount, stored.single_amount
+    select stored.source, stored.service_on, stored.kind, stored.amount, coalesce(stored.single_amount, 0)
     from unnest($1::text[], $2::date[], $3::text[]) as given (source, service_on, kind)
     join activity as stored on stored.source = given.source and stored.service_on = given.service_on and stored.kind = given.kind";
 
