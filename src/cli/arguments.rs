@@ -18,6 +18,7 @@ mod leaving;
 mod life;
 mod machines;
 mod mail;
+mod meter;
 mod months;
 mod person;
 mod portfolio;
@@ -34,6 +35,7 @@ pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
 pub(crate) use machines::{ControlPlaneCommand, TokenKeyCommand};
 pub(crate) use mail::Mail;
+pub(crate) use meter::Meter;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use person::Person;
 pub(crate) use portfolio::{AddCustomer, Customer, Msp, User};
@@ -126,6 +128,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Look at the usage events behind a number
     Events(Events),
+    /// Look after what is made of usage events
+    #[command(subcommand, after_help = "Examples:\n  granary meter rebuild --customer ACME")]
+    Meter(Meter),
     /// Write what changed to the lake
     #[command(subcommand, after_help = "Examples:\n  granary export run\n  granary export verify")]
     Export(Export),

@@ -29,6 +29,7 @@ mod letters;
 mod life;
 mod listener;
 mod machines;
+mod meter;
 mod metrics;
 mod migrate;
 mod night;
@@ -104,6 +105,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Key(command) => keys::run(&global, command).await,
         Command::Import(command) => import::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
+        Command::Meter(command) => meter::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,
         Command::Retention(command) => retention::run(&global, command).await,
         Command::Query(command) => query::run(&global, command).await,

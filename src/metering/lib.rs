@@ -13,6 +13,7 @@
 
 mod annex;
 mod apply;
+mod batch;
 mod canonical;
 mod correction;
 mod counting;
@@ -39,10 +40,11 @@ mod usage;
 pub mod veeam;
 
 pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use batch::{Batch, BatchForm, MAX_BATCH_EVENTS, misfit_of};
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
-pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
+pub use ingest::{IngestReport, Outcome, ingest, ingest_batch};
 pub use log::{EventFilter, LoggedEvent, list_events};
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodState, close_period, list_customer_months, mark_drafted, period_state, project_month, write_month,

@@ -33,6 +33,7 @@ use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
 use granary_warehouse::Warehouse;
 
+pub use http::intake::Intake;
 pub use http::pace::Pace;
 pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
 
@@ -58,6 +59,8 @@ pub struct AppState {
     pub is_behind_proxy: bool,
     /// How often programs may come.
     pub pace: Pace,
+    /// How much of what control planes send may be under way at once.
+    pub intake: Intake,
 }
 
 impl fmt::Debug for AppState {

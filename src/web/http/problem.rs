@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -97,6 +97,9 @@ impl IntoResponse for Problem {
     /// Leaves the words to [`render`], which knows whom it talks to.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
+        if self.kind == ErrorKind::Unavailable {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        }
         response.extensions_mut().insert(self);
         response
     }
