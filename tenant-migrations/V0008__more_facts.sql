@@ -1,5 +1,6 @@
 -- What control planes say beyond the end of a run: when it was due, how far it got, that it was told wrongly; single cycles, signs of
 -- life and logins beside the summaries of a day; where backups are stored; maintenance; and that an earlier event was wrong.
+-- An attempt of which its run says everything has no row of its own any more.
 alter table backup_attempts
     add column scheduled_at timestamptz,
     add column progressed_at timestamptz,
@@ -69,6 +70,24 @@ create table maintenance_windows (
 
 -- What corrects an event is looked up by the event's name; few events are corrected.
 create index usage_events_corrections on usage_events (source, (data ->> 'event_id')) where type like 'event.%';
+
+-- The months are found before they are written out, row by row: a batch of a thousand rows has one or two.
+create or replace function mark_dirty() returns trigger language plpgsql as $$
+declare
+    month_of text := case when tg_nargs = 0 then quote_literal('all')
+        else format('to_char(month, ''YYYY-MM'') from (select distinct date_trunc(''month'', %s) as month',
+            case when tg_argv[1] = 'date' then format('%I::timestamp', tg_argv[0]) else format('%I at time zone ''UTC''', tg_argv[0]) end) end;
+    closing text := case when tg_nargs = 0 then ' limit 1' else ') as changed' end;
+begin
+    if tg_op <> 'DELETE' then
+        execute format('insert into dirty (dataset, month) select %L, %s from new_rows%s', tg_table_name, month_of, closing);
+    end if;
+    if tg_op <> 'INSERT' then
+        execute format('insert into dirty (dataset, month) select %L, %s from old_rows%s', tg_table_name, month_of, closing);
+    end if;
+    return null;
+end
+$$;
 
 do $$
 declare

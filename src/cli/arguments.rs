@@ -20,6 +20,7 @@ mod leaving;
 mod life;
 mod machines;
 mod mail;
+mod meter;
 mod months;
 mod period;
 mod person;
@@ -40,6 +41,7 @@ pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
 pub(crate) use life::Life;
 pub(crate) use machines::{ControlPlaneCommand, TokenKeyCommand};
 pub(crate) use mail::Mail;
+pub(crate) use meter::Meter;
 pub(crate) use months::{Billing, Churn, Reconcile, Report};
 pub(crate) use period::{Answer, FindingArgument, PeriodCommand};
 pub(crate) use person::Person;
@@ -139,6 +141,9 @@ pub(crate) enum Command {
     /// See what needs somebody, take it, and look for more
     #[command(subcommand, after_help = "Examples:\n  granary alerts list\n  granary alerts check")]
     Alerts(Alerts),
+    /// Look after what is made of usage events
+    #[command(subcommand, after_help = "Examples:\n  granary meter rebuild --customer ACME")]
+    Meter(Meter),
     /// Write what changed to the lake
     #[command(subcommand, after_help = "Examples:\n  granary export run\n  granary export verify")]
     Export(Export),

@@ -30,6 +30,7 @@ mod letters;
 mod life;
 mod listener;
 mod machines;
+mod meter;
 mod metrics;
 mod migrate;
 mod night;
@@ -109,6 +110,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Simulate(command) => simulate::run(&global, command).await,
         Command::Events(command) => usage::run(&global, command).await,
         Command::Alerts(command) => alerts::run(&global, command).await,
+        Command::Meter(command) => meter::run(&global, command).await,
         Command::Export(command) => export::run(&global, command).await,
         Command::Retention(command) => retention::run(&global, command).await,
         Command::Query(command) => query::run(&global, command).await,

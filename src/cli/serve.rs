@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use granary_pdf::TypstRenderer;
-use granary_web::{AppState, Pace, Stir};
+use granary_web::{AppState, Intake, Pace, Stir};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -147,6 +147,8 @@ fn state(rooms: &Rooms, is_https: bool) -> AppState {
         renderer: Arc::new(TypstRenderer::new()),
         clock: rooms.clock.clone(),
         max_body_bytes: rooms.config.server.max_body_bytes,
+        // Two of the largest deliveries, or many usual ones; read as JSON they take several times as much.
+        intake: Intake::new(rooms.config.server.max_body_bytes.saturating_mul(2)),
         is_https: is_https || rooms.config.server.behind_https,
         is_behind_proxy: rooms.config.server.behind_https,
         pace: Pace::default(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use granary_tenants::TenantTx;
 use granary_types::day_of;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::correction::Corrections;
@@ -17,7 +18,7 @@ use crate::protection::{self, Said, Saying};
 use crate::run::{self, Attempt, Disk};
 use crate::store;
 use crate::store::machines::Seen;
-use crate::store::runs::RunRow;
+use crate::store::runs::{Rows, RunRow};
 
 /// Writes a batch.
 pub(crate) async fn apply(tx: &TenantTx, mut batch: Projection<'_>, corrected: Corrected) -> Result<(), MeteringError> {
@@ -74,34 +75,61 @@ async fn apply_runs(tx: &TenantTx, batch: &mut Projection<'_>) -> Result<(), Met
         return Ok(());
     }
     let ids: Vec<Uuid> = batch.runs.keys().copied().collect();
-    let known = store::runs::list_known(tx, &ids).await?;
-    for (id, machine_id) in &known {
-        if let Some(run) = batch.runs.get_mut(id) {
-            run.merge(RunName { machine_id: *machine_id, ..*run });
-        }
-    }
-    if !known.is_empty() {
-        let known: Vec<Uuid> = known.iter().map(|(id, _)| *id).collect();
-        for (key, attempt) in store::runs::list_attempts(tx, &known).await? {
+    let stored = store::runs::list_known(tx, &ids).await?;
+    let mut known = BTreeMap::new();
+    if !stored.is_empty() {
+        let ids: Vec<Uuid> = stored.iter().map(|run| run.id).collect();
+        known = ids.iter().map(|id| (*id, Attempts::None)).collect();
+        for (key, attempt) in store::runs::list_attempts(tx, &ids).await? {
+            known.insert(key.0, Attempts::Stored);
             merge_into(&mut batch.attempts, key, attempt);
         }
-        for (key, disk) in store::runs::list_disks(tx, &known).await? {
+        for (key, disk) in store::runs::list_disks(tx, &ids).await? {
             merge_into(&mut batch.disks, key, disk);
         }
     }
-    write_runs(tx, batch).await
+    for run in stored {
+        if let Some(name) = batch.runs.get_mut(&run.id) {
+            name.merge(RunName { machine_id: run.machine_id, ..*name });
+        }
+        if known.get(&run.id) == Some(&Attempts::None) {
+            merge_into(&mut batch.attempts, (run.id, 1), run.only_attempt);
+        }
+    }
+    write_runs(tx, batch, &known).await
 }
 
-async fn write_runs(tx: &TenantTx, batch: &Projection<'_>) -> Result<(), MeteringError> {
+/// Whether attempts of a known run are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempts {
+    /// The run says everything about its only one.
+    None,
+    Stored,
+}
+
+/// The rows of runs that are stored or not.
+#[derive(Debug, Default)]
+struct RunRows<'r> {
+    runs: Vec<RunRow<'r>>,
+    attempts: Vec<((Uuid, i32), &'r Attempt<'r>)>,
+    disks: Vec<((Uuid, i32), &'r Disk<'r>, Timestamp)>,
+}
+
+async fn write_runs(tx: &TenantTx, batch: &Projection<'_>, known: &BTreeMap<Uuid, Attempts>) -> Result<(), MeteringError> {
     let (customer_zone, msp_zone) = (&tx.customer().time_zone, &tx.msp().time_zone);
-    let mut runs: Vec<RunRow<'_>> = Vec::with_capacity(batch.runs.len());
-    let mut disks: Vec<((Uuid, i32), &Disk<'_>, _)> = Vec::with_capacity(batch.disks.len());
+    let (mut fresh, mut changed) = (RunRows::default(), RunRows::default());
     for (&id, name) in &batch.runs {
-        let attempts = batch.attempts.range((id, i32::MIN)..=(id, i32::MAX)).map(|((_, number), attempt)| (*number, attempt));
+        let own_attempts = batch.attempts.range((id, i32::MIN)..=(id, i32::MAX));
+        let attempts = own_attempts.clone().map(|((_, number), attempt)| (*number, attempt));
         let own_disks = batch.disks.range((id, i32::MIN)..=(id, i32::MAX));
-        let Some(derived) = run::derive(attempts, own_disks.clone().map(|(_, disk)| disk)) else { continue };
-        disks.extend(own_disks.map(|(key, disk)| (*key, disk, derived.ended_at)));
-        runs.push(RunRow {
+        let Some(derived) = run::derive(attempts.clone(), own_disks.clone().map(|(_, disk)| disk)) else { continue };
+        let stored = known.get(&id).copied();
+        let rows = if stored.is_none() { &mut fresh } else { &mut changed };
+        if stored == Some(Attempts::Stored) || !run::says_everything(attempts) {
+            rows.attempts.extend(own_attempts.map(|(key, attempt)| (*key, attempt)));
+        }
+        rows.disks.extend(own_disks.map(|(key, disk)| (*key, disk, derived.ended_at)));
+        rows.runs.push(RunRow {
             id,
             machine_id: name.machine_id,
             source: name.source,
@@ -111,11 +139,10 @@ async fn write_runs(tx: &TenantTx, batch: &Projection<'_>) -> Result<(), Meterin
             derived,
         });
     }
-    let attempts: Vec<((Uuid, i32), &Attempt<'_>)> = batch.attempts.iter().map(|(key, attempt)| (*key, attempt)).collect();
-    store::runs::upsert_runs(tx, &runs).await?;
-    store::runs::upsert_attempts(tx, &attempts).await?;
-    if !disks.is_empty() {
-        store::runs::upsert_disks(tx, &disks).await?;
+    for (rows, are) in [(fresh, Rows::New), (changed, Rows::Known)] {
+        store::runs::write_runs(tx, &rows.runs, are).await?;
+        store::runs::write_attempts(tx, &rows.attempts, are).await?;
+        store::runs::write_disks(tx, &rows.disks, are).await?;
     }
     Ok(())
 }

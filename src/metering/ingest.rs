@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use granary_tenants::TenantTx;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::Value;
 
+use crate::batch::{Batch, BatchForm};
 use crate::canonical::write_canonical;
 use crate::counting::{Corrected, count};
 use crate::error::MeteringError;
@@ -16,15 +17,11 @@ use crate::fields::{Misfit, without_nul};
 use crate::store;
 use crate::store::events::Refused;
 
-/// The most events that one batch may hold.
-pub const MAX_BATCH_EVENTS: usize = 20_000;
-
 /// The version of a silo from which on it takes every type of event.
 const SCHEMA: i32 = 8;
 
 /// What became of one event of a batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was new, and counts.
     Accepted,
@@ -36,8 +33,34 @@ pub enum Outcome {
     Invalid { pointer: String, message: String },
 }
 
+impl Outcome {
+    /// Returns its word and the status that the event alone would be answered with.
+    pub const fn word_and_status(&self) -> (&'static str, u16) {
+        match self {
+            Self::Accepted => ("accepted", 201),
+            Self::Duplicate => ("duplicate", 200),
+            Self::Conflict => ("conflict", 409),
+            Self::Invalid { .. } => ("invalid", 422),
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (word, status) = self.word_and_status();
+        let mut out = serializer.serialize_struct("Outcome", 4)?;
+        out.serialize_field("outcome", word)?;
+        out.serialize_field("status", &status)?;
+        if let Self::Invalid { pointer, message } = self {
+            out.serialize_field("pointer", pointer)?;
+            out.serialize_field("message", message)?;
+        }
+        out.end()
+    }
+}
+
 /// What became of a batch, event by event, in the batch's order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct IngestReport {
     pub outcomes: Vec<Outcome>,
     pub accepted: usize,
@@ -62,34 +85,36 @@ impl IngestReport {
     }
 }
 
-/// Takes a batch of usage events (a JSON array, or a single event) into the caller's transaction: the log, the typed rows and
-/// the quarantine change together or not at all.
+/// Takes a batch of usage events (a JSON array, or a single event) into the caller's transaction; see [`ingest_batch`].
+///
+/// # Errors
+/// When the body is not JSON, neither an event nor an array, or too large; or when Postgres refuses.
+pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a [u8]) -> Boxed<'a, Result<IngestReport, MeteringError>> {
+    Box::pin(async move { ingest_batch(tx, source_allowed, &Batch::read(BatchForm::Json, batch)?).await })
+}
+
+/// Takes a batch of usage events into the caller's transaction: the log, the typed rows and the quarantine change together or
+/// not at all.
 ///
 /// An event is known for ever by (source, id): the same content again counts once, other content goes to quarantine. The
 /// rows that come out do not depend on the order, the repetition or the batches in which events come. A source that the
 /// caller's key may not speak for makes an event invalid. One transaction at a time ingests for a tenant.
 ///
 /// # Errors
-/// When the body is not JSON, neither an event nor an array, or too large; or when Postgres refuses. A bad event is an
-/// [`Outcome`], never an error.
-pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a [u8]) -> Boxed<'a, Result<IngestReport, MeteringError>> {
+/// When Postgres refuses. A bad event is an [`Outcome`], never an error.
+pub fn ingest_batch<'a>(
+    tx: &'a TenantTx,
+    source_allowed: Option<&'a str>,
+    batch: &'a Batch,
+) -> Boxed<'a, Result<IngestReport, MeteringError>> {
     Box::pin(async move {
         if tx.customer().schema_version < SCHEMA {
             return Err(MeteringError::SchemaBehind);
         }
-        let body: Value = serde_json::from_slice(batch).map_err(|error| MeteringError::NotJson(error.to_string()))?;
-        let values = match &body {
-            Value::Array(values) => values.as_slice(),
-            Value::Object(_) => std::slice::from_ref(&body),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(MeteringError::NotEvents),
-        };
-        if values.len() > MAX_BATCH_EVENTS {
-            return Err(MeteringError::BatchTooLarge { count: values.len(), limit: MAX_BATCH_EVENTS });
-        }
-        let may_hold_nul = batch.windows(6).any(|window| window == b"\\u0000");
+        let values = batch.values.as_slice();
         let mut outcomes = vec![Outcome::Accepted; values.len()];
         let mut refused = Vec::new();
-        let events = read_events(values, source_allowed, may_hold_nul, &mut outcomes, &mut refused);
+        let events = read_events(batch, source_allowed, &mut outcomes, &mut refused);
         let (fresh, corrected) = leave_out_repeats(tx, values, &events, &mut outcomes, &mut refused).await?;
         if !fresh.is_empty() {
             store::events::insert(tx, &fresh, tx.now()).await?;
@@ -104,15 +129,18 @@ pub fn ingest<'a>(tx: &'a TenantTx, source_allowed: Option<&'a str>, batch: &'a 
 
 /// Reads what fits; what does not becomes an invalid outcome, and is kept if it has a name.
 fn read_events<'a>(
-    values: &'a [Value],
+    batch: &'a Batch,
     source_allowed: Option<&str>,
-    may_hold_nul: bool,
     outcomes: &mut [Outcome],
     refused: &mut Vec<Refused>,
 ) -> Vec<(usize, Event<'a>)> {
-    let mut events = Vec::with_capacity(values.len());
-    for (position, value) in values.iter().enumerate() {
-        let checked = if may_hold_nul { without_nul(value, &mut String::new()) } else { Ok(()) };
+    let mut events = Vec::with_capacity(batch.len());
+    for (position, value) in batch.values.iter().enumerate() {
+        if let Some(message) = batch.unreadable.get(&position) {
+            outcomes[position] = Outcome::Invalid { pointer: String::new(), message: message.clone() };
+            continue;
+        }
+        let checked = if batch.may_hold_nul { without_nul(value, &mut String::new()) } else { Ok(()) };
         match checked.and_then(|()| Event::read(value, source_allowed)) {
             Ok(event) => events.push((position, event)),
             Err(misfit) => {

@@ -16,6 +16,7 @@ mod acceptance;
 mod alert;
 mod annex;
 mod apply;
+mod batch;
 mod canonical;
 mod closing;
 mod correction;
@@ -54,6 +55,7 @@ pub use alert::{
     watch_msp,
 };
 pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use batch::{Batch, BatchForm, MAX_BATCH_EVENTS, misfit_of};
 pub use closing::{
     ClosedSeal, Findings, Seal, Silence, SuspectedPair, UsageCorrection, close_month, closed_usage, cut_off, evidence_from, examine,
     find_seal, list_corrections, mark_closed, measure_known, prove, remeasure, seal, write_corrections,
@@ -61,7 +63,7 @@ pub use closing::{
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
-pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
+pub use ingest::{IngestReport, Outcome, ingest, ingest_batch};
 pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
 pub use merkle::InclusionProof;
 pub use period::{

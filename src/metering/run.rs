@@ -137,6 +137,13 @@ pub(crate) fn derive<'r>(
     })
 }
 
+/// Tells whether a run says everything about its attempts: there is one, the first, and nothing but its outcome is known. Such an
+/// attempt, which nearly every run has, is not stored beside its run.
+pub(crate) fn says_everything<'r>(mut attempts: impl Iterator<Item = (i32, &'r Attempt<'r>)>) -> bool {
+    let is_bare = |attempt: &Attempt<'_>| attempt.corrected_at.is_none() && attempt.gauge == Gauge::default();
+    attempts.next().is_some_and(|(number, attempt)| number == 1 && is_bare(attempt)) && attempts.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

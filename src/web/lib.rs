@@ -33,6 +33,7 @@ use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
 use granary_warehouse::Warehouse;
 
+pub use http::intake::Intake;
 pub use http::pace::Pace;
 pub use http::stir::Stir;
 pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
@@ -61,6 +62,8 @@ pub struct AppState {
     pub pace: Pace,
     /// Whose events came.
     pub stir: Stir,
+    /// How much of what control planes send may be under way at once.
+    pub intake: Intake,
 }
 
 impl fmt::Debug for AppState {

@@ -13,10 +13,12 @@ use crate::error::MeteringError;
 use crate::fact::MachineKey;
 use crate::protection::{Assignment, MachineState};
 
+/// Nearly all of them are known, and `on conflict` would lock and so rewrite their rows to find that out.
 const UPSERT_SEEN: &str = "
     insert into machines (id, source_system, vendor_id, name, discovered_at)
     select id, source_system, vendor_id, vendor_id, seen_at
     from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) as given (id, source_system, vendor_id, seen_at)
+    where not exists (select from machines as known where known.id = given.id and known.discovered_at <= given.seen_at)
     on conflict (id) do update set discovered_at = excluded.discovered_at where excluded.discovered_at < machines.discovered_at";
 
 const UPDATE: &str = "

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod guard;
 pub(crate) mod headers;
+pub(crate) mod intake;
 pub(crate) mod measure;
 pub(crate) mod pace;
 pub(crate) mod problem;

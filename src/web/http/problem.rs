@@ -102,6 +102,9 @@ impl IntoResponse for Problem {
     /// Leaves the words to [`render`], which knows whom it talks to.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
+        if self.kind == ErrorKind::Unavailable {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::schemas::example_events;
+use super::schemas::{event_schema_of, event_schemas, example_events};
 
 /// One exchange of the story.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +37,14 @@ pub(crate) static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
     let mut story: Vec<Example> = parts.into_iter().flat_map(read).collect();
     for example in story.iter_mut().filter(|example| example.operation == "sendUsageEvents" && example.request.is_none()) {
         example.request = Some(Value::Array(example_events()));
+    }
+    // What is made of the schemas is not written twice.
+    for example in &mut story {
+        match example.operation.as_str() {
+            "listEventSchemas" => example.answer = Some(event_schemas()),
+            "showEventSchema" => example.answer = example.path.rsplit('/').next().and_then(event_schema_of),
+            _ => {}
+        }
     }
     story
 });

@@ -25,6 +25,9 @@ use crate::http::problem::ProblemOut;
 use crate::{Gate, Method, ROUTES, Route};
 
 pub(crate) use page::show;
+#[cfg(test)]
+pub(crate) use schemas::example_events;
+pub(crate) use schemas::{event_schema_of, event_schemas};
 
 pub(crate) use self::operations::OPERATIONS;
 #[cfg(test)]
@@ -121,7 +124,13 @@ fn describe(operation: &Operation, gate: Gate, schemas: &mut Schemas) -> Value {
         if let Some(example) = examples::of(operation.id, operation.status).and_then(|example| example.request.as_ref()) {
             content["example"] = example.clone();
         }
-        out["requestBody"] = json!({"required": !operation.is_body_optional, "content": {kind: content}});
+        let mut contents = json!({kind: content});
+        if operation.reports_refusals() {
+            contents["application/cloudevents-batch+json"] = contents[kind].clone();
+            contents["application/cloudevents+json"] = json!({"schema": reference("UsageEvent")});
+            contents["application/x-ndjson"] = json!({"schema": {"type": "string", "description": "An event a line."}});
+        }
+        out["requestBody"] = json!({"required": !operation.is_body_optional, "content": contents});
     }
     out
 }
@@ -202,8 +211,13 @@ const REFUSALS: &[(u16, &str, &str)] = &[
     (404, "Not Found", "There is no such thing, in the address or in what was sent, or it belongs to somebody else: nobody learns which."),
     (409, "Conflict", "It contradicts what is there: a name that is taken, a state that forbids it."),
     (413, "Payload Too Large", "The body is larger than this address accepts."),
+    (415, "Unsupported Media Type", "The body comes in a form or a coding that this address does not read."),
     (422, "Unprocessable Entity", "What was sent does not fit; `detail` says what, and changes nothing."),
-    (429, "Too Many Requests", "The customer's programs, or this key, may not come so often; `Retry-After` says when to come again."),
+    (
+        429,
+        "Too Many Requests",
+        "The customer's programs, or this key, may not come so often, or too much is under way; `Retry-After` says when to come again.",
+    ),
     (503, "Service Unavailable", "Something that this needs does not answer; the same request may succeed in a moment."),
 ];
 
@@ -241,6 +255,7 @@ fn parameters() -> Value {
         "id": in_path("id", "As the list shows it.", json!({"type": "string", "format": "uuid"}), "019a0000-0000-7000-8000-000000000001"),
         "dataset": in_path("dataset", "The dataset, as the list of rules shows it.", json!({"type": "string", "pattern": "^[a-z_]+$"}), "tickets"),
         "period": in_path("period", "A calendar month in the MSP's time zone.", reference("Month"), "2025-10"),
+        "type": in_path("type", "The type of a usage event.", json!({"type": "string", "pattern": "^[a-z_.]+$"}), "backup.completed"),
         "file": in_path("file", "The month, with the ending .pdf.", json!({"type": "string", "pattern": "^20[0-9][0-9]-(0[1-9]|1[0-2])[.]pdf$"}), "2025-10.pdf"),
         "Idempotency-Key": {
             "name": "Idempotency-Key", "in": "header", "required": false,
@@ -301,6 +316,7 @@ impl Operation {
             404 => names_something || self.body.is_some() || !self.query.is_empty(),
             409 => self.method != Method::Get,
             413 => self.body.is_some(),
+            415 => self.reports_refusals(),
             422 => self.body.is_some() || !self.query.is_empty(),
             _ => true,
         }

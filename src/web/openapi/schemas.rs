@@ -42,7 +42,7 @@ pub(super) fn reference(name: &str) -> Value {
 }
 
 /// An event of every type, as the document shows them.
-pub(super) fn example_events() -> Vec<Value> {
+pub(crate) fn example_events() -> Vec<Value> {
     let example = |(kind, event): (String, Value)| {
         json!({
             "specversion": "1.0", "source": "https://vbr.acme.example", "id": format!("{kind}-1"), "type": kind,
@@ -50,6 +50,25 @@ pub(super) fn example_events() -> Vec<Value> {
         })
     };
     events().into_iter().map(example).collect()
+}
+
+/// Lists the types of usage events, and where their schemas are.
+pub(crate) fn event_schemas() -> Value {
+    let listed = events()
+        .into_iter()
+        .map(|(kind, event)| json!({"type": kind, "description": event["description"], "schema": format!("/api/v1/usage/schemas/{kind}")}));
+    json!({"types": listed.collect::<Vec<_>>()})
+}
+
+/// Returns the schema of a whole event of a type, with an example.
+pub(crate) fn event_schema_of(kind: &str) -> Option<Value> {
+    let event = events().remove(kind)?;
+    let mut schema = event_schema(kind, &event);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$id"] = format!("/api/v1/usage/schemas/{kind}").into();
+    schema["title"] = kind.into();
+    schema["examples"] = json!(example_events().into_iter().filter(|example| example["type"] == kind).collect::<Vec<_>>());
+    Some(schema)
 }
 
 fn events() -> Map<String, Value> {
@@ -82,6 +101,18 @@ fn written() -> Map<String, Value> {
         "QueryRows".to_owned(),
         json!({"description": "The rows, each an object by the names of its columns.", "type": "array", "items": {"type": "object"}}),
     );
+    all.insert(
+        "EventTypes".to_owned(),
+        json!({
+            "description": "The types of usage events.",
+            "type": "object", "required": ["types"],
+            "properties": {"types": {"type": "array", "items": {
+                "type": "object", "required": ["type", "description", "schema"],
+                "properties": {"type": field("name"), "description": {"type": "string"}, "schema": {"type": "string", "format": "uri-reference"}},
+            }}},
+        }),
+    );
+    all.insert("JsonSchema".to_owned(), json!({"description": "A JSON Schema (2020-12).", "type": "object"}));
     all.insert(
         "ContactRemoved".to_owned(),
         json!({
@@ -151,6 +182,14 @@ fn field(word: &str) -> Value {
         "backup_kind" => one_of(&["full", "incremental", "differential", "log"]),
         "restore_kind" => one_of(&["full_vm", "file_level", "test"]),
         "disk_state" => one_of(&["completed", "failed", "cancelled", "running"]),
+        "outcome" => one_of(&["completed", "completed_with_warning", "failed", "cancelled"]),
+        // What an amendment holds depends on the type that it names.
+        "object" => json!({"type": "object"}),
+        "fact_type" => {
+            let events = events();
+            let facts: Vec<&str> = events.keys().map(String::as_str).filter(|kind| !kind.starts_with("event.")).collect();
+            one_of(&facts)
+        }
         "priority" => one_of(&["low", "normal", "high", "urgent"]),
         "count" => whole(0, 1_000_000),
         "runs" => whole(0, 1_440),
@@ -181,14 +220,14 @@ fn field(word: &str) -> Value {
 
 fn ingest_report() -> Value {
     let count = |words: &str| json!({"type": "integer", "minimum": 0, "description": words});
-    let outcome = |word: &str, words: &str| {
+    let outcome = |word: &str, status: u16, words: &str| {
         json!({
-            "type": "object", "description": words, "required": ["outcome"],
-            "properties": {"outcome": {"const": word}}, "additionalProperties": false,
+            "type": "object", "description": words, "required": ["outcome", "status"],
+            "properties": {"outcome": {"const": word}, "status": {"const": status}}, "additionalProperties": false,
         })
     };
-    let mut invalid = outcome("invalid", "It does not fit: what in it, and why.");
-    invalid["required"] = json!(["outcome", "pointer", "message"]);
+    let mut invalid = outcome("invalid", 422, "It does not fit: what in it, and why.");
+    invalid["required"] = json!(["outcome", "status", "pointer", "message"]);
     invalid["properties"]["pointer"] = json!({"type": "string", "description": "A JSON pointer into the event."});
     invalid["properties"]["message"] = json!({"type": "string"});
     json!({
@@ -197,9 +236,9 @@ fn ingest_report() -> Value {
         "required": ["outcomes", "accepted", "duplicates", "conflicts", "invalid"],
         "properties": {
             "outcomes": {"type": "array", "items": {"oneOf": [
-                outcome("accepted", "It was new, and counts."),
-                outcome("duplicate", "It was here before with the same content; it counted then."),
-                outcome("conflict", "It was here before with other content; this one lies in quarantine."),
+                outcome("accepted", 201, "It was new, and counts."),
+                outcome("duplicate", 200, "It was here before with the same content; it counted then."),
+                outcome("conflict", 409, "It was here before with other content; this one lies in quarantine."),
                 invalid,
             ]}},
             "accepted": count("New events."), "duplicates": count("Known events."),

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::openapi::OPERATIONS;
-use crate::{AppState, Pace, Stir, router};
+use crate::{AppState, Intake, Pace, Stir, router};
 
 pub(super) const PASSWORD: &str = "a long enough password";
 pub(super) const PERIOD: &str = "2025-10";
@@ -120,6 +120,7 @@ impl House {
             is_behind_proxy: false,
             pace: Pace::default(),
             stir: Stir::default(),
+            intake: Intake::new(4 << 20),
         };
         (Self { router: router(app), test, made, access }, lake, warehouse)
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod beginning;
 mod customers;
+mod events;
 mod factor;
 mod hostile;
 mod house;
