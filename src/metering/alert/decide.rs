@@ -1,6 +1,6 @@
 //! What becomes of an alert: a function of its reading, of where it stood, and of the instant.
 
-use granary_types::{AlertId, AlertState, CustomerId};
+use granary_types::{AlertId, AlertSeverity, AlertState, CustomerId};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Alert;
@@ -34,29 +34,9 @@ pub(crate) fn follow(
     now: Timestamp,
     (customer, id): (CustomerId, AlertId),
 ) -> Option<(Alert, News)> {
+    // In agreed maintenance nothing is wanted.
     let wanted = reading.filter(|reading| !reading.is_quiet).and_then(|reading| Some((reading, reading.raised?)));
-    let raise = || {
-        let (reading, severity) = wanted?;
-        let alert = Alert {
-            id,
-            customer_id: customer,
-            kind: reading.kind,
-            subject: reading.subject.clone(),
-            name: reading.name.clone(),
-            severity,
-            state: AlertState::Open,
-            words: reading.words.clone(),
-            raised_at: now,
-            changed_at: now,
-            changed_by: HOUSE.to_owned(),
-            reason: None,
-            snoozed_until: None,
-            clear_since: None,
-            resolved_at: None,
-            muted_until: None,
-        };
-        Some((alert, News::Raised))
-    };
+    let raise = || wanted.map(|(reading, severity)| (raised(reading, severity, now, (customer, id)), News::Raised));
     let Some(previous) = previous else { return raise() };
     let held = reading.and_then(|reading| reading.held);
     if previous.state == AlertState::Resolved {
@@ -68,37 +48,65 @@ pub(crate) fn follow(
         return if is_muted && !is_worse { None } else { raise() };
     }
     let mut alert = previous.clone();
-    let mut news = News::Quiet;
-    match held {
-        None => match alert.clear_since {
-            None => alert.clear_since = Some(now),
-            Some(since) if now.duration_since(since) >= CLEAR_FOR => {
-                alert.step(AlertState::Resolved, now, HOUSE, Some("the cause is gone"));
-                news = News::Resolved;
-            }
-            Some(_) => {}
-        },
-        Some(held) => {
-            alert.clear_since = None;
-            if let Some(reading) = reading {
-                (alert.words, alert.name) = (reading.words.clone(), reading.name.clone());
-            }
-            if let Some((_, severity)) = wanted.filter(|(_, severity)| *severity > alert.severity) {
-                alert.severity = severity;
-                news = News::Worsened;
-                // Whoever took or silenced it did so for less.
-                if matches!(alert.state, AlertState::Acknowledged | AlertState::Snoozed) {
-                    alert.step(AlertState::Open, now, HOUSE, Some("it became more urgent"));
-                }
-            } else if held < alert.severity {
-                alert.severity = held;
-            }
-            if alert.state == AlertState::Snoozed && alert.snoozed_until.is_some_and(|until| until <= now) {
-                alert.step(AlertState::Open, now, HOUSE, Some("the time of rest is over"));
-            }
-        }
-    }
+    let news = match reading.zip(held) {
+        None => clear(&mut alert, now),
+        Some((reading, held)) => hold(&mut alert, reading, held, wanted.map(|(_, severity)| severity), now),
+    };
     (alert != *previous).then_some((alert, news))
+}
+
+fn raised(reading: &Reading, severity: AlertSeverity, now: Timestamp, (customer_id, id): (CustomerId, AlertId)) -> Alert {
+    Alert {
+        id,
+        customer_id,
+        kind: reading.kind,
+        subject: reading.subject.clone(),
+        name: reading.name.clone(),
+        severity,
+        state: AlertState::Open,
+        words: reading.words.clone(),
+        raised_at: now,
+        changed_at: now,
+        changed_by: HOUSE.to_owned(),
+        reason: None,
+        snoozed_until: None,
+        clear_since: None,
+        resolved_at: None,
+        muted_until: None,
+    }
+}
+
+/// The cause is gone: the alert is over when that has lasted.
+fn clear(alert: &mut Alert, now: Timestamp) -> News {
+    match alert.clear_since {
+        None => alert.clear_since = Some(now),
+        Some(since) if now.duration_since(since) >= CLEAR_FOR => {
+            alert.step(AlertState::Resolved, now, HOUSE, Some("the cause is gone"));
+            return News::Resolved;
+        }
+        Some(_) => {}
+    }
+    News::Quiet
+}
+
+/// The cause goes on, as urgent as it was, more or less.
+fn hold(alert: &mut Alert, reading: &Reading, held: AlertSeverity, wanted: Option<AlertSeverity>, now: Timestamp) -> News {
+    alert.clear_since = None;
+    (alert.words, alert.name) = (reading.words.clone(), reading.name.clone());
+    let worse = wanted.filter(|severity| *severity > alert.severity);
+    if let Some(severity) = worse {
+        alert.severity = severity;
+        // Whoever took or silenced it did so for less.
+        if matches!(alert.state, AlertState::Acknowledged | AlertState::Snoozed) {
+            alert.step(AlertState::Open, now, HOUSE, Some("it became more urgent"));
+        }
+    } else if held < alert.severity {
+        alert.severity = held;
+    }
+    if alert.state == AlertState::Snoozed && alert.snoozed_until.is_some_and(|until| until <= now) {
+        alert.step(AlertState::Open, now, HOUSE, Some("the time of rest is over"));
+    }
+    if worse.is_some() { News::Worsened } else { News::Quiet }
 }
 
 /// Returns when time alone may change an alert: its rest ends, its cause has been gone for long enough, or it may be raised again.
@@ -109,7 +117,7 @@ pub(crate) fn turns_at(alert: &Alert) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use granary_types::{AlertKind, AlertSeverity};
+    use granary_types::AlertKind;
     use proptest::prelude::*;
 
     use super::*;

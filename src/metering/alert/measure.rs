@@ -30,8 +30,11 @@ struct Marks {
     held: [Option<i64>; 3],
 }
 
+/// What raises, and what keeps up.
+type CallsFor = (Option<AlertSeverity>, Option<AlertSeverity>);
+
 impl Marks {
-    fn of(&self, figure: i64) -> (Option<AlertSeverity>, Option<AlertSeverity>) {
+    fn of(&self, figure: i64) -> CallsFor {
         let highest = |marks: &[Option<i64>; 3]| {
             let reached = AlertSeverity::ALL.iter().zip(marks).filter(|(_, mark)| mark.is_some_and(|mark| figure >= mark));
             reached.map(|(severity, _)| *severity).max()
@@ -145,7 +148,7 @@ pub(crate) fn measure(facts: &Facts, terms: &Terms, now: Timestamp) -> Readings 
     let is_silent = list.iter().any(|reading| reading.raised.is_some());
     let unknown = if is_silent { vec![AlertKind::RpoMissed] } else { Vec::new() };
     list.extend(terms.limits.iter().flat_map(|limits| limits_of(facts, limits, terms.api_percent)));
-    list.extend(facts.machines.iter().filter_map(|machine| failed(facts, machine)));
+    list.extend(facts.machines.iter().filter_map(|machine| failed(facts, machine, terms, now)));
     if !is_silent {
         list.extend(facts.machines.iter().filter_map(|machine| missed(facts, machine, terms, now)));
     }
@@ -211,38 +214,43 @@ pub(crate) fn percent(used: i64, limit: i64) -> i64 {
     if limit > 0 { i64::try_from(i128::from(used) * 100 / i128::from(limit)).unwrap_or(i64::MAX) } else { 200 * i64::from(used > 0) }
 }
 
-fn failed(facts: &Facts, machine: &MachineFacts) -> Option<Reading> {
+fn failed(facts: &Facts, machine: &MachineFacts, terms: &Terms, now: Timestamp) -> Option<Reading> {
     let at = machine.failed_at.filter(|_| machine.failed > 0)?;
-    let severity = if machine.failed >= FAILED_CRITICAL { AlertSeverity::Critical } else { AlertSeverity::Warning };
+    let missing = age(machine, terms, now).and_then(|(raised, _)| raised);
+    let by_count = if machine.failed >= FAILED_CRITICAL { AlertSeverity::Critical } else { AlertSeverity::Warning };
+    let severity = by_count.max(missing.unwrap_or(by_count));
     let why = machine.error.as_deref().map(|error| format!(": {}", brief(error))).unwrap_or_default();
+    let since =
+        machine.good_at.filter(|_| missing.is_some()).map(|at| format!("; no restore point since {}", instant(at))).unwrap_or_default();
     let words = match machine.failed {
-        1 => format!("the run of {} failed{why}", instant(at)),
-        failed => format!("{failed} runs failed in a row, the last {}{why}", instant(at)),
+        1 => format!("the run of {} failed{why}{since}", instant(at)),
+        failed => format!("{failed} runs failed in a row, the last {}{why}{since}", instant(at)),
     };
     Some(of_machine(AlertKind::BackupFailed, facts, machine, (Some(severity), Some(severity)), words))
 }
 
-fn missed(facts: &Facts, machine: &MachineFacts, terms: &Terms, now: Timestamp) -> Option<Reading> {
-    let since = machine.good_at.or(machine.protected_since)?;
+/// Returns what the age of a protected machine's last restore point calls for.
+fn age(machine: &MachineFacts, terms: &Terms, now: Timestamp) -> Option<CallsFor> {
+    let since = machine.good_at.or(machine.protected_since).filter(|_| machine.protected_since.is_some())?;
     let (minutes, rpo) = (now.duration_since(since).as_mins(), terms.rpo_hours.max(1) * 60);
     let marks = Marks {
         raised: [None, Some(rpo + rpo * RPO_MARGIN_PERCENT / 100), Some(rpo * RPO_CRITICAL_TIMES)],
         held: [None, Some(rpo), Some(rpo * RPO_CRITICAL_TIMES)],
     };
+    Some(marks.of(minutes))
+}
+
+/// Where runs fail, their alert says since when there is no restore point: one cause, one alert.
+fn missed(facts: &Facts, machine: &MachineFacts, terms: &Terms, now: Timestamp) -> Option<Reading> {
+    let calls_for = age(machine, terms, now).filter(|_| machine.failed == 0)?;
     let words = match machine.good_at {
         Some(at) => format!("no restore point since {}; one every {} h is agreed", instant(at), terms.rpo_hours),
         None => format!("no restore point of the last two weeks; one every {} h is agreed", terms.rpo_hours),
     };
-    Some(of_machine(AlertKind::RpoMissed, facts, machine, marks.of(minutes), words))
+    Some(of_machine(AlertKind::RpoMissed, facts, machine, calls_for, words))
 }
 
-fn of_machine(
-    kind: AlertKind,
-    facts: &Facts,
-    machine: &MachineFacts,
-    (raised, held): (Option<AlertSeverity>, Option<AlertSeverity>),
-    words: String,
-) -> Reading {
+fn of_machine(kind: AlertKind, facts: &Facts, machine: &MachineFacts, (raised, held): CallsFor, words: String) -> Reading {
     let (subject, name) = (machine.id.to_string(), brief(&machine.name));
     Reading { kind, subject, name, raised, held, words, is_quiet: facts.is_quiet(machine.id) }
 }

@@ -1,5 +1,6 @@
 //! The front door, tried on a real database with a small lake behind it.
 
+mod alerts;
 mod audit;
 mod beginning;
 mod customers;
