@@ -119,3 +119,17 @@ fn a_tenant_has_at_most_26_tables() {
     let tables: usize = files("tenant-migrations", "sql").iter().map(|path| read(path).matches("\ncreate table ").count()).sum();
     assert!(tables < 26, "{tables} tables and refinery's own");
 }
+
+#[test]
+fn a_document_names_only_tests_that_exist() {
+    let code: String = files("src", "rs").into_iter().chain(files("tests", "rs")).map(|path| read(&path)).collect();
+    let missing: Vec<String> = files("docs", "md")
+        .iter()
+        .flat_map(|path| read(path).split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|name| {
+            name.split('_').count() > 5 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        })
+        .filter(|name| !code.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}

@@ -9,7 +9,7 @@
 //! - The id of a job is a machine's name and a second: alone it names nothing. An event is named by a hash of what a row is
 //!   and will stay: table, id, machine, creation, and the state that it tells. A job that failed and completed later is two
 //!   events of one run.
-//! - Stored bytes are what a repository says of itself, once; chains and copies lie in it and are not added.
+//! - Stored bytes are what a repository says of itself, once; chains and copies lie in it, are told, and are not added.
 //! - A row whose parent is not there is left out: the appliance deletes parents, and dumps are not of one instant.
 //! - `timestamp` columns are in the zone of the session that dumped them, `datetime` columns in UTC.
 

@@ -17,10 +17,10 @@ use crate::cli::{Failure, Usage, customers};
 
 pub(super) async fn run(global: &Global, command: ImportSendense) -> Result<ExitCode, Failure> {
     let zone = customers::time_zone(&command.time_zone)?;
-    let tables = read(&command.directory)?;
     House::with(global, async |house| {
         let (msp, customer) = house.customer(command.msp.as_deref(), &command.customer).await?;
         let source = source_of(house, &customer, command.source.as_deref()).await?;
+        let tables = read(&command.directory)?;
         let plan = plan(&tables, &zone, &source)?;
         let found = plan.events.into_iter().map(Found::Event).collect();
         let tally = take(house, &Rooms::tenant_scope(&msp, &customer), found, command.dry_run.into()).await?;

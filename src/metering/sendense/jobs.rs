@@ -53,11 +53,31 @@ enum Role {
 }
 
 /// Which rows of jobs became runs, for those who name them.
+#[derive(Debug, Default)]
 pub(super) struct Runs<'d> {
     /// Repositories that a job wrote to itself.
     pub(super) primary: BTreeSet<&'d str>,
-    /// Jobs of the dump, by id.
-    pub(super) known: BTreeSet<&'d str>,
+    by_job: HashMap<&'d str, Vec<(String, Key<'d>, Timestamp)>>,
+}
+
+/// Which run a job's id means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named<'r, 'd> {
+    /// Its id, its machine, and when it ended.
+    Run(&'r str, Key<'d>, Timestamp),
+    Several,
+    None,
+}
+
+impl<'d> Runs<'d> {
+    /// Finds the run of a job, whose id is a machine's name and a second.
+    pub(super) fn named(&self, job: &str) -> Named<'_, 'd> {
+        match self.by_job.get(job).map(Vec::as_slice) {
+            Some([(run, machine, ended_at)]) => Named::Run(run, *machine, *ended_at),
+            Some([_, ..]) => Named::Several,
+            Some([]) | None => Named::None,
+        }
+    }
 }
 
 /// One disk as some row tells it.
@@ -140,7 +160,11 @@ impl<'d> Job<'d> {
 
     /// The row's own bytes as those of its one disk.
     fn as_disk(&self) -> Disk {
-        let state = if self.state == State::Completed { "completed" } else { "failed" };
+        let state = match self.state {
+            State::Completed => "completed",
+            State::Cancelled => "cancelled",
+            State::Failed | State::Open => "failed",
+        };
         Disk { index: self.disk, size_bytes: self.total_bytes.unwrap_or(self.bytes), transferred_bytes: self.bytes, state }
     }
 
@@ -168,12 +192,16 @@ impl<'d> Job<'d> {
             "run_id": run, "machine": machine(self.machine), "kind": self.kind, "attempt": 1,
             "started_at": self.started_at.to_string(), "ended_at": ended_at.to_string(), "disks": disks,
         });
-        let (event_type, state) = if state == State::Completed {
-            data["has_warning"] = json!(!is_whole);
-            ("backup.completed", "completed")
-        } else {
-            data["error"] = json!(error.unwrap_or("the job failed"));
-            ("backup.failed", "failed")
+        let (event_type, state) = match state {
+            State::Completed => {
+                data["has_warning"] = json!(!is_whole);
+                ("backup.completed", "completed")
+            }
+            State::Cancelled => ("backup.cancelled", "cancelled"),
+            State::Failed | State::Open => {
+                data["error"] = json!(error.unwrap_or("the job failed"));
+                ("backup.failed", "failed")
+            }
         };
         envelope(&id_of(&[&run, state]), event_type, ended_at, source, self.id, &data)
     }
@@ -206,6 +234,7 @@ pub(super) fn tell<'d>(draft: &mut Draft<'d>, jobs: &[Job<'d>]) -> Result<Runs<'
         parts_by_whole.entry(whole).or_default().push(own[part]);
     }
     let mut disks = read_disks(draft)?;
+    let mut runs = Runs { primary: jobs.iter().map(|job| job.repository).collect(), ..Runs::default() };
     for (index, job) in own.iter().enumerate() {
         if let Some(whole) = parts.get(&index) {
             let reason = if own[*whole].role == Role::Parent { "a disk of its parent's run" } else { "a disk of a run without a parent" };
@@ -214,18 +243,25 @@ pub(super) fn tell<'d>(draft: &mut Draft<'d>, jobs: &[Job<'d>]) -> Result<Runs<'
         }
         let mut mine = parts_by_whole.remove(&index).unwrap_or_default();
         mine.sort_by_key(|part| (part.disk, part.created.at, part.id));
-        tell_run(draft, job, &mine, &mut disks);
+        if let Some(ended_at) = tell_run(draft, job, &mine, &mut disks) {
+            for job in std::iter::once(*job).chain(mine) {
+                runs.by_job.entry(job.id).or_default().push((own[index].run_id(), job.machine, ended_at));
+            }
+        }
     }
     for _ in disks.into_values().flatten() {
         draft.leave(Table::BackupDisks, "its job is not in the dump");
     }
-    Ok(Runs {
-        primary: jobs.iter().map(|job| job.repository).collect(),
-        known: draft.tables.of(Table::BackupJobs).filter_map(|row| row.text("id")).collect(),
-    })
+    Ok(runs)
 }
 
-fn tell_run<'d>(draft: &mut Draft<'d>, job: &Job<'d>, parts: &[&Job<'d>], disks: &mut HashMap<&'d str, Vec<DiskRow<'d>>>) {
+/// Says what a run was, and returns when it ended, if it has.
+fn tell_run<'d>(
+    draft: &mut Draft<'d>,
+    job: &Job<'d>,
+    parts: &[&Job<'d>],
+    disks: &mut HashMap<&'d str, Vec<DiskRow<'d>>>,
+) -> Option<Timestamp> {
     // The context keeps apart two machines that share a name and a second.
     let mut own = Vec::new();
     for id in std::iter::once(job.id).chain(parts.iter().map(|part| part.id)) {
@@ -233,15 +269,10 @@ fn tell_run<'d>(draft: &mut Draft<'d>, job: &Job<'d>, parts: &[&Job<'d>], disks:
         own.extend(rows.extract_if(.., |row| row.context.is_none() || job.context.is_none() || row.context == job.context));
     }
     let ending = job.ending(parts);
-    let left = match ending.0 {
-        State::Open => Some("it has not ended; a later dump brings it"),
-        State::Cancelled => Some("it was cancelled: neither completed nor failed"),
-        State::Completed | State::Failed => None,
-    };
-    if let Some(reason) = left {
-        draft.leave(Table::BackupJobs, reason);
+    if ending.0 == State::Open {
+        draft.leave(Table::BackupJobs, "it has not ended; a later dump brings it");
         own.iter().for_each(|_| draft.leave(Table::BackupDisks, "its run is left out"));
-        return;
+        return None;
     }
     let mut merged: BTreeMap<i32, Disk> = BTreeMap::new();
     for disk in own.iter().map(|row| row.disk) {
@@ -255,12 +286,14 @@ fn tell_run<'d>(draft: &mut Draft<'d>, job: &Job<'d>, parts: &[&Job<'d>], disks:
         merged = parts.chain(lone).map(|disk| (disk.index, disk)).collect();
     }
     let reason = match job.role {
+        _ if ending.0 == State::Cancelled => "a run that was cancelled",
         Role::Parent => "a run, with its parts and disks",
         Role::Whole => "a run",
         Role::Part => "a run whose parent row is gone",
     };
     let event = job.event(draft.source, ending, &merged.into_values().collect::<Vec<_>>());
     draft.take(Table::BackupJobs, reason, event);
+    Some(ending.1)
 }
 
 /// Finds for every part the row that stands for its run: its parent, else the first of the parts beside it.

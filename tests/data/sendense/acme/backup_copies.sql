@@ -6,5 +6,9 @@ CREATE TABLE `backup_copies` (
   `repository_id` varchar(64) NOT NULL,
   `status` enum('pending','copying','verifying','completed','failed') NOT NULL,
   `size_bytes` bigint DEFAULT NULL,
+  `copy_started_at` timestamp NULL DEFAULT NULL,
+  `copy_completed_at` timestamp NULL DEFAULT NULL,
+  `verified_at` timestamp NULL DEFAULT NULL,
+  `verification_status` varchar(20) DEFAULT NULL,
   PRIMARY KEY (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
