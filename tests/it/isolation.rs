@@ -93,6 +93,7 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("churn score", OfMsp(&["churn", "score"])),
     ("billing show", OfCustomer(&["billing", "show", "--customer", "CODE", "--period", "2025-10"])),
     ("events", OfCustomer(&["events", "--customer", "CODE", "--period", "2025-10"])),
+    ("meter rebuild", OfCustomer(&["meter", "rebuild", "--customer", "CODE"])),
     ("import", OfCustomer(&["import", "DIR/none.json", "--customer", "CODE"])),
     ("import sendense", OfCustomer(&["import", "sendense", "DIR", "--customer", "CODE", "--time-zone", "UTC"])),
     ("churn explain", OfCustomer(&["churn", "explain", "--customer", "CODE"])),

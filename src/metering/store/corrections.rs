@@ -222,8 +222,10 @@ pub(crate) async fn delete_things(tx: &TenantTx, customer: CustomerId, things: &
 }
 
 async fn delete_days(tx: &TenantTx, things: &BTreeSet<Thing>) -> Result<(), MeteringError> {
-    let (mut cycles, mut skipped): (Vec<(Uuid, Date)>, Vec<(Uuid, Date, &str)>) = (Vec::new(), Vec::new());
-    let (mut heartbeats, mut activity): (Vec<(&str, Date)>, Vec<(&str, Date, &str)>) = (Vec::new(), Vec::new());
+    let mut cycles: Vec<(Uuid, Date)> = Vec::new();
+    let mut skipped: Vec<(Uuid, Date, &str)> = Vec::new();
+    let mut heartbeats: Vec<(&str, Date)> = Vec::new();
+    let mut activity: Vec<(&str, Date, &str)> = Vec::new();
     for thing in things {
         match thing {
             Thing::Cycles { machine, day, .. } => cycles.push((*machine, *day)),

@@ -208,6 +208,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_meets_something_that_does_not_answer_is_told_when_to_come_again() {
+        let away = Problem::new(ErrorKind::Unavailable, "database_unreachable", "").into_response();
+        assert_eq!((away.status(), away.headers().get(RETRY_AFTER).unwrap().to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+    }
+
+    #[test]
     fn what_a_parser_missed_is_said_in_our_words() {
         assert_eq!(reworded("Failed to deserialize query string: missing field `view`").unwrap(), "'view' is missing");
         let wrong = "Failed to deserialize query string: period: '2025-13' is not a month such as 2025-10";
