@@ -59,7 +59,6 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("export files", OfMsp(&["export", "files"])),
     ("export verify", OfMsp(&["export", "verify"])),
     ("export gc", Operator),
-    ("meter rebuild", OfCustomer(&["meter", "rebuild", "--customer", "CODE"])),
     ("alerts list", OfMsp(&["alerts", "list"])),
     ("alerts check", OfMsp(&["alerts", "check"])),
     ("alerts recommend", OfMsp(&["alerts", "recommend"])),
