@@ -20,7 +20,7 @@ fn a_question_is_answered_as_of_a_name_a_number_and_a_time() {
     house.ok(&["customer", "add", "ACME", "--name", "ACME Inc.", "--source", "vbr"]);
     machines(&house, 1);
     let labelled = house.json(&["export", "label", "before-the-audit"]);
-    let between = jiff::Timestamp::now().to_string();
+    let between = granary_types::Clock::System.now().to_string();
     machines(&house, 2);
     let version = format!("v{}", labelled["version"]);
     let count = |arguments: &[&str]| {

@@ -86,7 +86,8 @@ mod tests {
         let file = std::fs::File::create(&path).unwrap();
         let segments = [("000000010000000000000001".to_owned(), path)];
         assert!(late(&segments).is_none(), "it came just now");
-        file.set_modified(std::time::SystemTime::now() - Duration::from_mins(16)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - Duration::from_mins(16)).unwrap();
         assert!(late(&segments).unwrap().found.starts_with("1 pieces of the log wait to be shipped, the oldest for 16 minutes"));
     }
 
