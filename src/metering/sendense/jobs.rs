@@ -16,6 +16,8 @@ const KINDS: [&str; 3] = ["full", "incremental", "differential"];
 const GIB: i64 = 1 << 30;
 /// How far the creation of a part may lie outside its parent's time, and two parts without a parent apart.
 const SLACK: SignedDuration = SignedDuration::from_mins(5);
+/// The longest run whose parts are looked for.
+const LONGEST: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -154,8 +156,9 @@ impl<'d> Job<'d> {
 
     /// Tells whether a row was made while this one ran.
     fn spans(&self, other: &Self) -> bool {
-        let (from, to) = (self.created.at - SLACK, self.ended_at.max(self.created.at) + SLACK);
-        (self.machine, self.kind, from <= other.created.at && other.created.at <= to) == (other.machine, other.kind, true)
+        let early = self.created.at.duration_since(other.created.at);
+        let late = other.created.at.duration_since(self.ended_at.max(self.created.at));
+        self.machine == other.machine && self.kind == other.kind && early <= SLACK && late <= SLACK
     }
 
     /// The row's own bytes as those of its one disk.
@@ -308,7 +311,12 @@ fn parts_of(jobs: &[&Job<'_>]) -> HashMap<usize, usize> {
         let mut first: Option<usize> = None;
         for &part in of_machine.iter().filter(|index| jobs[**index].role == Role::Part) {
             let distance = |parent: &usize| jobs[*parent].created.at.duration_since(jobs[part].created.at).abs();
-            let parent = parents.iter().copied().filter(|parent| jobs[*parent].spans(jobs[part])).min_by_key(distance);
+            // Rows are in the order of their creation: the nearest that fits on either side.
+            let here = parents.partition_point(|parent| jobs[*parent].created.at <= jobs[part].created.at);
+            let spans = |parent: &&usize| jobs[**parent].spans(jobs[part]);
+            let before = parents[..here].iter().rev().take_while(|parent| distance(parent) <= LONGEST).find(spans);
+            let after = parents[here..].iter().take_while(|parent| distance(parent) <= SLACK).find(spans);
+            let parent = before.into_iter().chain(after).copied().min_by_key(distance);
             let beside = |first: &usize| {
                 let apart = jobs[part].created.at.duration_since(jobs[*first].created.at);
                 apart <= SLACK && jobs[part].kind == jobs[*first].kind && jobs[part].disk != jobs[*first].disk
