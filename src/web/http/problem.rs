@@ -165,9 +165,6 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         parts.headers.insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"granary\""));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        parts.headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
-    }
     Response::from_parts(parts, body.into())
 }
 
