@@ -17,6 +17,8 @@ pub enum MeteringError {
     PeriodClosed(Period),
     #[error("the period {0} has not ended")]
     PeriodNotEnded(Period),
+    #[error("the cursor is none that was given with a page of events")]
+    NoCursor,
     #[error("the period {0} has no drafts: draft it first")]
     NotDrafted(Period),
     #[error("the log of {0} no longer gives the hash that it was closed with")]
@@ -34,7 +36,7 @@ pub enum MeteringError {
 impl Classify for MeteringError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
+            Self::NotJson(_) | Self::NotEvents | Self::NoCursor | Self::PeriodsReversed { .. } => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::NotDrafted(_) => ErrorKind::Conflict,
             Self::Corrupt(_) | Self::SealBroken(_) => ErrorKind::Internal,
@@ -50,6 +52,7 @@ impl Classify for MeteringError {
             Self::BatchTooLarge { .. } => "batch_too_large",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
+            Self::NoCursor => "cursor_unknown",
             Self::NotDrafted(_) => "period_not_drafted",
             Self::SealBroken(_) => "seal_broken",
             Self::PeriodsReversed { .. } => "periods_reversed",

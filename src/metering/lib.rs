@@ -14,16 +14,19 @@
 mod acceptance;
 mod annex;
 mod apply;
+mod calls;
 mod canonical;
 mod closing;
 mod datasets;
 mod days;
 mod error;
 mod event;
+mod evidence;
 mod fact;
 mod fields;
 mod identity;
 mod ingest;
+mod live;
 mod log;
 mod merge;
 mod merkle;
@@ -39,6 +42,7 @@ pub mod veeam;
 
 pub use acceptance::{Acceptance, FindingKind, accept, is_accepted, list_acceptances, list_findings, write_findings};
 pub use annex::{AnnexRow, BillingReason, list_machines};
+pub use calls::{ApiCalls, FLUSH_SECONDS};
 pub use closing::{
     ClosedSeal, Findings, Seal, Silence, SuspectedPair, UsageCorrection, close_month, closed_usage, cut_off, evidence_from, examine,
     find_seal, list_corrections, mark_closed, measure_known, prove, remeasure, seal, write_corrections,
@@ -46,7 +50,9 @@ pub use closing::{
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
+pub use evidence::{EventCursor, EvidenceFilter, Meter, list_evidence};
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
+pub use live::{LiveUsage, live_usage};
 pub use log::{EventFilter, LoggedEvent, list_events};
 pub use merkle::InclusionProof;
 pub use period::{
@@ -54,4 +60,4 @@ pub use period::{
     mark_approved, mark_drafted, period_progress, period_state, project_month, write_month,
 };
 pub use retention::{RETAINED, first_open_day};
-pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};
+pub use usage::{DayMachines, DayUsage, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use granary_access::Access;
 use granary_lake::{Lake, Retention};
+use granary_metering::ApiCalls;
 use granary_reports::Renderer;
 use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
@@ -58,6 +59,8 @@ pub struct AppState {
     pub is_behind_proxy: bool,
     /// How often programs may come.
     pub pace: Pace,
+    /// How often they came.
+    pub api_calls: ApiCalls,
 }
 
 impl fmt::Debug for AppState {

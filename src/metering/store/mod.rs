@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod machines;
+pub(crate) mod measurements;
 pub(crate) mod retention;
 pub(crate) mod runs;
 pub(crate) mod service;

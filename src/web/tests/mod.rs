@@ -13,3 +13,4 @@ mod people;
 mod programs;
 mod promises;
 mod sso;
+mod usage;

@@ -4,6 +4,7 @@
 mod days;
 mod house;
 mod ingest;
+mod live;
 mod order;
 mod periods;
 mod veeam;
