@@ -8,3 +8,13 @@ create table api_calls (
     calls bigint not null constraint api_calls_counted check (calls > 0),
     primary key (customer_id, billing_on, process_id)
 );
+
+-- What an open month was measured to be a moment ago, for whoever asks again. It goes nowhere else: a closed month has its seal.
+create table usage_measurements (
+    customer_id uuid not null references customers (id),
+    msp_id uuid not null references msps (id),
+    period text not null,
+    usage jsonb not null,
+    measured_at timestamptz not null,
+    primary key (customer_id, period)
+);

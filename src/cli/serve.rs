@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use granary_metering::{ApiCalls, FLUSH_SECONDS};
 use granary_pdf::TypstRenderer;
+use granary_tenants::Tenants;
 use granary_web::{AppState, Intake, Pace, Stir};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -31,7 +34,9 @@ pub(crate) async fn serve(global: &Global, command: Serve) -> Result<ExitCode, F
 
 /// Hands the listener the real pages, works if asked to, and ends everything at Ctrl-C.
 pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> Result<ExitCode, Failure> {
-    listener.hand_over(granary_web::router(state(&house, listener.is_https)));
+    let api_calls = ApiCalls::default();
+    listener.hand_over(granary_web::router(state(&house, listener.is_https, api_calls.clone())));
+    let counting = keep_counting(&house, &api_calls);
     let metrics = metrics::listen(&house).await?;
     say!("listening on {} (Ctrl-C stops)", listener.url());
     let (stop, stopped) = watch::channel(false);
@@ -47,6 +52,8 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     // Without a worker nobody listens.
     let _ = stop.send(true);
     listener.stop().await;
+    counting.abort();
+    write_calls(&house.tenants, &api_calls).await;
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
@@ -136,7 +143,24 @@ fn listen() -> Result<impl FnOnce() -> watch::Receiver<bool>, Failure> {
     })
 }
 
-fn state(rooms: &Rooms, is_https: bool) -> AppState {
+/// Writes every few seconds what was counted; what is left at the end is written by whoever ends.
+fn keep_counting(rooms: &Rooms, calls: &ApiCalls) -> tokio::task::JoinHandle<()> {
+    let (tenants, calls) = (rooms.tenants.clone(), calls.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(FLUSH_SECONDS)).await;
+            write_calls(&tenants, &calls).await;
+        }
+    })
+}
+
+async fn write_calls(tenants: &Tenants, calls: &ApiCalls) {
+    if let Err(error) = calls.flush(tenants).await {
+        tracing::warn!(%error, "the calls of programs were not written; the next time writes them too");
+    }
+}
+
+fn state(rooms: &Rooms, is_https: bool, api_calls: ApiCalls) -> AppState {
     AppState {
         tenants: rooms.tenants.clone(),
         lifecycle: rooms.lifecycle.clone(),
@@ -153,5 +177,6 @@ fn state(rooms: &Rooms, is_https: bool) -> AppState {
         is_behind_proxy: rooms.config.server.behind_https,
         pace: Pace::default(),
         stir: Stir::default(),
+        api_calls,
     }
 }

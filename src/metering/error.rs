@@ -21,6 +21,8 @@ pub enum MeteringError {
     PeriodClosed(Period),
     #[error("the period {0} has not ended")]
     PeriodNotEnded(Period),
+    #[error("the cursor is none that was given with a page of events")]
+    NoCursor,
     #[error("the period {0} has no drafts: draft it first")]
     NotDrafted(Period),
     #[error("the log of {0} no longer gives the hash that it was closed with")]
@@ -44,7 +46,9 @@ pub enum MeteringError {
 impl Classify for MeteringError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotJson(_) | Self::NotEvents | Self::PeriodsReversed { .. } | Self::InvalidAlert(_) => ErrorKind::Invalid,
+            Self::NotJson(_) | Self::NotEvents | Self::NoCursor | Self::PeriodsReversed { .. } | Self::InvalidAlert(_) => {
+                ErrorKind::Invalid
+            }
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::SchemaBehind => ErrorKind::Unavailable,
             Self::LogEmptied { .. } | Self::PeriodClosed(_) | Self::PeriodNotEnded(_) | Self::NotDrafted(_) | Self::AlertStep { .. } => {
@@ -66,6 +70,7 @@ impl Classify for MeteringError {
             Self::LogEmptied { .. } => "log_emptied",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodNotEnded(_) => "period_not_ended",
+            Self::NoCursor => "cursor_unknown",
             Self::NotDrafted(_) => "period_not_drafted",
             Self::SealBroken(_) => "seal_broken",
             Self::PeriodsReversed { .. } => "periods_reversed",

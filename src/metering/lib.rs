@@ -17,6 +17,7 @@ mod alert;
 mod annex;
 mod apply;
 mod batch;
+mod calls;
 mod canonical;
 mod closing;
 mod correction;
@@ -25,11 +26,13 @@ mod datasets;
 mod days;
 mod error;
 mod event;
+mod evidence;
 mod fact;
 mod fields;
 mod identity;
 mod imported;
 mod ingest;
+mod live;
 mod log;
 mod merge;
 mod merkle;
@@ -56,6 +59,7 @@ pub use alert::{
 };
 pub use annex::{AnnexRow, BillingReason, list_machines};
 pub use batch::{Batch, BatchForm, MAX_BATCH_EVENTS, misfit_of};
+pub use calls::{ApiCalls, FLUSH_SECONDS};
 pub use closing::{
     ClosedSeal, Findings, Seal, Silence, SuspectedPair, UsageCorrection, close_month, closed_usage, cut_off, evidence_from, examine,
     find_seal, list_corrections, mark_closed, measure_known, prove, remeasure, seal, write_corrections,
@@ -63,7 +67,9 @@ pub use closing::{
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
+pub use evidence::{EventCursor, EvidenceFilter, Meter, list_evidence};
 pub use ingest::{IngestReport, Outcome, ingest, ingest_batch};
+pub use live::{LiveUsage, live_usage};
 pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
 pub use merkle::InclusionProof;
 pub use period::{
@@ -73,4 +79,4 @@ pub use period::{
 pub use rebuilding::{RebuiltTable, rebuild};
 pub use recommendation::{Direction, Recommendation, Resource, list_recommendations};
 pub use retention::{RETAINED, first_open_day, list_closed_periods};
-pub use usage::{DayMachines, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};
+pub use usage::{DayMachines, DayUsage, MachineCounts, PeriodUsage, TierPrices, count_completed, measure, measure_estimated};

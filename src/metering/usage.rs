@@ -56,6 +56,31 @@ impl DayMachines {
     }
 }
 
+/// Everything that is counted by day, on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayUsage {
+    pub day: Date,
+    /// Machines in protection.
+    pub backup: i64,
+    pub enterprise: i64,
+    pub replication: i64,
+    /// Runs that completed, with or without a warning.
+    pub runs_completed: i64,
+    pub runs_failed: i64,
+    pub cycles_completed: i64,
+    /// Bytes of completed disks.
+    pub transferred_bytes: i64,
+    /// The day's last samples, summed over repositories.
+    pub stored_bytes: i64,
+}
+
+impl DayUsage {
+    const fn machines(&self) -> Option<DayMachines> {
+        let Self { day, backup, enterprise, replication, .. } = *self;
+        if backup + enterprise + replication == 0 { None } else { Some(DayMachines { day, backup, enterprise, replication }) }
+    }
+}
+
 /// What a machine of each tier costs; decides which day is the peak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TierPrices {
@@ -96,6 +121,8 @@ pub struct PeriodUsage {
     pub days_elapsed: i64,
     /// Machines in protection, day by day; a day without any is absent.
     pub days: Vec<DayMachines>,
+    /// What was counted day by day; a day on which nothing was is absent.
+    pub series: Vec<DayUsage>,
     /// The average over the elapsed days of each day's last sample, summed over repositories, copies included.
     pub stored_bytes_average: i64,
     /// A repository was silent for more than seven days: its storage is a guess.
@@ -155,7 +182,8 @@ pub fn measure<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<PeriodU
         let first = period.first_day();
         let last = period.last_day().min(day_of(tx.now(), zone));
         let days_elapsed = if last < first { 0 } else { i64::from(last.day()) };
-        let days = store::usage::count_by_day(tx, first, last).await?;
+        let series = store::usage::list_series(tx, first, last).await?;
+        let days = series.iter().filter_map(DayUsage::machines).collect();
         let distinct = store::usage::count_distinct(tx, first, last).await?;
         let storage = store::usage::list_storage(tx, first, last).await?;
         let first_samples = store::usage::list_first_samples(tx).await?;
@@ -171,6 +199,7 @@ pub fn measure<'a>(tx: &'a TenantTx, period: Period) -> Boxed<'a, Result<PeriodU
             distinct,
             days_elapsed,
             days,
+            series,
             stored_bytes_average: average_bytes(storage.iter().map(|row| row.byte_days).sum(), days_elapsed),
             is_estimated: storage.iter().any(is_silent),
             runs_completed: totals.runs_completed,
@@ -286,6 +315,7 @@ mod tests {
             distinct: MachineCounts { backup: 3.into(), enterprise: 2.into(), replication: 1.into() },
             days_elapsed,
             days,
+            series: Vec::new(),
             stored_bytes_average: 0,
             is_estimated: false,
             runs_completed: 0,

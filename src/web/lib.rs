@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use granary_access::Access;
 use granary_lake::{Lake, Retention};
+use granary_metering::ApiCalls;
 use granary_reports::Renderer;
 use granary_tenants::{Lifecycle, Tenants};
 use granary_types::Clock;
@@ -64,6 +65,8 @@ pub struct AppState {
     pub stir: Stir,
     /// How much of what control planes send may be under way at once.
     pub intake: Intake,
+    /// How often they came.
+    pub api_calls: ApiCalls,
 }
 
 impl fmt::Debug for AppState {

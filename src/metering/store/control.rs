@@ -4,6 +4,8 @@ use granary_db::ToSql;
 use granary_tenants::MspTx;
 use granary_types::{CustomerId, Period};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use uuid::Uuid;
 
 use crate::closing::ClosedSeal;
 use crate::error::MeteringError;
@@ -32,6 +34,14 @@ const FIND_PROGRESS: &str = "
     select state, drafted_at, drafted_by, approved_at, approved_by, closed_at, closed_by from periods where msp_id = $1 and period = $2";
 
 const LIST_CLOSED: &str = "select customer_id from customer_months where msp_id = $1 and period = $2 and is_closed";
+
+/// A row is one process's sum of a day: it only becomes larger. Whoever was erased meanwhile has no calls any more.
+const UPSERT_API_CALLS: &str = "
+    insert into api_calls (customer_id, msp_id, billing_on, process_id, calls)
+    select c.id, $1, given.billing_on, $2, given.calls
+    from unnest($3::uuid[], $4::date[], $5::bigint[]) as given (customer_id, billing_on, calls)
+    join customers c on c.id = given.customer_id and c.status <> 'erased'
+    on conflict (customer_id, billing_on, process_id) do update set calls = greatest(api_calls.calls, excluded.calls)";
 
 /// Closed months of a customer, the latest first.
 const LIST_CLOSED_MONTHS: &str = "
@@ -230,6 +240,15 @@ pub(crate) async fn list_closed_months(tx: &MspTx, customer: CustomerId, most: i
 pub(crate) async fn find_closed(tx: &MspTx, customer: CustomerId, period: Period) -> Result<Option<ClosedSeal>, MeteringError> {
     let row = tx.query_opt(FIND_CLOSED, &[&customer, &period.to_string()]).await?;
     row.map(|row| Ok(ClosedSeal { usage: usage_of(row.get(0))?, events_hash: row.get(1), closed_at: row.get(2) })).transpose()
+}
+
+/// Writes how many calls a process has counted by day since it began.
+pub(crate) async fn upsert_api_calls(tx: &MspTx, process: Uuid, due: &[(CustomerId, Date, i64)]) -> Result<(), MeteringError> {
+    let customers = super::column(due, |(customer, _, _)| *customer);
+    let days = super::column(due, |(_, day, _)| *day);
+    let calls = super::column(due, |(_, _, calls)| *calls);
+    tx.execute(UPSERT_API_CALLS, &[&tx.msp().id, &process, &customers, &days, &calls]).await?;
+    Ok(())
 }
 
 /// Counts the calls of a customer's programs in a period.

@@ -1,8 +1,11 @@
 //! Looking into the log of usage events.
 
+use granary_db::ToSql;
 use granary_tenants::TenantTx;
+use jiff::Timestamp;
 
 use crate::error::MeteringError;
+use crate::evidence::EvidenceFilter;
 use crate::log::{EventFilter, LoggedEvent, SourceTally};
 
 const LIST_EVENTS: &str = "
@@ -42,6 +45,42 @@ pub(crate) async fn get_tally(tx: &TenantTx, source: &str) -> Result<SourceTally
         runs_failed: row.get(3),
         transferred_bytes: row.get(4),
     })
+}
+
+/// Events by when they count. What counts in a month was hardly said before it, and said any time later; `$7` and the like are where
+/// the page before ended.
+const LIST_EVIDENCE: &str = "
+    with counted as (
+        select coalesce(data ->> 'ended_at', data ->> 'sampled_at', data ->> 'last_cycle_at', data ->> 'opened_at')::timestamptz as counts_at,
+            occurred_at, source, id, type, data
+        from usage_events
+        where occurred_at >= $1::timestamptz - interval '1 day' and type = any ($3)
+            and ($4::text is null or $4 in (data ->> 'vendor_id', data -> 'machine' ->> 'vendor_id'))
+    )
+    select occurred_at, source, id, type, data, coalesce(counts_at, occurred_at) as at
+    from counted
+    where coalesce(counts_at, occurred_at) >= $1 and coalesce(counts_at, occurred_at) < $2
+        and ($5::timestamptz is null or (coalesce(counts_at, occurred_at), source, id) > ($5, $6, $7))
+    order by at, source, id
+    limit $8";
+
+/// Returns a page of the events that count in a span, one more than asked for, each with when it counts.
+pub(crate) async fn list_evidence(
+    tx: &TenantTx,
+    (start, end): (Timestamp, Timestamp),
+    types: &[&str],
+    filter: &EvidenceFilter,
+) -> Result<Vec<(Timestamp, LoggedEvent)>, MeteringError> {
+    let after = filter.after.as_ref();
+    let (at, source, id) = (after.map(|after| after.at), after.map(|after| &after.source), after.map(|after| &after.id));
+    let limit = i64::from(filter.limit) + 1;
+    let params: [&(dyn ToSql + Sync); 8] = [&start, &end, &types, &filter.machine, &at, &source, &id, &limit];
+    let rows = tx.query(LIST_EVIDENCE, &params).await?;
+    let read = |row: &granary_db::Row| {
+        let event = LoggedEvent { occurred_at: row.get(0), source: row.get(1), id: row.get(2), event_type: row.get(3), data: row.get(4) };
+        (row.get(5), event)
+    };
+    Ok(rows.iter().map(read).collect())
 }
 
 /// Returns the events that a filter lets through.

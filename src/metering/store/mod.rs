@@ -9,6 +9,7 @@ pub(crate) mod corrections;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod machines;
+pub(crate) mod measurements;
 pub(crate) mod rebuilding;
 pub(crate) mod retention;
 pub(crate) mod runs;

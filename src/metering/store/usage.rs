@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::annex::AnnexRow;
 use crate::error::MeteringError;
-use crate::usage::{DayMachines, MachineCounts};
+use crate::usage::{DayMachines, DayUsage, MachineCounts};
 
 /// Replaced machines under the one that goes on; a circle of replacements ends where it closes.
 ///
@@ -130,6 +130,25 @@ const COUNT_BY_DAY: &str = "
     group by billing_on
     order by billing_on";
 
+const LIST_SERIES: &str = "
+    with machines as (
+        select billing_on,
+            count(*) filter (where is_in_protection and tier = 'backup') as backup,
+            count(*) filter (where is_in_protection and tier = 'enterprise') as enterprise,
+            count(*) filter (where is_in_protection and tier = 'replication') as replication,
+            sum(runs_completed) as runs_completed, sum(runs_failed) as runs_failed, sum(cycles_completed) as cycles_completed,
+            least(sum(transferred_bytes), 9223372036854775807)::bigint as transferred_bytes
+        from machine_days where billing_on between $1 and $2 group by billing_on
+    ),
+    storage as (
+        select billing_on, least(sum(used_bytes), 9223372036854775807)::bigint as stored_bytes
+        from storage_days where billing_on between $1 and $2 group by billing_on
+    )
+    select billing_on, coalesce(backup, 0), coalesce(enterprise, 0), coalesce(replication, 0), coalesce(runs_completed, 0),
+        coalesce(runs_failed, 0), coalesce(cycles_completed, 0), coalesce(transferred_bytes, 0), coalesce(stored_bytes, 0)
+    from machines full join storage using (billing_on)
+    order by billing_on";
+
 const COUNT_DISTINCT: &str = "
     with billed as (
         select machine_id, max(tier) as tier
@@ -220,6 +239,22 @@ pub(crate) async fn count_by_day(tx: &TenantTx, first: Date, last: Date) -> Resu
     let rows = tx.query(COUNT_BY_DAY, &[&first, &last]).await?;
     let read = |row: &granary_db::Row| DayMachines { day: row.get(0), backup: row.get(1), enterprise: row.get(2), replication: row.get(3) };
     Ok(rows.iter().map(read).collect())
+}
+
+/// Returns what was counted day by day.
+pub(crate) async fn list_series(tx: &TenantTx, first: Date, last: Date) -> Result<Vec<DayUsage>, MeteringError> {
+    let read = |row: &granary_db::Row| DayUsage {
+        day: row.get(0),
+        backup: row.get(1),
+        enterprise: row.get(2),
+        replication: row.get(3),
+        runs_completed: row.get(4),
+        runs_failed: row.get(5),
+        cycles_completed: row.get(6),
+        transferred_bytes: row.get(7),
+        stored_bytes: row.get(8),
+    };
+    Ok(tx.query(LIST_SERIES, &[&first, &last]).await?.iter().map(read).collect())
 }
 
 /// Counts machines that completed something, at their highest tier.

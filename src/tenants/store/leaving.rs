@@ -37,7 +37,7 @@ const FINISH_ERASURE: &str = "
     update erasures set certificate = $2::text::jsonb, finished_at = $3 where customer_id = $1 and finished_at is null";
 /// What the control schema forgets of a customer, in the order that references ask for; each statement says how many rows went.
 /// That a customer was erased is news that others may not have heard yet, and names nobody.
-pub(super) const FORGET: [&str; 38] = [
+pub(super) const FORGET: [&str; 39] = [
     "delete from mails where customer_id = $1",
     "delete from recovery_codes where user_id in (select id from users where customer_id = $1)",
     "delete from second_factors where user_id in (select id from users where customer_id = $1)",
@@ -68,6 +68,7 @@ pub(super) const FORGET: [&str; 38] = [
     "delete from usage_corrections where customer_id = $1",
     "delete from correction_entries where customer_id = $1",
     "delete from api_calls where customer_id = $1",
+    "delete from usage_measurements where customer_id = $1",
     "delete from run_rates where customer_id = $1",
     "delete from prices where customer_id = $1",
     "delete from schema_states where customer_id = $1",
@@ -278,6 +279,7 @@ mod tests {
                 "usage_corrections",
                 "correction_entries",
                 "api_calls",
+                "usage_measurements",
                 "run_rates",
                 "prices",
                 "schema_states",

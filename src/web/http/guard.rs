@@ -104,6 +104,7 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
                 Ok(levels) => levels,
                 Err(levels) => return levels.refusal(),
             };
+            count_call(&app, gate, &visitor);
             request.extensions_mut().insert(visitor);
             let mut response = next.run(request).await;
             levels.tell(response.headers_mut());
@@ -120,6 +121,15 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
                 .into_response()
         }
         Err(Refusal::Problem(problem)) => problem.into_response(),
+    }
+}
+
+/// Counts a call of a customer's program. Pages are none, nor are the MSP's own programs; and what a control plane delivers are facts,
+/// which nobody is charged for telling.
+fn count_call(app: &AppState, gate: Gate, visitor: &Visitor) {
+    let is_call = gate.takes_programs() && visitor.session.is_none() && gate != Gate::Api(Permission::UsageWrite);
+    if let (true, Some(msp), Some(customer)) = (is_call, &visitor.msp, visitor.principal.only_customer()) {
+        app.api_calls.count(msp, customer, app.clock.now());
     }
 }
 

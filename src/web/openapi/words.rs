@@ -73,6 +73,8 @@ named! {
         "`incomplete` when a control plane was silent at the cut-off, `estimated` when the last known machines stand in for it.";
     Finding: one_of(&["incomplete", "quarantine", "residual"]), "What blocks a close: silence, refused events, amounts that do not meet.";
     InvoiceState: one_of(&["draft", "approved", "finalised"]), "`approved` until the draft changes; `finalised` with its number, for good.";
+    Counting: one_of(&["distinct_in_period", "average_daily", "peak_daily", "last_day"]), "How the MSP counts the machines of a month.";
+    Meter: one_of(granary_metering::Meter::ALL), "A number of a month's usage.";
     Month: text(7, "^20[0-9]{2}-(0[1-9]|1[0-2])$"), "A calendar month in the MSP's zone, such as `2025-10`.";
     Percent: percent(2), "0 to 100 with two decimals; as text it is exact, and so it is answered.";
     TaxPercent: percent(3), "0 to 100 with three decimals; as text it is exact, and so it is answered.";

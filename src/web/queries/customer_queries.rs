@@ -63,12 +63,3 @@ pub(crate) const REVENUE: &str = "
     select period, mrr_minor, usage_revenue_minor from customer_months
     where customer_code = {customer} and period between {since} and {period}
     order by period";
-
-/// The usage of a customer in a month.
-pub(crate) const API_USAGE: &str = "
-    select
-        m.customer_code, m.period, m.status, m.machines_backup, m.machines_enterprise, m.machines_replication,
-        m.runs_completed, m.runs_with_warning, m.runs_failed, m.stored_bytes_average, m.transferred_bytes,
-        m.api_calls, m.tickets_opened, m.is_closed
-    from customer_months m
-    where m.customer_code = {customer} and m.period = {period}";

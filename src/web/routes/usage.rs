@@ -1,13 +1,10 @@
 //! The rows of what a customer used, and of closing a month.
 
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use granary_access::Permission;
 
 use super::{Fixture, Gate, Method, Route, read};
-use crate::{api, pages};
-use axum::routing::MethodRouter;
-
-use crate::AppState;
+use crate::{AppState, api, pages};
 
 /// A row of something that is done to a month; its example is a month that is closed.
 const fn month(path: &'static str, gate: Gate, own: &'static str, body: &'static str, handler: fn() -> MethodRouter<AppState>) -> Route {
@@ -23,6 +20,13 @@ pub(super) const ROWS: &[Route] = &[
         "/api/v1/msp/customers/ACME/usage?period=2025-10",
         Some("/api/v1/msp/customers/GLOBEX/usage?period=2025-10"),
         || get(api::usage::show),
+    ),
+    read(
+        "/api/v1/msp/customers/{code}/usage/events",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/usage/events?period=2025-10&meter=runs&day=2025-10-07",
+        Some("/api/v1/msp/customers/GLOBEX/usage/events?period=2025-10&meter=runs&day=2025-10-07"),
+        || get(api::usage::events),
     ),
     read("/api/v1/msp/periods/{period}", CLOSE, "/api/v1/msp/periods/2025-10", None, || get(api::periods::show)),
     read("/api/v1/msp/periods/{period}/corrections", CLOSE, "/api/v1/msp/periods/2025-10/corrections", None, || {

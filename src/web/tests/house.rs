@@ -49,6 +49,7 @@ pub(super) struct House {
     pub(super) made: TwoCustomers,
     pub(super) access: Access,
     pub(super) router: Router,
+    pub(super) api_calls: granary_metering::ApiCalls,
 }
 
 pub(super) struct Answer {
@@ -106,6 +107,7 @@ impl House {
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(tenants.clone(), test.keys().clone(), test.objects().clone(), datasets);
         let warehouse = Warehouse::new(lake.clone(), budget).unwrap();
+        let api_calls = granary_metering::ApiCalls::default();
         let app = AppState {
             tenants: tenants.clone(),
             lifecycle: steps(Lifecycle::new(tenants.clone())),
@@ -121,8 +123,9 @@ impl House {
             pace: Pace::default(),
             stir: Stir::default(),
             intake: Intake::new(4 << 20),
+            api_calls: api_calls.clone(),
         };
-        (Self { router: router(app), test, made, access }, lake, warehouse)
+        (Self { router: router(app), test, made, access, api_calls }, lake, warehouse)
     }
 
     /// Machines of each customer, with a run every day of October.

@@ -17,3 +17,4 @@ mod programs;
 mod promises;
 mod query;
 mod sso;
+mod usage;

@@ -7,6 +7,7 @@ mod days;
 mod hazards;
 mod house;
 mod ingest;
+mod live;
 mod order;
 mod periods;
 mod veeam;

@@ -3,7 +3,7 @@
 use super::{Operation, Parameter, Shape, of, read, send};
 use crate::Method;
 use crate::api::periods::{AcceptIn, AcceptedOut, ApprovedOut, ClosedOut, CorrectionsOut, DraftedOut, PeriodOut};
-use crate::api::usage::UsageOut;
+use crate::api::usage::{EvidenceOut, UsageOut};
 
 const MONTH: &[Parameter] = &[Parameter {
     name: "period",
@@ -12,6 +12,24 @@ const MONTH: &[Parameter] = &[Parameter {
     schema: r##"{"$ref": "#/components/schemas/Month", "example": "2025-10"}"##,
 }];
 
+const fn optional(name: &'static str, words: &'static str, schema: &'static str) -> Parameter {
+    Parameter { name, words, is_required: false, schema }
+}
+
+const EVIDENCE: &[Parameter] = &[
+    MONTH[0],
+    Parameter {
+        name: "meter",
+        words: "Which number.",
+        is_required: true,
+        schema: r##"{"$ref": "#/components/schemas/Meter", "example": "runs"}"##,
+    },
+    optional("day", "Only what counts on this billing day.", r#"{"type": "string", "format": "date", "example": "2025-10-07"}"#),
+    optional("machine", "Only events about the machine with this id in its source system.", r#"{"type": "string", "minLength": 1}"#),
+    optional("cursor", "What `next` of the page before said.", r#"{"type": "string", "pattern": "^[0-9a-f]+$"}"#),
+    optional("limit", "At most so many events; 100 where none is given.", r#"{"type": "integer", "minimum": 1, "maximum": 500}"#),
+];
+
 /// An operation on a month that sends nothing.
 const fn act(path: &'static str, id: &'static str, summary: &'static str, answer: Shape) -> Operation {
     Operation { method: Method::Post, ..read(path, id, "Closing", summary, answer) }
@@ -19,8 +37,16 @@ const fn act(path: &'static str, id: &'static str, summary: &'static str, answer
 
 pub(super) const OPERATIONS: &[Operation] = &[
     read("/api/v1/msp/customers/{code}/usage", "showUsage", "Usage", "Show the usage of a month", of::<UsageOut>())
-        .says("What a customer used in a month, as of the last nightly export.")
+        .says(
+            "What a customer used in a month, the open one too: in all and day by day. An open month is measured when it is asked for, \
+             at most once a minute; a closed one is what it was closed with. `api_calls_total` are the calls of the customer's own \
+             programs, by API key or token: not pages, not the MSP's programs, not the deliveries of control planes; they are written \
+             every few seconds.",
+        )
         .asks(MONTH),
+    read("/api/v1/msp/customers/{code}/usage/events", "listUsageEvents", "Usage", "List the events behind a number", of::<EvidenceOut>())
+        .says("The events that a number of a month, or of one of its days, is made of, by when they count: when a run ended, a sample was taken.")
+        .asks(EVIDENCE),
     read("/reports/{code}/{file}", "downloadReport", "Usage", "Download a monthly report", Shape::Pdf)
         .says("The monthly report of a customer as PDF/A."),
     act("/api/v1/msp/periods/{period}/draft", "draftPeriod", "Draft the invoices of a month", of::<DraftedOut>())
