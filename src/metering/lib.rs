@@ -50,7 +50,7 @@ pub use closing::{
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
-pub use evidence::{EventCursor, EvidenceFilter, Meter, list_evidence};
+pub use evidence::{EventCursor, EvidenceFilter, EvidencePage, Meter, list_evidence};
 pub use ingest::{IngestReport, MAX_BATCH_EVENTS, Outcome, ingest};
 pub use live::{LiveUsage, live_usage};
 pub use log::{EventFilter, LoggedEvent, list_events};
