@@ -27,6 +27,9 @@ pub struct ApiCalls {
     counts: Arc<Mutex<Counts>>,
 }
 
+/// Calls by customer and day.
+type Sums = Vec<(CustomerId, Date, i64)>;
+
 #[derive(Debug, Default)]
 struct Counts {
     /// Since the process began, and how much of it is written.
@@ -45,9 +48,7 @@ impl ApiCalls {
     pub fn count(&self, msp: &Msp, customer: CustomerId, at: Timestamp) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.by_day.entry((msp.id, customer, day_of(at, &msp.time_zone))).or_default().0 += 1;
-        if !counts.msps.contains_key(&msp.id) {
-            counts.msps.insert(msp.id, msp.clone());
-        }
+        counts.msps.entry(msp.id).or_insert_with(|| msp.clone());
     }
 
     /// Writes what is not written yet; returns how many calls that were. What fails is written with the next.
@@ -68,11 +69,11 @@ impl ApiCalls {
     }
 
     /// Returns the sums that grew since they were written, by MSP.
-    fn due(&self) -> Vec<(Msp, Vec<(CustomerId, Date, i64)>)> {
+    fn due(&self) -> Vec<(Msp, Sums)> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let due = counts.msps.values().map(|msp| {
             let grown = counts.by_day.iter().filter(|((of, _, _), (count, written))| *of == msp.id && count > written);
-            (msp.clone(), grown.map(|((_, customer, day), (count, _))| (*customer, *day, *count)).collect::<Vec<_>>())
+            (msp.clone(), grown.map(|((_, customer, day), (count, _))| (*customer, *day, *count)).collect::<Sums>())
         });
         due.filter(|(_, due)| !due.is_empty()).collect()
     }

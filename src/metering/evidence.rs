@@ -111,21 +111,25 @@ pub struct EvidenceFilter {
     pub limit: u16,
 }
 
-/// Returns a page of the events behind a number, by when they count: when a run ended, a sample was taken, a ticket was opened; and
-/// what the page after begins behind.
+/// Some of the events behind a number.
+#[derive(Debug, Clone, Default)]
+pub struct EvidencePage {
+    pub events: Vec<LoggedEvent>,
+    /// What the page after begins behind; none at the end.
+    pub next: Option<EventCursor>,
+}
+
+/// Returns a page of the events behind a number, by when they count: when a run ended, a sample was taken, a ticket was opened.
 ///
 /// # Errors
 /// When Postgres refuses.
-pub fn list_evidence<'a>(
-    tx: &'a TenantTx,
-    filter: &'a EvidenceFilter,
-) -> Boxed<'a, Result<(Vec<LoggedEvent>, Option<EventCursor>), MeteringError>> {
+pub fn list_evidence<'a>(tx: &'a TenantTx, filter: &'a EvidenceFilter) -> Boxed<'a, Result<EvidencePage, MeteringError>> {
     Box::pin(async move {
         let zone = &tx.msp().time_zone;
         let mut span = (filter.period.start_at(zone), filter.period.end_at(zone));
         if let Some(day) = filter.day {
             let start = |day: Date| day.to_zoned(zone.clone()).and_then(|day| day.start_of_day()).map(|day| day.timestamp());
-            let (Ok(from), Ok(to)) = (start(day), day.tomorrow().and_then(start)) else { return Ok((Vec::new(), None)) };
+            let (Ok(from), Ok(to)) = (start(day), day.tomorrow().and_then(start)) else { return Ok(EvidencePage::default()) };
             span = (span.0.max(from), span.1.min(to));
         }
         let mut events = store::log::list_evidence(tx, span, filter.meter.event_types(), filter).await?;
@@ -133,7 +137,7 @@ pub fn list_evidence<'a>(
         events.truncate(usize::from(filter.limit));
         let next = events.last().filter(|_| has_more);
         let next = next.map(|(at, event)| EventCursor { at: *at, source: event.source.clone(), id: event.id.clone() });
-        Ok((events.into_iter().map(|(_, event)| event).collect(), next))
+        Ok(EvidencePage { events: events.into_iter().map(|(_, event)| event).collect(), next })
     })
 }
 

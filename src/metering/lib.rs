@@ -67,7 +67,7 @@ pub use closing::{
 pub use datasets::DATASETS;
 pub use days::rebuild_days;
 pub use error::MeteringError;
-pub use evidence::{EventCursor, EvidenceFilter, Meter, list_evidence};
+pub use evidence::{EventCursor, EvidenceFilter, EvidencePage, Meter, list_evidence};
 pub use ingest::{IngestReport, Outcome, ingest, ingest_batch};
 pub use live::{LiveUsage, live_usage};
 pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};

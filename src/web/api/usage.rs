@@ -4,7 +4,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
-use granary_metering::{DayUsage, EvidenceFilter, LiveUsage, LoggedEvent, Meter, PeriodUsage, list_evidence, live_usage};
+use granary_metering::{DayUsage, EvidenceFilter, EvidencePage, LiveUsage, LoggedEvent, Meter, PeriodUsage, list_evidence, live_usage};
 use granary_types::{CountingRule, CustomerCode, CustomerId, CustomerStatus, Period, Tier};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -186,7 +186,7 @@ pub(crate) async fn events(
     let EvidenceQuery { period, meter, day, machine, .. } = query;
     let filter = EvidenceFilter { period, meter, day, machine, after, limit };
     let tx = app.tenants.begin_tenant(&scope).await?;
-    let (events, next) = list_evidence(&tx, &filter).await?;
+    let EvidencePage { events, next } = list_evidence(&tx, &filter).await?;
     tx.commit().await?;
     let next = next.map(|next| next.to_string());
     Ok(Json(EvidenceOut { meter, events: events.into_iter().map(EventOut::from).collect(), next }))

@@ -1,6 +1,6 @@
 //! Usage as of now, the events behind it, and calls of programs.
 
-use granary_metering::{ApiCalls, EvidenceFilter, Meter, list_evidence, live_usage, project_month};
+use granary_metering::{ApiCalls, EvidenceFilter, EvidencePage, Meter, list_evidence, live_usage, project_month};
 use granary_types::Period;
 use serde_json::json;
 
@@ -60,7 +60,7 @@ async fn the_pages_of_events_behind_a_number_are_as_many_as_the_number() {
     loop {
         let filter = EvidenceFilter { period: october(), meter: Meter::Runs, day: None, machine: None, after: after.clone(), limit: 7 };
         let tx = house.begin(&scope).await;
-        let (page, next) = list_evidence(&tx, &filter).await.unwrap();
+        let EvidencePage { events: page, next } = list_evidence(&tx, &filter).await.unwrap();
         tx.commit().await.unwrap();
         seen.extend(page.into_iter().map(|event| event.id));
         // A cursor goes through an address.
@@ -80,13 +80,13 @@ async fn the_pages_of_events_behind_a_number_are_as_many_as_the_number() {
         limit: 100,
     };
     let tx = house.begin(&scope).await;
-    let (events, _) = list_evidence(&tx, &one(Some("2025-10-09".parse().unwrap()), None)).await.unwrap();
+    let EvidencePage { events, .. } = list_evidence(&tx, &one(Some("2025-10-09".parse().unwrap()), None)).await.unwrap();
     assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["backup.completed-r10-1"]);
-    let (events, _) = list_evidence(&tx, &one(None, Some("web-2"))).await.unwrap();
+    let EvidencePage { events, .. } = list_evidence(&tx, &one(None, Some("web-2"))).await.unwrap();
     assert!(events.iter().all(|event| event.data["machine"]["vendor_id"] == "web-2") && events.len() == 12, "{}", events.len());
     tx.commit().await.unwrap();
     let tx = house.begin(&house.customers.globex_scope()).await;
-    assert!(list_evidence(&tx, &one(None, None)).await.unwrap().0.is_empty());
+    assert!(list_evidence(&tx, &one(None, None)).await.unwrap().events.is_empty());
     tx.commit().await.unwrap();
 }
 

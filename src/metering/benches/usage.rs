@@ -1,4 +1,4 @@
-//! The promise about usage, on a month of 10,000 machines and about a million runs: `cargo bench --bench usage`, smaller with
+//! The promise about usage, on a month of 10,000 machines and about a million runs: `cargo bench -p granary-metering --bench usage`, smaller with
 //! `-- --machines 1000`.
 //!
 //! Postgres is our own with fsync on. "warm" asks as the API does, again and again; beside it stands the plain SQL that adds the
