@@ -16,6 +16,8 @@ const RPO_CRITICAL_TIMES: i64 = 3;
 const FAILED_CRITICAL: i64 = 3;
 /// A day and two hours, because some control planes report their heartbeats once a day.
 const SILENT: Marks = Marks { raised: [None, Some(26 * 60), Some(50 * 60)], held: [None, Some(24 * 60), Some(48 * 60)] };
+/// Others send a sign of life every quarter of an hour.
+const SILENT_LIVE: Marks = Marks { raised: [None, Some(60), Some(24 * 60)], held: [None, Some(30), Some(24 * 60)] };
 /// Percent of a limit that stretches, and of one that refuses.
 const SOFT: Marks = Marks { raised: [Some(80), Some(100), None], held: [Some(75), Some(95), None] };
 const HARD: Marks = Marks { raised: [Some(80), None, Some(100)], held: [Some(75), None, Some(95)] };
@@ -94,6 +96,14 @@ pub(crate) struct LagFacts {
     pub(crate) last_cycle_at: Timestamp,
 }
 
+/// When a control plane was heard last, and whether it sends signs of life one by one.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) source: String,
+    pub(crate) at: Timestamp,
+    pub(crate) is_live: bool,
+}
+
 /// Everything of a customer that alerts are made from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
@@ -102,10 +112,11 @@ pub(crate) struct Facts {
     pub(crate) machines: Vec<MachineFacts>,
     pub(crate) repositories: Vec<RepositoryFacts>,
     pub(crate) lags: Vec<LagFacts>,
-    /// By source, when a control plane was last heard.
-    pub(crate) heard: Vec<(String, Timestamp)>,
-    /// Machines whose night was skipped by agreement.
+    pub(crate) heard: Vec<Heard>,
+    /// Machines that rest by agreement.
     pub(crate) excused: BTreeSet<Uuid>,
+    /// All of them do, and their control planes.
+    pub(crate) everything_rests: bool,
 }
 
 impl Facts {
@@ -117,7 +128,7 @@ impl Facts {
 
     /// Tells whether a machine rests by agreement: what it misses meanwhile raises no alert.
     fn is_quiet(&self, machine: Uuid) -> bool {
-        self.excused.contains(&machine)
+        self.everything_rests || self.excused.contains(&machine)
     }
 }
 
@@ -159,10 +170,11 @@ pub(crate) fn measure(facts: &Facts, terms: &Terms, now: Timestamp) -> Readings 
 }
 
 fn silent_planes(facts: &Facts, terms: &Terms, now: Timestamp) -> Vec<Reading> {
-    let known = facts.heard.iter().filter(|(source, _)| terms.sources.contains(source));
+    let known = facts.heard.iter().filter(|heard| terms.sources.contains(&heard.source));
     known
-        .map(|(source, at)| {
-            let (raised, held) = SILENT.of(now.duration_since(*at).as_mins());
+        .map(|Heard { source, at, is_live }| {
+            let marks = if *is_live { SILENT_LIVE } else { SILENT };
+            let (raised, held) = marks.of(now.duration_since(*at).as_mins());
             let words = format!("not heard since {}", instant(*at));
             Reading {
                 kind: AlertKind::ControlPlaneSilent,
@@ -171,7 +183,7 @@ fn silent_planes(facts: &Facts, terms: &Terms, now: Timestamp) -> Vec<Reading> {
                 raised,
                 held,
                 words,
-                is_quiet: false,
+                is_quiet: facts.everything_rests,
             }
         })
         .collect()

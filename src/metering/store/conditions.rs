@@ -1,13 +1,11 @@
 //! What alerts are made from: the last days of a silo.
 
-use std::collections::BTreeSet;
-
 use granary_tenants::TenantTx;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use uuid::Uuid;
 
-use crate::alert::measure::{Facts, LagFacts, MachineFacts, RepositoryFacts};
+use crate::alert::measure::{Facts, Heard, LagFacts, MachineFacts, RepositoryFacts};
 use crate::error::MeteringError;
 
 /// A job that has just begun may be over in a moment.
@@ -99,9 +97,15 @@ const LIST_LAGS: &str = "
     where machines.replaced_by is null and machines.unprotected_on is null and latest.lag_seconds_max > 0
     order by machines.name, machines.id";
 
-const LIST_HEARD: &str = "select source, max(last_at) from heartbeats group by source order by source";
+/// When each source was heard last, and whether it sends signs of life one by one.
+const LIST_HEARD: &str = "
+    select distinct on (source) source, last_at, heard is not null from heartbeats order by source, service_on desc";
 
-const LIST_EXCUSED: &str = "select distinct machine_id from skipped_runs where is_excused and service_on >= $1";
+/// Machines that rest by agreement, none for all of them: their night was skipped, or maintenance goes on or ended after an instant.
+const LIST_EXCUSED: &str = "
+    select machine_id from skipped_runs where is_excused and service_on >= $1
+    union
+    select machine_id from maintenance_windows where not is_cancelled and starts_at <= $2 and ends_at > $3";
 
 /// Reads what limits are compared with, and nothing else.
 pub(crate) async fn read_use(tx: &TenantTx, today: Date) -> Result<Facts, MeteringError> {
@@ -145,12 +149,16 @@ pub(crate) async fn read_facts(tx: &TenantTx, (today, service_on): (Date, Date),
     });
     let heard = tx.query(LIST_HEARD, &[]).await?;
     let yesterday = service_on.checked_sub(1.day()).unwrap_or(service_on);
-    let excused = tx.query(LIST_EXCUSED, &[&yesterday]).await?;
+    // The restore point that maintenance left out is made when the next one is due.
+    let ended_after = before(SignedDuration::from_hours(rpo_hours));
+    let excused = tx.query(LIST_EXCUSED, &[&yesterday, &now, &ended_after]).await?;
+    let excused: Vec<Option<Uuid>> = excused.iter().map(|row| row.get(0)).collect();
     Ok(Facts {
         machines: machines.collect(),
         lags: lags.collect(),
-        heard: heard.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        excused: excused.iter().map(|row| row.get::<_, Uuid>(0)).collect::<BTreeSet<_>>(),
+        heard: heard.iter().map(|row| Heard { source: row.get(0), at: row.get(1), is_live: row.get(2) }).collect(),
+        everything_rests: excused.contains(&None),
+        excused: excused.into_iter().flatten().collect(),
         ..read_use(tx, today).await?
     })
 }

@@ -135,6 +135,53 @@ async fn a_missed_restore_point_is_told_in_time_and_not_during_agreed_maintenanc
 }
 
 #[tokio::test]
+async fn in_a_maintenance_window_and_until_the_next_restore_point_is_due_it_is_quiet() {
+    let house = House::new().await;
+    let window = |kind: &str, name: Option<&str>| {
+        let mut data = json!({"window_id": "w1", "starts_at": "2025-11-08T00:00:00Z", "ends_at": "2025-11-09T06:00:00Z", "reason": "move"});
+        if let Some(name) = name {
+            data["machine"] = machine(name);
+        }
+        event(kind, kind, "2025-11-07T12:00:00Z", data)
+    };
+    house
+        .take(&[
+            protected("moved", "backup", "2025-11-01"),
+            protected("other", "backup", "2025-11-01"),
+            completed("a", "moved", "2025-11-07", 1_000),
+            completed("b", "other", "2025-11-07", 1_000),
+            window("maintenance.scheduled", Some("moved")),
+        ])
+        .await;
+    let missed = |name: &str, severity| (AlertKind::RpoMissed, name.to_owned(), severity);
+    house.clock("2025-11-08T12:00:00Z");
+    house.look().await;
+    assert_eq!(house.open().await, [missed("other", AlertSeverity::Warning)]);
+    house.clock("2025-11-10T05:00:00Z");
+    house.look().await;
+    assert_eq!(house.open().await.len(), 1, "what was left out is made when the next one is due");
+    house.clock("2025-11-10T07:00:00Z");
+    house.look().await;
+    assert!(house.open().await.contains(&missed("moved", AlertSeverity::Critical)), "{:?}", house.open().await);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_lives_is_missed_after_an_hour() {
+    let house = House::new().await;
+    house.take(&[event("beat", "heartbeat.sent", "2025-11-09T10:00:00Z", json!({}))]).await;
+    house.clock("2025-11-09T10:50:00Z");
+    house.look().await;
+    assert!(house.open().await.is_empty());
+    house.clock("2025-11-09T11:01:00Z");
+    house.look().await;
+    assert_eq!(house.open().await, [(AlertKind::ControlPlaneSilent, SOURCE.to_owned(), AlertSeverity::Warning)]);
+    house.take(&[event("beat 2", "heartbeat.sent", "2025-11-09T11:02:00Z", json!({}))]).await;
+    house.look().await;
+    house.later(16);
+    assert_eq!(house.look().await.resolved, 1);
+}
+
+#[tokio::test]
 async fn behind_a_silent_control_plane_no_restore_point_is_called_missing() {
     let house = House::new().await;
     let source = "https://vbr.acme.example";
