@@ -110,6 +110,8 @@ fn migrations_hash() -> u64 {
         let mut files: Vec<_> = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         for file in files {
+            // The number is in the name.
+            file.file_name().hash(&mut hasher);
             fs::read(file).unwrap().hash(&mut hasher);
         }
     }
