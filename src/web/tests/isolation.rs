@@ -259,7 +259,10 @@ fn judge(route: &Route, person: &Person, code: Option<&str>, answer: &Answer) ->
         return (unless_foreign(WRONG_ROLE), is_led_to_login);
     }
     if route.gate == Gate::Program {
-        // Who came by a token gets no other.
+        // Who came by a token gets no other; what is read is the same for everybody.
+        if route.method == Method::Get {
+            return (column, status == StatusCode::OK);
+        }
         return (column, status == if person.is_token { StatusCode::CONFLICT } else { StatusCode::CREATED });
     }
     let Some(permission) = permission else {
