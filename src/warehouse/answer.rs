@@ -32,6 +32,8 @@ const QUEUE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a question waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
+/// How much longer than its time a query may take to notice that it is over.
+const GRACE: Duration = Duration::from_secs(5);
 /// Rows of one group of a Parquet answer, which is held until it is full.
 const GROUP_ROWS: usize = 65_536;
 
@@ -125,7 +127,7 @@ impl Warehouse {
             let permit = self.admission.wait(msp, self.budget.at_once).await?;
             let (sender, mut chunks) = mpsc::channel(QUEUE);
             let (session, sql, budget) = (session.clone(), sql.to_owned(), self.budget.clone());
-            let _task = self.threads.handle(self.budget.threads).spawn(async move {
+            let task = self.threads.handle(self.budget.threads).spawn(async move {
                 let _permit = permit;
                 // A panic of the engine must not pass for the end of an answer.
                 let driven = AssertUnwindSafe(drive(&session, &sql, format, &budget, &sender)).catch_unwind().await;
@@ -134,8 +136,14 @@ impl Warehouse {
                     let _ = sender.send_timeout(Err(error), PATIENCE).await;
                 }
             });
-            // What is wrong with a question is known with its first rows.
-            let first = chunks.recv().await.transpose()?;
+            // What is wrong with a question is known with its first rows. The clock of the API also goes when the threads of queries are
+            // all busy.
+            let patience = self.budget.time + GRACE;
+            let Ok(first) = tokio::time::timeout(patience, chunks.recv()).await else {
+                task.abort();
+                return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
+            };
+            let first = first.transpose()?;
             let rest = futures::stream::unfold(chunks, |mut chunks| async move { chunks.recv().await.map(|chunk| (chunk, chunks)) });
             Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
         })

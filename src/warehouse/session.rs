@@ -11,11 +11,13 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
@@ -116,7 +118,7 @@ impl Session {
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(engine)?;
         within_files(&plan, budget)?;
-        Ok((plan, task))
+        Ok((polite(plan).map_err(engine)?, task))
     }
 
     /// Begins to answer a query whose rows come as they are found.
@@ -166,6 +168,20 @@ pub(crate) async fn run_plan(
         }
     }
     Ok((schema, batches))
+}
+
+/// Lets what makes many rows of few stop for a moment now and then: a join of joins reads its inputs so seldom that it would never
+/// see that its time is over or that nobody waits for it.
+fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let wrap = |node: Arc<dyn ExecutionPlan>| {
+        let multiplies = node.children().len() > 1 || node.name().contains("Unnest");
+        Ok(if multiplies {
+            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(node)
+        })
+    };
+    plan.transform_up(wrap).map(|wrapped| wrapped.data)
 }
 
 fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {
