@@ -117,7 +117,7 @@ async fn an_enrolled_control_plane_sends_its_own_events_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_at_its_limit_is_told_so_and_slows_nobody_else() {
+async fn a_customer_at_its_limit_is_told_so_and_nobody_else_is() {
     let house = House::bare().await;
     let admin = house.user(Role::MspAdmin, &house.made.north, None).await;
     let limits = "{\"api_rate_limit\": 30, \"storage_gb\": 100}";
@@ -125,19 +125,13 @@ async fn a_customer_at_its_limit_is_told_so_and_slows_nobody_else() {
     assert_eq!(set.status, StatusCode::OK, "{}", set.body);
     let acme = house.key(&house.made.north, &house.made.acme, &[ApiKeyScope::ReportsRead]).await;
     let globex = house.key(&house.made.north, &house.made.globex, &[ApiKeyScope::ReportsRead]).await;
-    let median = async |caller: &Caller, code: &str| {
-        let mut times = Vec::new();
+    let neighbour = async {
         for _ in 0..40 {
-            let begun = Instant::now();
-            let answer = house.get(&format!("/api/v1/msp/customers/{code}/limits"), caller).await;
+            let answer = house.get("/api/v1/msp/customers/GLOBEX/limits", &globex).await;
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
             assert!(!answer.headers.contains_key("ratelimit"), "nothing was agreed with GLOBEX");
-            times.push(begun.elapsed());
         }
-        times.sort();
-        times[20]
     };
-    let alone = median(&globex, "GLOBEX").await;
 
     let path = "/api/v1/msp/customers/ACME/limits";
     let wile = house.user(Role::CustomerAdmin, &house.made.north, Some(&house.made.acme)).await;
@@ -172,8 +166,7 @@ async fn a_customer_at_its_limit_is_told_so_and_slows_nobody_else() {
         refused
     };
     let begun = Instant::now();
-    let (beside, refused) = futures::join!(median(&globex, "GLOBEX"), flood);
-    println!("GLOBEX: {alone:?} alone, {beside:?} beside {refused} refusals of ACME (medians)");
+    let ((), refused) = futures::join!(neighbour, flood);
     assert!(refused >= 198 - begun.elapsed().as_secs() / 2, "{refused} of 200");
 }
 
