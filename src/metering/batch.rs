@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::error::MeteringError;
@@ -34,13 +35,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Reads a delivery. A line that is not JSON is one bad event of its batch.
+    /// Reads a delivery. A line that is not JSON is one bad event of its batch, and so is an element of an array that is JSON and
+    /// cannot be read: nested too deeply, or with half a character or a number that is too large in it.
     ///
     /// # Errors
     /// When the body is not JSON, is not what its form says, or holds too many events.
     pub fn read(form: BatchForm, body: &[u8]) -> Result<Self, MeteringError> {
         let mut unreadable = HashMap::new();
-        let values = if form == BatchForm::Lines { read_lines(body, &mut unreadable)? } else { read_json(form, body)? };
+        let values = if form == BatchForm::Lines { read_lines(body, &mut unreadable)? } else { read_json(form, body, &mut unreadable)? };
         if values.len() > MAX_BATCH_EVENTS {
             return Err(MeteringError::BatchTooLarge { count: values.len(), limit: MAX_BATCH_EVENTS });
         }
@@ -59,9 +61,15 @@ impl Batch {
     }
 }
 
-fn read_json(form: BatchForm, body: &[u8]) -> Result<Vec<Value>, MeteringError> {
-    let body: Value = serde_json::from_slice(body).map_err(|error| MeteringError::NotJson(error.to_string()))?;
-    match (form, body) {
+fn read_json(form: BatchForm, body: &[u8], unreadable: &mut HashMap<usize, String>) -> Result<Vec<Value>, MeteringError> {
+    let read: Value = match serde_json::from_slice(body) {
+        Ok(read) => read,
+        Err(error) => match elements(body) {
+            Some(elements) if form != BatchForm::Single => return read_each(elements.into_iter(), unreadable),
+            _ => return Err(MeteringError::NotJson(error.to_string())),
+        },
+    };
+    match (form, read) {
         (BatchForm::Json | BatchForm::Array, Value::Array(values)) => Ok(values),
         (BatchForm::Json | BatchForm::Single, body @ Value::Object(_)) => Ok(vec![body]),
         _ => Err(MeteringError::NotEvents),
@@ -69,12 +77,16 @@ fn read_json(form: BatchForm, body: &[u8]) -> Result<Vec<Value>, MeteringError> 
 }
 
 fn read_lines(body: &[u8], unreadable: &mut HashMap<usize, String>) -> Result<Vec<Value>, MeteringError> {
+    read_each(body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()), unreadable)
+}
+
+fn read_each<'b>(pieces: impl Iterator<Item = &'b [u8]>, unreadable: &mut HashMap<usize, String>) -> Result<Vec<Value>, MeteringError> {
     let mut values = Vec::new();
-    for line in body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+    for piece in pieces {
         if values.len() == MAX_BATCH_EVENTS {
             return Err(MeteringError::BatchTooLarge { count: MAX_BATCH_EVENTS + 1, limit: MAX_BATCH_EVENTS });
         }
-        values.push(serde_json::from_slice(line).unwrap_or_else(|error| {
+        values.push(serde_json::from_slice(piece).unwrap_or_else(|error| {
             unreadable.insert(values.len(), format!("is not JSON: {error}"));
             Value::Null
         }));
@@ -82,7 +94,55 @@ fn read_lines(body: &[u8], unreadable: &mut HashMap<usize, String>) -> Result<Ve
     Ok(values)
 }
 
+/// Returns the elements of an array that is JSON; none of anything else.
+fn elements(body: &[u8]) -> Option<Vec<&[u8]>> {
+    // This reads the grammar alone: neither depth nor halves of characters nor large numbers stop it.
+    serde_json::from_slice::<IgnoredAny>(body).ok()?;
+    let inner = body.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let (mut found, mut from, mut depth, mut is_text, mut is_escaped) = (Vec::new(), 0, 0_usize, false, false);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => {
+                found.push(&inner[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&inner[from..]);
+    Some(found)
+}
+
 /// Says what in an event does not fit (a JSON pointer into it) and what about it; nothing when it fits its type.
 pub fn misfit_of(event: &Value) -> Option<(String, String)> {
     Event::read(event, None).err().map(|misfit| (misfit.pointer, misfit.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_that_cannot_be_read_costs_no_other() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let body = format!(r#" [{{"a": "],[\"{{"}}, {{"a": {deep}}}, {{"a": "\ud800"}}, {{"a": 1e999}}, [1, 2], {{"b": 1}} ] "#);
+        let batch = Batch::read(BatchForm::Json, body.as_bytes()).unwrap();
+        assert_eq!(batch.len(), 6);
+        assert_eq!(batch.values[0]["a"], "],[\"{");
+        assert_eq!(batch.values[5]["b"], 1);
+        let mut unreadable: Vec<_> = batch.unreadable.keys().copied().collect();
+        unreadable.sort_unstable();
+        assert_eq!(unreadable, [1, 2, 3]);
+        // What is no JSON says nothing of where its events begin and end.
+        for broken in ["[{\"a\": }, {}]", "[{}, {}", "[{},]", ""] {
+            assert!(Batch::read(BatchForm::Array, broken.as_bytes()).is_err(), "{broken}");
+        }
+        assert!(Batch::read(BatchForm::Single, body.as_bytes()).is_err());
+    }
 }

@@ -96,6 +96,10 @@ mod tests {
         let text = one.to_string().replace("02:00:00+02:00", "00:00:00Z").replace("96", "96.0").replace("96.0", "96");
         let two: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(Event::read(&one, None).unwrap().content_hash, Event::read(&two, None).unwrap().content_hash);
+        let fraction = event(json!({"day": "2025-10-01", "received": 96.0, "expected": 9.6e1, "last_at": "2025-10-01T23:59:00Z"}));
+        assert_eq!(Event::read(&one, None).unwrap().content_hash, Event::read(&fraction, None).unwrap().content_hash);
+        let half = event(json!({"day": "2025-10-01", "received": 95.5, "expected": 96, "last_at": "2025-10-01T23:59:00Z"}));
+        assert_eq!(Event::read(&half, None).unwrap_err().pointer, "/data/received");
         let other = event(json!({"day": "2025-10-01", "received": 95, "expected": 96, "last_at": "2025-10-01T23:59:00Z"}));
         assert_ne!(Event::read(&one, None).unwrap().content_hash, Event::read(&other, None).unwrap().content_hash);
     }

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
+use crate::canonical::write_canonical;
+
 /// Why an event was not taken: what in it, and what about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Misfit {
@@ -112,7 +114,7 @@ impl<'a, 'p> Fields<'a, 'p> {
 
     /// Returns a whole number from 0 to `most`.
     pub(crate) fn count(&self, name: &str, most: i32) -> Result<i32, Misfit> {
-        let count = self.required(name)?.as_i64().and_then(|count| i32::try_from(count).ok());
+        let count = whole(self.required(name)?).and_then(|count| i32::try_from(count).ok());
         count
             .filter(|count| (0..=most).contains(count))
             .ok_or_else(|| self.misfit(name, format!("must be a whole number from 0 to {most}")))
@@ -125,7 +127,7 @@ impl<'a, 'p> Fields<'a, 'p> {
 
     /// Returns a size in bytes.
     pub(crate) fn bytes(&self, name: &str) -> Result<i64, Misfit> {
-        let size = self.required(name)?.as_i64();
+        let size = whole(self.required(name)?);
         size.filter(|size| (0..=MAX_BYTES).contains(size))
             .ok_or_else(|| self.misfit(name, "must be a whole number of bytes from 0 to 2^53"))
     }
@@ -140,6 +142,15 @@ impl<'a, 'p> Fields<'a, 'p> {
         let Some(value) = self.optional(name) else { return Ok(false) };
         value.as_bool().ok_or_else(|| self.misfit(name, "must be true or false"))
     }
+}
+
+/// Reads a whole number however it is written: `12`, `12.0` and `1.2e1` are one, as they are one in what is hashed.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let mut canonical = String::new();
+        write_canonical(value.is_f64().then_some(value)?, &mut canonical);
+        canonical.parse().ok()
+    })
 }
 
 /// Refuses what Postgres cannot hold: the character U+0000, anywhere.
