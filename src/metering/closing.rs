@@ -144,7 +144,7 @@ pub fn measure_known<'a>(tx: &'a TenantTx, period: Period, known_on: Option<Date
 pub fn close_month<'a>(tx: &'a MspTx, customer: CustomerId, seal: &'a Seal) -> Boxed<'a, Result<bool, MeteringError>> {
     Box::pin(async move {
         let mut usage = seal.usage.clone();
-        usage.api_calls += store::control::count_api_calls(tx, customer, usage.period).await?;
+        usage.api_calls = usage.api_calls.saturating_add(store::control::count_api_calls(tx, customer, usage.period).await?);
         store::control::upsert_month(tx, customer, &usage).await?;
         let sealed = serde_json::to_value(&usage).map_err(|error| MeteringError::Corrupt(error.to_string()))?;
         store::control::close_month(tx, customer, usage.period, (&seal.events_hash, seal.events_count), &sealed).await

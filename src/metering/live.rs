@@ -43,7 +43,7 @@ pub fn live_usage<'a>(tenants: &'a Tenants, scope: &'a TenantScope, period: Peri
             Some(kept) => kept,
             None => take(tenants, scope, &msp_scope, period).await?,
         };
-        usage.api_calls += api_calls;
+        usage.api_calls = usage.api_calls.saturating_add(api_calls);
         Ok(LiveUsage { usage, as_of, is_closed: false })
     })
 }

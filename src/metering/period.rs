@@ -197,7 +197,7 @@ pub fn write_month<'a>(tenants: &'a Tenants, scope: &'a TenantScope, usage: &'a 
     Box::pin(async move {
         let tx = tenants.begin_msp(&msp_scope(scope)).await?;
         let mut usage = usage.clone();
-        usage.api_calls += store::control::count_api_calls(&tx, scope.customer.id, usage.period).await?;
+        usage.api_calls = usage.api_calls.saturating_add(store::control::count_api_calls(&tx, scope.customer.id, usage.period).await?);
         store::control::upsert_month(&tx, scope.customer.id, &usage).await?;
         tx.commit().await?;
         Ok(())

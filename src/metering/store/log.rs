@@ -31,7 +31,7 @@ const GET_TALLY: &str = "
         ) as machines_protected,
         count(*) filter (where run.state in ('completed', 'completed_with_warning')) as runs_completed,
         count(*) filter (where run.state = 'failed') as runs_failed,
-        coalesce(sum(run.transferred_bytes), 0)::bigint as transferred_bytes
+        least(coalesce(sum(run.transferred_bytes), 0), 9223372036854775807)::bigint as transferred_bytes
     from backup_runs as run
     where run.source = $1";
 

@@ -44,7 +44,8 @@ const REBUILD_MACHINE_DAYS: &str = "
     ),
     active as (
         select machine_id, billing_on, sum(runs_completed)::int as runs_completed, sum(runs_failed)::int as runs_failed,
-            sum(cycles_completed)::int as cycles_completed, sum(transferred_bytes)::bigint as transferred_bytes
+            least(sum(cycles_completed), 2147483647)::int as cycles_completed,
+            least(sum(transferred_bytes), 9223372036854775807)::bigint as transferred_bytes
         from reported group by machine_id, billing_on
     ),
     completions as (
@@ -178,7 +179,7 @@ const TOTALS: &str = "
         (select count(*) from restore_runs where ended_at >= $3 and ended_at < $4 and state = 'completed'),
         (select count(*) from restore_runs where ended_at >= $3 and ended_at < $4 and state = 'failed'),
         (select count(*) from tickets where opened_at >= $3 and opened_at < $4),
-        (select coalesce(sum(amount), 0)::bigint from activity where service_on between $1 and $2 and kind = 'api_call')";
+        (select least(coalesce(sum(amount), 0), 9223372036854775807)::bigint from activity where service_on between $1 and $2 and kind = 'api_call')";
 
 const LIST_ANNEX: &str = "
     with used as (

@@ -171,3 +171,22 @@ async fn rebuilding_twice_changes_nothing_and_late_facts_are_taken_up() {
 async fn count_dirty(tx: &granary_tenants::TenantTx) -> i64 {
     tx.query_one("select count(*) from dirty", &[]).await.unwrap().get(0)
 }
+
+#[tokio::test]
+async fn sums_that_are_too_large_stop_at_the_largest_and_stop_nothing_else() {
+    let house = House::new().await;
+    let disks: Vec<Value> =
+        (0..256).map(|index| json!({"index": index, "size_bytes": 0, "transferred_bytes": 1_i64 << 53, "state": "completed"})).collect();
+    let mut events = vec![protected("big", "backup", "2025-10-01")];
+    events.extend((0..6).map(|number| attempt(&format!("r{number}"), 1, "backup.completed", "big", "2025-10-07", 9, &json!(disks))));
+    events.extend((0..1_100).map(|number| {
+        let data = json!({"day": "2025-10-07", "kind": "api_call", "amount": 1_i64 << 53});
+        let mut event = event(&format!("calls {number}"), "activity.summary", "2025-10-07T23:00:00Z", data);
+        event["source"] = format!("source {number}").into();
+        event
+    }));
+    house.take(&events).await;
+    let usage = measured(&house, "2025-10").await;
+    assert_eq!((usage.distinct.backup, usage.transferred_bytes, usage.api_calls), (1.into(), i64::MAX, i64::MAX));
+    assert_eq!(usage.series[0].transferred_bytes, i64::MAX);
+}
