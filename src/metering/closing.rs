@@ -19,6 +19,8 @@ use crate::usage::{PeriodUsage, measure, measure_estimated};
 const CUT_OFF_HOURS: i64 = 72;
 /// Hours of silence at the cut-off after which nobody knows what a customer used.
 const SILENCE_HOURS: i64 = 24;
+/// A clock that is ahead by no more than this is believed; what is said of a later time is no sign of life.
+const AHEAD_HOURS: i64 = 24;
 /// Days before the period in which the last sign of a control plane is looked for.
 const HEARD_DAYS: i64 = 40;
 /// Days before a period that count in it.
@@ -69,7 +71,8 @@ pub fn examine<'a>(tx: &'a TenantTx, period: Period, planes: &'a [String]) -> Bo
         let zone = &tx.msp().time_zone;
         let asked_at = tx.now().min(cut_off(period, zone));
         let since = asked_at - SILENCE_HOURS.hours();
-        let heard = store::closing::list_heard(tx, period.start_at(zone) - (HEARD_DAYS * 24).hours()).await?;
+        let (since_day, until) = (period.start_at(zone) - (HEARD_DAYS * 24).hours(), tx.now() + AHEAD_HOURS.hours());
+        let heard = store::closing::list_heard(tx, since_day, until).await?;
         let heard_at = |source: &str| heard.iter().find(|(name, _)| name == source).map(|(_, at)| *at);
         let (first, last) = (period.first_day(), period.last_day());
         let silent = if planes.is_empty() {

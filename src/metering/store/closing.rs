@@ -14,9 +14,9 @@ use crate::error::MeteringError;
 const LIST_HEARD: &str = "
     select source, max(at) as at
     from (
-        select source, max(last_at) as at from heartbeats group by source
+        select source, max(last_at) as at from heartbeats where last_at <= $2 group by source
         union all
-        select source, max(occurred_at) from usage_events where occurred_at >= $1 group by source
+        select source, max(occurred_at) from usage_events where occurred_at between $1 and $2 group by source
     ) as heard
     group by source order by source";
 
@@ -71,9 +71,9 @@ const LIST_CORRECTIONS: &str = "
     where k.msp_id = $1 and k.period = $2
     order by c.code, k.meter";
 
-/// Returns when each source was heard last; events are looked for from an instant on.
-pub(crate) async fn list_heard(tx: &TenantTx, since: Timestamp) -> Result<Vec<(String, Timestamp)>, MeteringError> {
-    Ok(tx.query(LIST_HEARD, &[&since]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+/// Returns when each source was heard last; events are looked for from an instant on, and nothing counts that lies ahead of another.
+pub(crate) async fn list_heard(tx: &TenantTx, since: Timestamp, until: Timestamp) -> Result<Vec<(String, Timestamp)>, MeteringError> {
+    Ok(tx.query(LIST_HEARD, &[&since, &until]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Tells whether a machine held a tier on one of the days.

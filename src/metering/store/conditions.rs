@@ -8,6 +8,8 @@ use uuid::Uuid;
 use crate::alert::measure::{Facts, Heard, LagFacts, MachineFacts, RepositoryFacts};
 use crate::error::MeteringError;
 
+/// A clock that is ahead by no more than this is believed: what a source says of a later time is looked at when it has come.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// A job that has just begun may be over in a moment.
 const JOB_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
@@ -40,12 +42,12 @@ const LIST_MACHINES: &str = "
     recent as (
         select coalesce(roots.root_id, runs.machine_id) as machine_id, runs.state, runs.ended_at, runs.error
         from backup_runs as runs left join roots on roots.machine_id = runs.machine_id
-        where runs.billing_on >= $1::date - 14 and runs.state in ('completed', 'completed_with_warning', 'failed')
+        where runs.billing_on between $1::date - 14 and $1::date + 1 and runs.state in ('completed', 'completed_with_warning', 'failed')
     ),
     cycled as (
         select coalesce(roots.root_id, cycles.machine_id) as machine_id, max(cycles.last_cycle_at) as good_at
         from replication_cycles as cycles left join roots on roots.machine_id = cycles.machine_id
-        where cycles.billing_on >= $1::date - 14 and cycles.cycles_completed > 0
+        where cycles.billing_on between $1::date - 14 and $1::date + 1 and cycles.cycles_completed > 0
         group by 1
     ),
     completed as (
@@ -77,7 +79,7 @@ const LIST_REPOSITORIES: &str = "
     from repositories
     cross join lateral (
         select used_bytes, sampled_at from storage_samples
-        where repository_id = repositories.id and sampled_at > $1 order by sampled_at desc limit 1
+        where repository_id = repositories.id and sampled_at > $1 and sampled_at <= $2 order by sampled_at desc limit 1
     ) as latest
     left join lateral (
         select used_bytes, sampled_at from storage_samples
@@ -91,7 +93,7 @@ const LIST_LAGS: &str = "
     select latest.machine_id, machines.name, latest.lag_seconds_max, latest.last_cycle_at
     from (
         select distinct on (machine_id) machine_id, lag_seconds_max, last_cycle_at
-        from replication_cycles where billing_on >= $1::date - 1 order by machine_id, service_on desc
+        from replication_cycles where billing_on between $1::date - 1 and $1::date + 1 order by machine_id, service_on desc
     ) as latest
     join machines on machines.id = latest.machine_id
     where machines.replaced_by is null and machines.unprotected_on is null and latest.lag_seconds_max > 0
@@ -99,7 +101,7 @@ const LIST_LAGS: &str = "
 
 /// When each source was heard last, and whether it sends signs of life one by one.
 const LIST_HEARD: &str = "
-    select distinct on (source) source, last_at, heard is not null from heartbeats order by source, service_on desc";
+    select distinct on (source) source, last_at, heard is not null from heartbeats where last_at <= $1 order by source, service_on desc";
 
 /// Machines that rest by agreement, none for all of them: their night was skipped, or maintenance goes on or ended after an instant.
 const LIST_EXCUSED: &str = "
@@ -111,7 +113,7 @@ const LIST_EXCUSED: &str = "
 pub(crate) async fn read_use(tx: &TenantTx, today: Date) -> Result<Facts, MeteringError> {
     let before = |span: SignedDuration| tx.now().checked_sub(span).unwrap_or(Timestamp::MIN);
     let counts = tx.query_one(COUNT_NOW, &[&today, &before(JOB_AFTER)]).await?;
-    let repositories = tx.query(LIST_REPOSITORIES, &[&before(SignedDuration::from_hours(7 * 24))]).await?;
+    let repositories = tx.query(LIST_REPOSITORIES, &[&before(SignedDuration::from_hours(7 * 24)), &before(-AHEAD)]).await?;
     let repositories = repositories.iter().map(|row| RepositoryFacts {
         id: row.get(0),
         name: row.get(1),
@@ -147,7 +149,7 @@ pub(crate) async fn read_facts(tx: &TenantTx, (today, service_on): (Date, Date),
         lag_seconds: row.get::<_, i32>(2).into(),
         last_cycle_at: row.get(3),
     });
-    let heard = tx.query(LIST_HEARD, &[]).await?;
+    let heard = tx.query(LIST_HEARD, &[&before(-AHEAD)]).await?;
     let yesterday = service_on.checked_sub(1.day()).unwrap_or(service_on);
     // The restore point that maintenance left out is made when the next one is due.
     let ended_after = before(SignedDuration::from_hours(rpo_hours));

@@ -337,3 +337,32 @@ async fn a_round_looks_at_those_that_are_due_and_goes_on_after_a_failure() {
     house.later(6);
     assert_eq!(round().await.failures.len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_wrong_clock_says_of_years_to_come_hides_nothing() {
+    let house = House::new().await;
+    let heartbeat = |day: &str| {
+        let data = json!({"day": day, "received": 96, "expected": 96, "last_at": format!("{day}T10:00:00Z")});
+        event(&format!("heartbeat {day}"), "heartbeat.summary", &format!("{day}T10:05:00Z"), data)
+    };
+    house
+        .take(&[
+            protected("sql01", "backup", "2025-11-01"),
+            completed("a", "sql01", "2025-11-04", 1_000),
+            completed("b", "sql01", "2098-01-01", 1_000),
+            heartbeat("2025-11-07"),
+            heartbeat("2098-01-01"),
+            sampled("2025-11-08", 960 << 30),
+            sampled("2098-01-01", 1),
+        ])
+        .await;
+    house.clock("2025-11-09T13:00:00Z");
+    house.look().await;
+    let kinds = async || house.open().await.into_iter().map(|(kind, _, _)| kind).collect::<Vec<_>>();
+    let open = kinds().await;
+    assert!(open.contains(&AlertKind::ControlPlaneSilent) && open.contains(&AlertKind::RepositoryFull), "{open:?}");
+    house.take(&[heartbeat("2025-11-09")]).await;
+    house.look().await;
+    let open = kinds().await;
+    assert!(open.contains(&AlertKind::RpoMissed), "{open:?}");
+}
