@@ -99,10 +99,15 @@ impl Corrections {
         self.by_event.get(&(source.to_owned(), id.to_owned())).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns the correction that decides what an event counts as; none when it counts as it stands.
+    pub(crate) fn decisive(&self, source: &str, id: &str) -> Option<&Logged> {
+        let (correction, _) = self.indexes(source, id).iter().map(|index| &self.all[*index]).find(|(_, is_in_force)| *is_in_force)?;
+        Some(correction)
+    }
+
     /// Returns what an event counts as; none when it is voided.
     pub(crate) fn counted<'a>(&'a self, id: &str, event: Counted<'a>) -> Result<Option<Counted<'a>>, MeteringError> {
-        let decisive = self.indexes(event.source, id).iter().map(|index| &self.all[*index]).find(|(_, is_in_force)| *is_in_force);
-        let Some((correction, _)) = decisive else { return Ok(Some(event)) };
+        let Some(correction) = self.decisive(event.source, id) else { return Ok(Some(event)) };
         Ok(match correction.fact()? {
             Fact::Amended(amendment) => Some(Counted {
                 source: event.source,

@@ -5,7 +5,7 @@ use granary_tenants::TenantTx;
 use jiff::Timestamp;
 
 use crate::error::MeteringError;
-use crate::evidence::EvidenceFilter;
+use crate::evidence::{EventCursor, Wanted};
 use crate::log::{EventFilter, LoggedEvent, SourceTally};
 
 const LIST_EVENTS: &str = "
@@ -47,34 +47,54 @@ pub(crate) async fn get_tally(tx: &TenantTx, source: &str) -> Result<SourceTally
     })
 }
 
-/// Events by when they count. What counts in a month was hardly said before it, and said any time later; `$7` and the like are where
-/// the page before ended.
+/// Events by when they count, amendments by what they say. What counts in a month was hardly said long before it, and said any time
+/// later. A run counts when it ended as a whole, with all of its events. Instants are written in more ways than Postgres reads.
 const LIST_EVIDENCE: &str = "
-    with counted as (
-        select coalesce(data ->> 'ended_at', data ->> 'sampled_at', data ->> 'last_cycle_at', data ->> 'opened_at')::timestamptz as counts_at,
-            occurred_at, source, id, type, data
+    with told as not materialized (
+        select occurred_at, source, id, type, data, type as says, data as said
         from usage_events
-        where occurred_at >= $1::timestamptz - interval '1 day' and type = any ($3)
-            and ($4::text is null or $4 in (data ->> 'vendor_id', data -> 'machine' ->> 'vendor_id'))
+        where occurred_at >= $1::timestamptz - interval '31 days' and type = any ($3)
+        union all
+        select occurred_at, source, id, type, data, data ->> 'type', data -> 'data'
+        from usage_events
+        where type like 'event.%' and type = 'event.amended' and data ->> 'type' = any ($3)
+    ),
+    runs as (
+        select source, vendor_id, ended_at
+        from backup_runs
+        where billing_on between $9 and $10 and state = any ($11) and (not $12 or transferred_bytes > 0)
+    ),
+    counted as (
+        select runs.ended_at as at, told.occurred_at, told.source, told.id, told.type, told.data, told.said
+        from told join runs on runs.source = told.source and runs.vendor_id = told.said ->> 'run_id'
+        where told.says like 'backup.%'
+        union all
+        select case when counts_at ~* '^[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})$'
+            then counts_at::timestamptz else occurred_at end, occurred_at, source, id, type, data, said
+        from (
+            select told.*, coalesce(said ->> 'ended_at', said ->> 'sampled_at', said ->> 'last_cycle_at', said ->> 'opened_at') as counts_at
+            from told where says not like 'backup.%'
+        ) as others
+        where not (says = 'replication.summary' and said ->> 'cycles_completed' = '0')
     )
-    select occurred_at, source, id, type, data, coalesce(counts_at, occurred_at) as at
+    select occurred_at, source, id, type, data, at
     from counted
-    where coalesce(counts_at, occurred_at) >= $1 and coalesce(counts_at, occurred_at) < $2
-        and ($5::timestamptz is null or (coalesce(counts_at, occurred_at), source, id) > ($5, $6, $7))
+    where at >= $1 and at < $2
+        and ($4::text is null or $4 in (said ->> 'vendor_id', said -> 'machine' ->> 'vendor_id'))
+        and ($5::timestamptz is null or (at, source, id) > ($5, $6, $7))
     order by at, source, id
     limit $8";
 
-/// Returns a page of the events that count in a span, one more than asked for, each with when it counts.
+/// Returns the events that may be behind a number, each with when it counts; from where a page before ended.
 pub(crate) async fn list_evidence(
     tx: &TenantTx,
-    (start, end): (Timestamp, Timestamp),
-    types: &[&str],
-    filter: &EvidenceFilter,
+    wanted: &Wanted<'_>,
+    after: Option<&EventCursor>,
 ) -> Result<Vec<(Timestamp, LoggedEvent)>, MeteringError> {
-    let after = filter.after.as_ref();
     let (at, source, id) = (after.map(|after| after.at), after.map(|after| &after.source), after.map(|after| &after.id));
-    let limit = i64::from(filter.limit) + 1;
-    let params: [&(dyn ToSql + Sync); 8] = [&start, &end, &types, &filter.machine, &at, &source, &id, &limit];
+    let Wanted { span, days, types, run_states, has_bytes, machine, limit } = wanted;
+    let params: [&(dyn ToSql + Sync); 12] =
+        [&span.0, &span.1, types, machine, &at, &source, &id, limit, &days.0, &days.1, run_states, has_bytes];
     let rows = tx.query(LIST_EVIDENCE, &params).await?;
     let read = |row: &granary_db::Row| {
         let event = LoggedEvent { occurred_at: row.get(0), source: row.get(1), id: row.get(2), event_type: row.get(3), data: row.get(4) };

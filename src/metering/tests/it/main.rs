@@ -4,6 +4,7 @@
 mod alerts;
 mod corrections;
 mod days;
+mod evidence;
 mod hazards;
 mod house;
 mod ingest;
