@@ -70,7 +70,7 @@ pub use error::MeteringError;
 pub use evidence::{EventCursor, EvidenceFilter, EvidencePage, Meter, list_evidence};
 pub use ingest::{IngestReport, Outcome, ingest, ingest_batch};
 pub use live::{LiveUsage, live_usage};
-pub use log::{EventFilter, LoggedEvent, SourceTally, list_events, tally_source};
+pub use log::{EventFilter, LoggedEvent, RefusedEvent, SourceTally, list_events, list_refused, tally_source};
 pub use merkle::InclusionProof;
 pub use period::{
     CustomerMonth, PeriodClosed, PeriodProgress, PeriodState, close_period, list_closed, list_closed_months, list_customer_months,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::closing::cut_off;
 use crate::error::MeteringError;
 use crate::store;
 
@@ -37,6 +38,28 @@ pub struct EventFilter {
 /// When Postgres refuses.
 pub fn list_events<'a>(tx: &'a TenantTx, filter: &'a EventFilter) -> Boxed<'a, Result<Vec<LoggedEvent>, MeteringError>> {
     Box::pin(store::log::list_events(tx, filter))
+}
+
+/// An event that was refused and lies in quarantine, as it came.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RefusedEvent {
+    pub received_at: Timestamp,
+    pub source: String,
+    pub id: String,
+    pub reason: String,
+    pub event: Value,
+}
+
+/// Returns the events in quarantine that stand against the close of a month; the oldest come first.
+///
+/// # Errors
+/// When Postgres refuses.
+pub fn list_refused<'a>(tx: &'a TenantTx, period: Period, limit: i64) -> Boxed<'a, Result<Vec<RefusedEvent>, MeteringError>> {
+    Box::pin(async move {
+        let zone = &tx.msp().time_zone;
+        let span = (period.start_at(zone), cut_off(period, zone));
+        store::closing::list_quarantined(tx, (period.first_day(), period.last_day()), span, limit).await
+    })
 }
 
 /// What came of everything that one source has ever said.

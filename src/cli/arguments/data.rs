@@ -9,7 +9,10 @@ use super::text;
 use crate::cli::output::Format;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  granary events --customer ACME --period 2025-10 --type backup.completed --machine vm-1001")]
+#[command(after_help = "\
+Examples:
+  granary events --customer ACME --period 2025-10 --type backup.completed --machine vm-1001
+  granary events --customer ACME --period 2025-10 --refused")]
 pub(crate) struct Events {
     /// The customer, by its code
     #[arg(long)]
@@ -23,6 +26,9 @@ pub(crate) struct Events {
     /// Only events about the machine with this id in its source system
     #[arg(long, value_name = "VENDOR_ID")]
     pub(crate) machine: Option<String>,
+    /// Those that were refused instead, with the reason: what lies in quarantine and stands against the close of the month
+    #[arg(long, conflicts_with_all = ["event_type", "machine"])]
+    pub(crate) refused: bool,
     /// The most events to show
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,

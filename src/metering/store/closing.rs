@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::closing::{SuspectedPair, UsageCorrection};
 use crate::error::MeteringError;
+use crate::log::RefusedEvent;
 
 /// When each source was heard last: what it said, and heartbeats.
 const LIST_HEARD: &str = "
@@ -24,12 +25,23 @@ const HOLDS_TIERS: &str = "
     select exists (select from tier_assignments where valid_from <= $2 and coalesce(valid_to, 'infinity') > $1)";
 
 /// Open events of the month by the time that they give themselves, in any zone; without a usable time by when they came.
-const COUNT_QUARANTINED: &str = "
-    select count(*)
-    from quarantined_events
-    where accepted_at is null
-        and case when event ->> 'time' ~ '^\\d{4}-\\d{2}-\\d{2}T' then left(event ->> 'time', 10) between $1 and $2
-            else received_at >= $3 and received_at < $4 end";
+macro_rules! quarantined_of_month {
+    ($columns:literal, $rest:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            " from quarantined_events
+            where accepted_at is null
+                and case when event ->> 'time' ~ '^\\d{4}-\\d{2}-\\d{2}T' then left(event ->> 'time', 10) between $1 and $2
+                    else received_at >= $3 and received_at < $4 end",
+            $rest
+        )
+    };
+}
+
+const COUNT_QUARANTINED: &str = quarantined_of_month!("count(*)", "");
+const LIST_QUARANTINED: &str =
+    quarantined_of_month!("received_at, source, id, reason, event", " order by received_at, source, id, content_hash limit $5");
 
 const LIST_PAIRS: &str = "
     with counted as (
@@ -89,6 +101,19 @@ pub(crate) async fn count_quarantined(
 ) -> Result<i64, MeteringError> {
     let (first, last) = (first.to_string(), last.to_string());
     Ok(tx.query_one(COUNT_QUARANTINED, &[&first, &last, &start, &end]).await?.get(0))
+}
+
+/// Lists quarantined events that nobody has decided on, as they came.
+pub(crate) async fn list_quarantined(
+    tx: &TenantTx,
+    (first, last): (Date, Date),
+    (start, end): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<RefusedEvent>, MeteringError> {
+    let (first, last) = (first.to_string(), last.to_string());
+    let read =
+        |row: &Row| RefusedEvent { received_at: row.get(0), source: row.get(1), id: row.get(2), reason: row.get(3), event: row.get(4) };
+    Ok(tx.query(LIST_QUARANTINED, &[&first, &last, &start, &end, &limit]).await?.iter().map(read).collect())
 }
 
 /// Lists pairs of counted machines with one name.
