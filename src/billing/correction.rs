@@ -222,8 +222,8 @@ fn differences(
     Ok(found)
 }
 
-/// Returns which entries go out with a later month: credits always, charges at most three months back, small amounts when they
-/// waited for three months. Charges and credits of one month are sums of their own.
+/// Returns which entries go out with a later month: those of the last three months; of an older one when they are a credit in all;
+/// small amounts when they waited for three months, charges and credits of one month as sums of their own.
 pub(crate) fn choose(pending: &[CorrectionEntry], later: Period, zone: &jiff::tz::TimeZone) -> Vec<Uuid> {
     let is_whole = |entry: &&CorrectionEntry| {
         let alike = pending.iter().filter(|other| {
@@ -235,7 +235,14 @@ pub(crate) fn choose(pending: &[CorrectionEntry], later: Period, zone: &jiff::tz
         let has_waited = Period::containing(entry.found_at, zone).plus_months(SMALL_WAITS_MONTHS) <= later.next();
         sum >= small_minor || has_waited
     };
-    let is_in_time = |entry: &&CorrectionEntry| !entry.is_charge() || entry.period >= later.plus_months(-CHARGES_BACK_MONTHS);
+    // What goes the other way of an old month, such as the discount on more machines, goes only with what it belongs to.
+    let is_credit_in_all = |entry: &CorrectionEntry| {
+        let of_month = pending
+            .iter()
+            .filter(|other| (other.customer_id, other.period, other.currency) == (entry.customer_id, entry.period, entry.currency));
+        of_month.map(|other| other.amount_minor).sum::<i64>() < 0
+    };
+    let is_in_time = |entry: &&CorrectionEntry| entry.period >= later.plus_months(-CHARGES_BACK_MONTHS) || is_credit_in_all(entry);
     pending.iter().filter(|entry| entry.period < later).filter(is_in_time).filter(is_whole).map(|entry| entry.id).collect()
 }
 
@@ -330,3 +337,8 @@ mod tests {
         assert!(chosen(yen));
     }
 }
+        // An old month that is no credit in all stays as it is: neither its charge goes out nor the discount on it.
+        let old = |charge, credit| [entry("2025-06", charge, "2025-11-10"), entry("2025-06", credit, "2025-11-10")];
+        assert!(choose(&old(5_000, -500), november, &zone).is_empty());
+        assert!(choose(&old(1_500, -1_500), november, &zone).is_empty());
+        assert_eq!(choose(&old(1_000, -1_500), november, &zone).len(), 2);

@@ -121,8 +121,16 @@ async fn label_closed(rooms: &Rooms, msp: &Msp) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Closed months that are compared with what is known now; older ones when somebody asks for their corrections.
-const COMPARED_MONTHS: i32 = 3;
+/// Closed months that are compared with what is known now every night: those that the month which is drafted next may charge for.
+const COMPARED_MONTHS: i32 = 4;
+/// Older ones are compared in turn, one a night: credits have no end.
+const IN_TURN: i64 = 32;
+
+/// Returns how many months back the closed months lie that are compared in a night.
+fn compared_months(night: jiff::Timestamp) -> impl Iterator<Item = i32> {
+    let turn = (night.as_second() / 86_400).rem_euclid(IN_TURN);
+    (1..=COMPARED_MONTHS).chain(i32::try_from(turn).ok().map(|turn| COMPARED_MONTHS + 1 + turn))
+}
 
 async fn is_closed(rooms: &Rooms, msp: &Msp, period: Period) -> Result<bool, Failure> {
     let tx = rooms.tenants.begin_msp(&Rooms::msp_scope(msp)).await?;
@@ -133,7 +141,7 @@ async fn is_closed(rooms: &Rooms, msp: &Msp, period: Period) -> Result<bool, Fai
 
 /// Compares closed months with what came in since.
 async fn correct(rooms: &Rooms, msp: &Msp, period: Period) -> Result<(), Failure> {
-    for months in 1..=COMPARED_MONTHS {
+    for months in compared_months(rooms.clock.now()) {
         let report = granary_billing::correct_period(&rooms.tenants, msp, period.plus_months(-months), rooms.progress.clone()).await?;
         for (customer, why) in &report.skipped {
             tracing::info!(msp = %msp.code, customer, period = %report.period, why, "a closed month was not compared");
@@ -216,4 +224,22 @@ pub(crate) async fn publish(rooms: &Rooms, msp: &Msp) -> Result<(), Failure> {
     rooms.warehouse.build(msp.id).await?;
     rooms.progress.end();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::{Timestamp, ToSpan};
+
+    use super::*;
+
+    #[test]
+    fn every_closed_month_of_three_years_has_its_night() {
+        let start: Timestamp = "2025-11-10T02:00:00Z".parse().unwrap();
+        let nights: Vec<BTreeSet<i32>> = (0_i64..32).map(|day| compared_months(start + (24 * day).hours()).collect()).collect();
+        assert!(nights.iter().all(|night| night.len() == 5 && (1..=4).all(|months| night.contains(&months))));
+        let all: BTreeSet<i32> = nights.into_iter().flatten().collect();
+        assert_eq!(all, (1..=36).collect());
+    }
 }
