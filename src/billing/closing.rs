@@ -3,15 +3,15 @@
 //! A control plane that was silent, refused events and amounts that do not meet block the close until somebody accepts them by
 //! name and with a reason; drafts that changed since they were approved are approved again. The close freezes a customer at a time:
 //! while nobody ingests for it, its month is measured and rated once more, compared with the draft, sealed and frozen. Killed
-//! anywhere, closing again finishes it.
+//! anywhere, closing again finishes it; whoever's draft changed meanwhile is drafted and approved again, and who is frozen stays so.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use granary_foundation::{Boxed, SharedProgress};
 use granary_metering::{
     Acceptance, FindingKind, Findings, PeriodProgress, PeriodState, close_month, list_acceptances, list_findings, mark_closed,
     period_progress,
 };
-use granary_tenants::{Actor, Customer, MspScope, MspTx, TenantScope, Tenants};
+use granary_tenants::{Actor, Customer, MspScope, MspTx, TenantScope, TenantTx, Tenants};
 use granary_types::{Currency, CustomerId, Period};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -315,10 +315,7 @@ pub fn close<'a>(
         if report.was_closed {
             return Ok(report);
         }
-        // A close that was begun was found ready then.
-        if !standing.customers.iter().any(|customer| customer.is_closed) {
-            make_ready(tenants, scope, period, residuals, &progress).await?;
-        }
+        make_ready(tenants, scope, period, residuals, &progress).await?;
         let context = Context::load(tenants, &scope.msp, period).await?;
         progress.begin(&format!("closing {period}"), context.customers.len() as u64);
         let (context, progress) = (&context, &progress);
@@ -327,9 +324,10 @@ pub fn close<'a>(
             progress.advance(1);
             Ok::<_, BillingError>(usize::from(was_open))
         });
-        let frozen: Vec<usize> = freezing.buffer_unordered(AT_ONCE).try_collect().await?;
+        // Who cannot be frozen keeps no other from it; the close goes on with those who are left.
+        let frozen: Vec<Result<usize, BillingError>> = freezing.buffer_unordered(AT_ONCE).collect().await;
         progress.end();
-        report.frozen = frozen.iter().sum();
+        report.frozen = frozen.into_iter().sum::<Result<usize, BillingError>>()?;
         report.numbered = finalise_period(tenants, &scope.msp, period).await?.numbered.len();
         let tx = tenants.begin_msp(scope).await?;
         mark_closed(&tx, period).await?;
@@ -349,6 +347,11 @@ async fn make_ready(
     progress: &SharedProgress,
 ) -> Result<(), BillingError> {
     let before = period_standing(tenants, scope, period, residuals).await?;
+    if before.progress.state == PeriodState::Open {
+        let (from, now) = (before.cut_off_at, tenants.clock().now());
+        let undrafted = BillingError::NotDrafted(scope.msp.code.to_string(), period);
+        return Err(if now < from { BillingError::TooEarly { period, from } } else { undrafted });
+    }
     if before.progress.approved_at.is_none() {
         return Err(BillingError::NotApproved { period, count: before.unapproved() });
     }
@@ -393,7 +396,7 @@ async fn freeze(tenants: &Tenants, scope: &MspScope, context: &Context, customer
         Some(_) => granary_metering::Seal { usage: granary_metering::measure_known(&tx, period, known_on).await?, ..measured },
     };
     if let Some(agreement) = context.agreement(customer) {
-        check_lines(&tx, context, customer, &agreement, known_on).await?;
+        check_lines((&tx, &control), context, customer, &agreement, known_on).await?;
     }
     let was_open = close_month(&control, customer.id, &seal).await?;
     control.commit().await?;
@@ -402,9 +405,10 @@ async fn freeze(tenants: &Tenants, scope: &MspScope, context: &Context, customer
     Ok(was_open)
 }
 
-/// Refuses a draft that is not what the month is rated at now. Charges for earlier months stand behind its own lines.
+/// Refuses a draft that is not what the month is rated at now, or not as somebody approved it. Charges for earlier months stand behind
+/// its own lines. Lines that are final already stay as they are: what came after them is a correction of theirs.
 async fn check_lines(
-    tx: &granary_tenants::TenantTx,
+    (tx, control): (&TenantTx, &MspTx),
     context: &Context,
     customer: &Customer,
     agreement: &Agreement,
@@ -414,15 +418,27 @@ async fn check_lines(
     if coverage.is_empty() {
         return Ok(());
     }
-    let usage = measured(tx, context, agreement, &coverage, coverage.billable_from, known_on).await?;
-    let now = rate(&rating_input(context, customer, coverage, agreement, &usage))?;
-    let mut drafted = store::lines::list_lines(tx, context.period).await?.lines;
-    drafted.retain(|line| line.item != crate::Item::Correction);
-    let net = |lines: &[RatedLine]| lines.iter().map(|line| line.amount_minor).sum::<i64>();
-    if drafted == now {
+    let standing = store::lines::list_lines(tx, context.period).await?;
+    if standing.is_final {
         return Ok(());
     }
-    Err(BillingError::StaleDraft(customer.code.to_string(), net(&now), net(&drafted)))
+    let net = |lines: &[RatedLine]| lines.iter().map(|line| line.amount_minor).sum::<i64>();
+    let usage = measured(tx, context, agreement, &coverage, coverage.billable_from, known_on).await?;
+    let now = rate(&rating_input(context, customer, coverage, agreement, &usage))?;
+    let mut drafted = standing.lines;
+    let drafted_minor = net(&drafted);
+    let invoice = list_invoices(control, &InvoiceFilter { period: Some(context.period), customer: Some(customer.id) }).await?;
+    match invoice.first() {
+        Some(invoice) if invoice.state == InvoiceState::Draft => {
+            return Err(BillingError::NotApproved { period: context.period, count: 1 });
+        }
+        Some(invoice) if invoice.net_minor != drafted_minor => {
+            return Err(BillingError::StaleDraft(customer.code.to_string(), drafted_minor, invoice.net_minor));
+        }
+        Some(_) | None => {}
+    }
+    drafted.retain(|line| line.item != crate::Item::Correction);
+    if drafted == now { Ok(()) } else { Err(BillingError::StaleDraft(customer.code.to_string(), net(&now), net(&drafted))) }
 }
 
 #[cfg(test)]

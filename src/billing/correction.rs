@@ -159,7 +159,7 @@ async fn correct_customer(tenants: &Tenants, context: &Context, customer: &Custo
     tx.rollback().await?;
     let control = tenants.begin_msp(&scope).await?;
     granary_metering::write_corrections(&control, customer.id, &closed, &now).await?;
-    let differs = write_entries(&control, customer, period, (&standing, &rerated)).await?;
+    let differs = write_entries(&control, customer, context, (&standing, &rerated)).await?;
     control.commit().await?;
     Ok(if differs || differs_in_usage(&closed, &now) { Compared::Differs } else { Compared::Same })
 }
@@ -173,13 +173,17 @@ fn differs_in_usage(closed: &PeriodUsage, now: &PeriodUsage) -> bool {
 async fn write_entries(
     tx: &granary_tenants::MspTx,
     customer: &Customer,
-    period: Period,
+    context: &Context,
     (standing, rerated): (&[RatedLine], &[RatedLine]),
 ) -> Result<bool, BillingError> {
+    let period = context.period;
+    store::corrections::lock(tx).await?;
     let known = store::corrections::list_entries(tx, customer.id, period).await?;
     let (settled, pending): (Vec<_>, Vec<_>) = known.into_iter().partition(|entry| entry.chosen_for.is_some());
     let invoice = store::invoices::find_invoice_of(tx, customer.id, period).await?;
-    let tax_percent = invoice.map_or(Decimal::ZERO, |invoice| invoice.tax_percent);
+    // A month of which nothing was billed has no invoice, and is taxed as its contract says.
+    let agreed = context.agreement(customer).map_or(Decimal::ZERO, |agreement| agreement.terms.tax_percent);
+    let tax_percent = invoice.map_or(agreed, |invoice| invoice.tax_percent);
     let found = differences(period, standing, rerated, &settled)?;
     let is_same = found.len() == pending.len()
         && found
@@ -333,12 +337,12 @@ mod tests {
         assert!(!chosen(entry("2025-11", 500, "2025-11-10")), "not with its own month");
         let two = [entry("2025-10", 300, "2025-11-10"), entry("2025-10", 200, "2025-11-10"), entry("2025-10", -300, "2025-11-10")];
         assert_eq!(choose(&two, november, &zone), [two[0].id, two[1].id]);
-        let yen = CorrectionEntry { currency: "JPY".parse().unwrap(), ..entry("2025-10", 5, "2025-11-10") };
-        assert!(chosen(yen));
-    }
-}
         // An old month that is no credit in all stays as it is: neither its charge goes out nor the discount on it.
         let old = |charge, credit| [entry("2025-06", charge, "2025-11-10"), entry("2025-06", credit, "2025-11-10")];
         assert!(choose(&old(5_000, -500), november, &zone).is_empty());
         assert!(choose(&old(1_500, -1_500), november, &zone).is_empty());
         assert_eq!(choose(&old(1_000, -1_500), november, &zone).len(), 2);
+        let yen = CorrectionEntry { currency: "JPY".parse().unwrap(), ..entry("2025-10", 5, "2025-11-10") };
+        assert!(chosen(yen));
+    }
+}

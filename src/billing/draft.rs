@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use futures::{StreamExt, stream};
 use granary_foundation::Boxed;
 use granary_foundation::SharedProgress;
-use granary_metering::{Acceptance, FindingKind, Findings, examine, rebuild_days};
-use granary_tenants::{Customer, Msp, MspScope, TenantScope, TenantTx, Tenants};
+use granary_metering::{Acceptance, FindingKind, Findings, PeriodUsage, examine, rebuild_days};
+use granary_tenants::{Customer, Msp, MspScope, MspTx, TenantScope, TenantTx, Tenants};
 use granary_types::{Currency, CustomerId, InvoiceId, Period, StatementId};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::context::{ACTOR, Agreement, Context};
 use crate::correction::{CorrectionEntry, choose};
-use crate::usage::{Usage, measured};
+use crate::usage::{Usage, counted, measured};
 use crate::{
     BillingError, Coverage, RatedLine, RatingInput, Statement, Totals, WholesaleCustomer, overage_gib, rate, store, totals, wholesale,
 };
@@ -63,7 +63,8 @@ struct Rated {
     draft: Option<InvoiceDraft>,
     wholesale: WholesaleCustomer,
     customer: CustomerId,
-    findings: Findings,
+    /// None for a customer whose month is frozen: its draft stays.
+    findings: Option<Findings>,
 }
 
 /// Drafts a period of an MSP by itself, see [`draft_period_as`].
@@ -81,11 +82,10 @@ pub fn draft_period<'a>(
 
 /// Drafts a period of an MSP for whoever acts: measures and rates each customer, looks for what speaks against closing, writes
 /// lines, invoices and the statement, and notes who drafted. Killed anywhere and started again it ends with the same rows; a
-/// finalised period stays as it is.
+/// finalised period stays as it is, and so do customers that a close which was begun has frozen.
 ///
 /// # Errors
-/// When the period ended less than 72 hours ago, its close has begun, or the store fails. A customer that cannot be rated is in
-/// the report.
+/// When the period ended less than 72 hours ago, or the store fails. A customer that cannot be rated is in the report.
 pub fn draft_period_as<'a>(
     tenants: &'a Tenants,
     scope: &'a MspScope,
@@ -131,27 +131,34 @@ struct Grounds {
     accepted: Vec<Acceptance>,
     /// What later facts charge for earlier months with this one.
     charges: Vec<CorrectionEntry>,
+    /// What the months of customers were sealed with that a close has frozen, which did not end.
+    frozen: HashMap<CustomerId, PeriodUsage>,
 }
 
 impl Grounds {
     async fn load(tenants: &Tenants, scope: &MspScope, context: &Context) -> Result<Self, BillingError> {
         let period = context.period;
         let tx = tenants.begin_msp(scope).await?;
-        if !granary_metering::list_closed(&tx, period).await?.is_empty() {
-            return Err(BillingError::CloseBegun(period));
+        store::corrections::lock(&tx).await?;
+        let mut frozen = HashMap::new();
+        for customer in granary_metering::list_closed(&tx, period).await? {
+            frozen.extend(granary_metering::closed_usage(&tx, customer, period).await?.map(|usage| (customer, usage)));
         }
         let mut planes = HashMap::new();
         for customer in &context.customers {
             planes.insert(customer.id, crate::closing::planes(&tx, customer, period).await?);
         }
         let accepted = granary_metering::list_acceptances(&tx, period).await?;
-        store::corrections::let_go(&tx, period).await?;
-        let chosen = choose(&store::corrections::list_pending(&tx).await?, period, &scope.msp.time_zone);
+        let stay: Vec<CustomerId> = frozen.keys().copied().collect();
+        store::corrections::let_go(&tx, period, &stay).await?;
+        let mut pending = store::corrections::list_pending(&tx).await?;
+        pending.retain(|entry| !frozen.contains_key(&entry.customer_id));
+        let chosen = choose(&pending, period, &scope.msp.time_zone);
         store::corrections::choose(&tx, &chosen, period).await?;
         let mut charges = store::corrections::list_chosen(&tx, period).await?;
         charges.retain(|entry| entry.amount_minor > 0);
         tx.commit().await?;
-        Ok(Self { planes, accepted, charges })
+        Ok(Self { planes, accepted, charges, frozen })
     }
 
     /// Returns the lines that charge a customer for earlier months, where an invoice of these terms can carry them.
@@ -165,14 +172,21 @@ impl Grounds {
 
 async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Result<Option<DraftReport>, BillingError> {
     let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), ACTOR)).await?;
-    let statement = store::statements::find_statement(&tx, msp.id, period).await?;
-    let report = match statement.filter(|statement| statement.is_final) {
+    let report = final_report(&tx, period).await?;
+    tx.commit().await?;
+    Ok(report)
+}
+
+async fn final_report(tx: &MspTx, period: Period) -> Result<Option<DraftReport>, BillingError> {
+    let msp = tx.msp();
+    let statement = store::statements::find_statement(tx, msp.id, period).await?;
+    Ok(match statement.filter(|statement| statement.is_final) {
         Some(statement) => {
-            let totals = store::invoices::list_item_totals(&tx, msp.id, period, msp.currency.code()).await?;
+            let totals = store::invoices::list_item_totals(tx, msp.id, period, msp.currency.code()).await?;
             let filter = crate::InvoiceFilter { period: Some(period), customer: None };
             Some(DraftReport {
                 period,
-                invoices: store::invoices::list_invoices(&tx, msp.id, &filter).await?.len(),
+                invoices: store::invoices::list_invoices(tx, msp.id, &filter).await?.len(),
                 net_minor: totals.iter().map(|total| total.amount_minor).sum(),
                 statement_minor: statement.total_minor,
                 is_final: true,
@@ -180,9 +194,7 @@ async fn finalised_report(tenants: &Tenants, msp: &Msp, period: Period) -> Resul
             })
         }
         None => None,
-    };
-    tx.commit().await?;
-    Ok(report)
+    })
 }
 
 async fn rate_customer(
@@ -197,6 +209,13 @@ async fn rate_customer(
         return Ok(None);
     }
     let tx = tenants.begin_tenant(&TenantScope::for_job(context.msp.clone(), customer.clone(), ACTOR)).await?;
+    if let Some(sealed) = grounds.frozen.get(&customer.id) {
+        let cost = counted(&tx, context, &agreement, &coverage, coverage.wholesale_from, sealed.clone()).await?;
+        let lines = store::lines::list_lines(&tx, context.period).await?.lines;
+        tx.rollback().await?;
+        let wholesale = wholesale_of(customer, &agreement, coverage, &cost, &lines);
+        return Ok(Some(Rated { draft: None, wholesale, customer: customer.id, findings: None }));
+    }
     rebuild_days(&tx, context.period, context.period).await?;
     let planes = grounds.planes.get(&customer.id).map_or(&[][..], Vec::as_slice);
     let mut findings = examine(&tx, context.period, planes).await?;
@@ -214,8 +233,15 @@ async fn rate_customer(
     }
     let draft = write_lines(&tx, customer, context.period, &agreement, usage.is_estimated, lines).await?;
     tx.commit().await?;
+    let lines = draft.as_ref().map_or(&[][..], |draft| draft.lines.as_slice());
+    let wholesale = wholesale_of(customer, &agreement, coverage, &cost, lines);
+    Ok(Some(Rated { draft, wholesale, customer: customer.id, findings: Some(findings) }))
+}
+
+/// Returns what the MSP pays for: `cost` from the first day that it is charged for, and whether anything is billed.
+fn wholesale_of(customer: &Customer, agreement: &Agreement, coverage: Coverage, cost: &Usage, lines: &[RatedLine]) -> WholesaleCustomer {
     let is_charged = coverage.wholesale_from.is_some();
-    let wholesale = WholesaleCustomer {
+    WholesaleCustomer {
         customer: customer.id,
         code: customer.code.to_string(),
         machines: if is_charged { cost.machines } else { crate::MachineCounts::default() },
@@ -223,9 +249,8 @@ async fn rate_customer(
         share: coverage.wholesale_share(),
         has_premium_support: agreement.terms.has_premium_support,
         has_white_label: agreement.terms.has_white_label,
-        has_retail_line: draft.as_ref().is_some_and(|draft| draft.lines.iter().any(|line| line.amount_minor != 0)),
-    };
-    Ok(Some(Rated { draft, wholesale, customer: customer.id, findings }))
+        has_retail_line: lines.iter().any(|line| line.amount_minor != 0),
+    }
 }
 
 /// Returns the day whose machines stand in for those of a silent control plane, once somebody accepted that it is silent.
@@ -295,11 +320,24 @@ async fn store_drafts(
 ) -> Result<DraftReport, BillingError> {
     let (msp, period) = (&context.msp, context.period);
     let tx = tenants.begin_msp(scope).await?;
+    store::closing::lock(&tx, period).await?;
+    // Somebody may have finalised it meanwhile.
+    if let Some(report) = final_report(&tx, period).await? {
+        tx.rollback().await?;
+        return Ok(report);
+    }
     let mut report = DraftReport { period, invoices: 0, net_minor: 0, statement_minor: 0, is_final: false, failures };
     let standing = crate::list_invoices(&tx, &crate::InvoiceFilter { period: Some(period), customer: None }).await?;
+    // A close that runs beside it may have frozen more customers than there were before.
+    let frozen = granary_metering::list_closed(&tx, period).await?;
     for one in rated {
-        granary_metering::write_findings(&tx, one.customer, period, &one.findings).await?;
         let invoice = standing.iter().find(|invoice| invoice.customer_id == one.customer);
+        let Some(findings) = one.findings.as_ref().filter(|_| !frozen.contains(&one.customer)) else {
+            report.invoices += usize::from(invoice.is_some());
+            report.net_minor += invoice.filter(|invoice| invoice.currency == msp.currency).map_or(0, |invoice| invoice.net_minor);
+            continue;
+        };
+        granary_metering::write_findings(&tx, one.customer, period, findings).await?;
         match (&one.draft, invoice) {
             (Some(draft), _) => {
                 store::invoices::upsert_draft(&tx, msp.id, draft).await?;

@@ -14,8 +14,6 @@ pub enum BillingError {
     NotAFirst(Date),
     #[error("period {period} cannot be billed before {from}, 72 hours after its end")]
     TooEarly { period: Period, from: jiff::Timestamp },
-    #[error("the close of {0} has begun: close it again to finish it")]
-    CloseBegun(Period),
     #[error("{period} cannot be closed: {reasons}")]
     Blocked { period: Period, reasons: String },
     #[error("{count} of the drafts of {period} are not approved, or changed since: approve them")]
@@ -26,11 +24,11 @@ pub enum BillingError {
     NothingToAccept { customer: String, finding: &'static str, period: Period },
     #[error("an invoice for {period} cannot be issued on {issued_on}, before the period is over")]
     IssueDay { period: Period, issued_on: Date },
-    #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again")]
+    #[error("{0}'s lines add up to {1}, its draft says {2}: draft the period again, and approve it")]
     StaleDraft(String, i64, i64),
     #[error("{0} are finalised and cannot change: write a credit or debit note")]
     Finalised(&'static str),
-    #[error("{0} has no draft for {1}: draft the period again")]
+    #[error("{0} has no drafts for {1}: draft the period first")]
     NotDrafted(String, Period),
     #[error("an amount of {0} is not a payment")]
     NotAPayment(i64),
@@ -85,7 +83,6 @@ impl Classify for BillingError {
             }
             Self::OwnWork(_) => ErrorKind::Denied,
             Self::TooEarly { .. }
-            | Self::CloseBegun(_)
             | Self::Blocked { .. }
             | Self::NotApproved { .. }
             | Self::NothingToAccept { .. }
@@ -109,7 +106,6 @@ impl Classify for BillingError {
             Self::NoPrice { .. } => "price_missing",
             Self::NotAFirst(_) => "price_not_on_a_first",
             Self::TooEarly { .. } => "period_not_over",
-            Self::CloseBegun(_) => "close_begun",
             Self::Blocked { .. } => "close_blocked",
             Self::NotApproved { .. } => "not_approved",
             Self::OwnWork(_) => "own_work",

@@ -43,6 +43,7 @@ pub fn finalise_period<'a>(tenants: &'a Tenants, msp: &'a Msp, period: Period) -
             freeze_lines(tenants, &TenantScope::for_job(msp.clone(), customer.clone(), ACTOR), draft).await?;
         }
         let tx = tenants.begin_msp(&scope).await?;
+        store::closing::lock(&tx, period).await?;
         let numbered = number(&tx, &drafts, issued_on).await?;
         crate::note::settle(&tx, period, issued_on).await?;
         let statement = store::statements::find_statement(&tx, msp.id, period).await?;

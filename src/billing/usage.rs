@@ -1,6 +1,6 @@
 //! What rating takes from metering: machines by the MSP's rule, counted from the first billed day, and stored bytes.
 
-use granary_metering::{MachineCounts, TierPrices, count_completed, measure_known};
+use granary_metering::{MachineCounts, PeriodUsage, TierPrices, count_completed, measure_known};
 use granary_tenants::{Customer, TenantTx};
 use granary_types::Tier;
 use jiff::civil::Date;
@@ -26,8 +26,20 @@ pub(crate) async fn measured(
     from: Option<Date>,
     known_on: Option<Date>,
 ) -> Result<Usage, BillingError> {
+    let usage = measure_known(tx, context.period, known_on).await?;
+    counted(tx, context, agreement, coverage, from, usage).await
+}
+
+/// As [`measured`], of what was measured before.
+pub(crate) async fn counted(
+    tx: &TenantTx,
+    context: &Context,
+    agreement: &Agreement,
+    coverage: &Coverage,
+    from: Option<Date>,
+    mut usage: PeriodUsage,
+) -> Result<Usage, BillingError> {
     let period = context.period;
-    let mut usage = measure_known(tx, period, known_on).await?;
     if let Some(from) = from.filter(|from| *from > period.first_day()) {
         usage.days.retain(|machines| machines.day >= from);
         usage.distinct = count_completed(tx, from, period.last_day()).await?;

@@ -35,8 +35,13 @@ const INSERT: &str = "
         (id, msp_id, customer_id, period, item, description, quantity, unit_price, amount_minor, currency, tax_percent, found_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-/// A month that is drafted again chooses again.
-const LET_GO: &str = "update correction_entries set chosen_for = null where msp_id = $1 and chosen_for = $2 and document_id is null";
+/// What is compared, chosen and let go of does not change meanwhile. The first number is that of corrections.
+const LOCK: &str = "select pg_advisory_xact_lock(7303, hashtext($1::uuid::text))";
+
+/// A month that is drafted again chooses again, but for customers whose lines are frozen.
+const LET_GO: &str = "
+    update correction_entries set chosen_for = null
+    where msp_id = $1 and chosen_for = $2 and document_id is null and customer_id <> all ($3)";
 const CHOOSE: &str = "update correction_entries set chosen_for = $2 where id = any ($1) and chosen_for is null";
 const SETTLE: &str = "update correction_entries set document_id = $2 where id = any ($1) and document_id is null";
 
@@ -101,9 +106,15 @@ pub(crate) async fn replace_pending(
     Ok(())
 }
 
-/// Lets go of what was chosen for a month.
-pub(crate) async fn let_go(tx: &MspTx, later: Period) -> Result<(), BillingError> {
-    tx.execute(LET_GO, &[&tx.msp().id, &later.to_string()]).await?;
+/// Makes this transaction the only one that finds or chooses corrections of its MSP, until it ends.
+pub(crate) async fn lock(tx: &MspTx) -> Result<(), BillingError> {
+    tx.execute(LOCK, &[&tx.msp().id]).await?;
+    Ok(())
+}
+
+/// Lets go of what was chosen for a month, but for some customers.
+pub(crate) async fn let_go(tx: &MspTx, later: Period, without: &[CustomerId]) -> Result<(), BillingError> {
+    tx.execute(LET_GO, &[&tx.msp().id, &later.to_string(), &without]).await?;
     Ok(())
 }
 
