@@ -14,7 +14,7 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
         if found.rows.is_empty() {
             return Err(Missing(format!("nothing was used, rated or invoiced in {}; see granary billing list", command.period)).into());
         }
-        let columns = [
+        let mut columns = vec![
             "customer_code",
             "recomputed_minor",
             "rated_minor",
@@ -24,6 +24,9 @@ pub(crate) async fn run(global: &Global, command: Reconcile) -> Result<ExitCode,
             "has_evidence",
             "causes",
         ];
+        if found.rows.iter().any(|row| row.corrected_minor != 0) {
+            columns.insert(4, "corrected_minor");
+        }
         Rows::of(&columns, &found.rows).print(command.format)?;
         let (customers, differing) = (found.rows.len(), found.differing());
         if found.is_billed {

@@ -9,6 +9,8 @@ pub enum ReconciliationError {
     Warehouse(#[from] granary_warehouse::WarehouseError),
     #[error(transparent)]
     Tenants(#[from] granary_tenants::TenantsError),
+    #[error(transparent)]
+    Billing(#[from] granary_billing::BillingError),
     #[error("counting again failed: {0}")]
     Frame(#[from] polars::prelude::PolarsError),
     #[error("the lake's column {0} has another shape than expected")]
@@ -24,6 +26,7 @@ impl Classify for ReconciliationError {
         match self {
             Self::Warehouse(error) => error.kind(),
             Self::Tenants(error) => error.kind(),
+            Self::Billing(error) => error.kind(),
             Self::Frame(_) | Self::Column(_) | Self::Stopped => ErrorKind::Internal,
             Self::OtherMsp => ErrorKind::NotFound,
         }
@@ -33,6 +36,7 @@ impl Classify for ReconciliationError {
         match self {
             Self::Warehouse(error) => error.code(),
             Self::Tenants(error) => error.code(),
+            Self::Billing(error) => error.code(),
             Self::Frame(_) | Self::Stopped => "recount_failed",
             Self::Column(_) => "lake_column_unexpected",
             Self::OtherMsp => "msp_not_found",

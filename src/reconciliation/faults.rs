@@ -62,6 +62,7 @@ impl Month {
                 code: "ACME".to_owned(),
                 agreed: Some(Agreed { terms, billed_from: None }),
                 has_evidence: true,
+                corrected_minor: 0,
             },
             runs: vec![("web", day(1)), ("web", day(2)), ("db", day(3)), ("mail", day(9)), ("mail", day(10))],
             assignments: vec![("web", 0, 0, i32::MAX), ("db", 0, 0, i32::MAX), ("mail", 0, 0, day(10)), ("mail", 1, day(10), i32::MAX)],
@@ -154,6 +155,24 @@ fn a_missing_run_is_found_although_it_changes_no_amount() {
     month.runs.remove(0);
     let row = month.reconciled();
     assert_eq!((row.difference_minor, found(&row)), (0, vec![(CauseKind::MissingRun, Some("web"), 0)]));
+}
+
+#[test]
+fn what_a_later_document_bills_is_no_difference() {
+    let late = || {
+        let mut month = Month::clean();
+        month.runs.push(("new", OCTOBER.first + 5));
+        month.assignments.push(("new", 2, 0, i32::MAX));
+        month
+    };
+    let mut month = late();
+    month.party.corrected_minor = 10_000;
+    let row = month.reconciled();
+    assert_eq!((row.recomputed_minor, row.invoiced_minor, row.difference_minor, found(&row)), (14_500, 4_500, 0, vec![]));
+    let mut month = late();
+    month.party.corrected_minor = 9_000;
+    let row = month.reconciled();
+    assert_eq!((row.difference_minor, found(&row)), (-1_000, vec![(CauseKind::UncountedRun, Some("new"), -10_000)]));
 }
 
 #[test]

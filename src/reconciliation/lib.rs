@@ -22,7 +22,7 @@ use granary_foundation::Boxed;
 use std::collections::{BTreeMap, HashMap};
 
 use granary_billing::Residual;
-use granary_tenants::{Granted, Msp, ReadGrant, Tenants};
+use granary_tenants::{Granted, Msp, MspScope, ReadGrant, Tenants};
 use granary_types::{Classify, CountingRule, Currency, CustomerId, ErrorKind, Period};
 use granary_warehouse::Warehouse;
 use serde::Serialize;
@@ -55,7 +55,9 @@ pub struct Row {
     pub invoiced_minor: i64,
     /// What came in for the invoice, tax included.
     pub paid_minor: i64,
-    /// Invoiced less recomputed; rated less recomputed while there is no invoice; zero while the period is open.
+    /// What later documents charge for the month, or give back: lines of later invoices, and notes.
+    pub corrected_minor: i64,
+    /// Invoiced and corrected less recomputed; rated less recomputed while there is no invoice; zero while the period is open.
     pub difference_minor: i64,
     /// False when a rule of retention let go of what the month is recomputed from: what was rated then stands for it.
     pub has_evidence: bool,
@@ -110,6 +112,7 @@ pub fn reconcile<'a>(
         // Marked before a row goes: read after the lake, they explain whatever is missing there.
         let marks = tenants.list_retention_marks(msp.id).await?;
         let contracts = tenants.list_contracts(msp.id).await?;
+        let corrected = corrected(tenants, msp, period).await?;
         let mut customers = tenants.list_customers(msp.id).await?;
         customers.retain(|customer| grant.customers.includes(customer.id));
         customers.sort_by(|one, two| one.code.cmp(&two.code));
@@ -127,6 +130,7 @@ pub fn reconcile<'a>(
                 code: customer.code.to_string(),
                 agreed: terms_of(customer.id),
                 has_evidence: has_evidence(customer.id),
+                corrected_minor: corrected.get(&customer.id).copied().unwrap_or(0),
             })
             .collect();
         let (rule, currency, is_billed) = (rule_of(msp.counting_rule), msp.currency, loaded.is_billed);
@@ -171,6 +175,18 @@ pub fn residuals<'a>(
     })
 }
 
+/// Returns what documents of later months say of a period, by customer.
+async fn corrected(tenants: &Tenants, msp: &Msp, period: Period) -> Result<HashMap<CustomerId, i64>, ReconciliationError> {
+    let tx = tenants.begin_msp(&MspScope::for_job(msp.clone(), "reconciliation")).await?;
+    let entries = granary_billing::list_entries(&tx, Some(period)).await?;
+    tx.commit().await?;
+    let mut corrected = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.document_id.is_some()) {
+        *corrected.entry(entry.customer_id).or_default() += entry.amount_minor;
+    }
+    Ok(corrected)
+}
+
 /// A customer and its terms in the period, if it has any.
 #[derive(Debug)]
 struct Party {
@@ -178,6 +194,7 @@ struct Party {
     code: String,
     agreed: Option<Agreed>,
     has_evidence: bool,
+    corrected_minor: i64,
 }
 
 /// Recomputes and compares every customer that has an amount on either road.
@@ -254,6 +271,11 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
     let rated_minor = rated.iter().map(|line| line.amount_minor).sum();
     let recomputed_minor = if party.has_evidence { net_minor(&recomputed) } else { rated_minor };
     let invoiced_minor = invoice.map_or(0, |invoice| invoice.net_minor);
+    let corrected_minor = party.corrected_minor;
+    let billed_minor = invoice.map_or(rated_minor, |invoice| invoice.net_minor) + corrected_minor;
+    let difference_minor = if loaded.is_billed { billed_minor - recomputed_minor } else { 0 };
+    // What the month was closed without is billed by now: that is no fault of its lines.
+    let is_settled = corrected_minor != 0 && difference_minor == 0;
     Some(Row {
         customer_id: party.id,
         customer_code: party.code.clone(),
@@ -262,9 +284,10 @@ fn row(loaded: &Loaded, party: &Party, key: &str, recounted: &Recounted<'_>, spa
         rated_minor,
         invoiced_minor,
         paid_minor: loaded.paid.get(key).copied().unwrap_or(0),
-        difference_minor: if loaded.is_billed { invoice.map_or(rated_minor, |invoice| invoice.net_minor) - recomputed_minor } else { 0 },
+        corrected_minor,
+        difference_minor,
         has_evidence: party.has_evidence,
-        causes: if party.has_evidence { case.causes() } else { case.document_causes() },
+        causes: if party.has_evidence && !is_settled { case.causes() } else { case.document_causes() },
     })
 }
 

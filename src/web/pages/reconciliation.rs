@@ -91,7 +91,10 @@ fn table(found: &Reconciliation) -> Markup {
                             th scope="row" { a href=(link::customer_rows("charges", found.period, &row.customer_code)) { (row.customer_code) } }
                             td.n { @if row.has_evidence { (format::money(row.recomputed_minor, row.currency)) } @else { span.soft title="A rule of retention let go of the runs" { "let go" } } }
                             td.n { (format::money(row.rated_minor, row.currency)) }
-                            td.n { (format::money(row.invoiced_minor, row.currency)) }
+                            td.n {
+                                (format::money(row.invoiced_minor, row.currency))
+                                @if row.corrected_minor != 0 { br; span.soft { (format::money(row.corrected_minor, row.currency)) " later" } }
+                            }
                             td.n { (format::money(row.paid_minor, row.currency)) }
                             td.n { @if !found.is_billed { span.soft { "open" } } @else if row.difference_minor == 0 { (layout::chip("good", "0")) } @else { (layout::chip("bad", &format::money(row.difference_minor, row.currency))) } }
                             td { @if row.causes.is_empty() { span.soft { "–" } } @else { ul.reasons { @for cause in &row.causes { li { (format::with_minus(&cause.text)) } } } } }
