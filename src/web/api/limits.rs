@@ -35,7 +35,7 @@ pub(crate) struct LimitsOut {
     #[serde(default)]
     #[schema(value_type = words::Enforcement)]
     max_concurrent_jobs_enforcement: Enforcement,
-    /// Requests a minute of all programs together.
+    /// Requests a minute of all programs together; deliveries of usage events are not counted.
     #[serde(default)]
     #[schema(minimum = 0)]
     api_rate_limit: Option<i32>,

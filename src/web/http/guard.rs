@@ -80,6 +80,9 @@ impl Visitor {
     }
 }
 
+/// What control planes deliver are facts: no limit of a customer refuses them, and nobody is charged for telling.
+const DELIVERY: Gate = Gate::Api(Permission::UsageWrite);
+
 /// Lets a request through its gate.
 pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut request: Request, next: Next) -> Response {
     if !is_safe(request.method()) && !comes_from_here(request.headers()) {
@@ -93,7 +96,7 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
     match recognise(&app, gate, permission, request.uri().path(), request.headers()).await {
         Ok(visitor) => {
             // People who look at pages are not counted: they come one click at a time.
-            let levels = if gate.takes_programs() { app.pace.admit(&visitor.principal) } else { Ok(Levels::default()) };
+            let levels = if gate.takes_programs() { app.pace.admit(&visitor.principal, gate == DELIVERY) } else { Ok(Levels::default()) };
             let (Ok(asked) | Err(asked)) = &levels;
             if let (Some(customer), Some(percent), Some(msp)) =
                 (visitor.principal.only_customer(), asked.percent_of_customer(), &visitor.msp)
@@ -127,7 +130,7 @@ pub(crate) async fn check(State((app, gate)): State<(AppState, Gate)>, mut reque
 /// Counts a call of a customer's program. Pages are none, nor are the MSP's own programs; and what a control plane delivers are facts,
 /// which nobody is charged for telling.
 fn count_call(app: &AppState, gate: Gate, visitor: &Visitor) {
-    let is_call = gate.takes_programs() && visitor.session.is_none() && gate != Gate::Api(Permission::UsageWrite);
+    let is_call = gate.takes_programs() && visitor.session.is_none() && gate != DELIVERY;
     if let (true, Some(msp), Some(customer)) = (is_call, &visitor.msp, visitor.principal.only_customer()) {
         app.api_calls.count(msp, customer, app.clock.now());
     }

@@ -64,13 +64,14 @@ struct Level {
 pub(super) struct Levels(Vec<Level>);
 
 impl Pace {
-    /// Counts a request, unless one of its buckets is empty; then it is counted in none.
+    /// Counts a request, unless one of its buckets is empty; then it is counted in none. A delivery of facts is not counted in the
+    /// customer's.
     ///
     /// # Errors
     /// With the levels of somebody who came too often.
-    pub(super) fn admit(&self, principal: &Principal) -> Result<Levels, Levels> {
+    pub(super) fn admit(&self, principal: &Principal, is_delivery: bool) -> Result<Levels, Levels> {
         let Quotas { customer, is_soft, program } = principal.quotas();
-        let customer = principal.only_customer().zip(customer).map(|(id, limit)| (Subject::Customer(id), limit));
+        let customer = principal.only_customer().zip(customer).filter(|_| !is_delivery).map(|(id, limit)| (Subject::Customer(id), limit));
         let program = program.map(|limit| (Subject::Program(principal.actor().to_string()), limit));
         let (hard, soft): (Vec<_>, Vec<_>) = customer.into_iter().partition(|_| !is_soft);
         let now = Instant::now();

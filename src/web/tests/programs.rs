@@ -171,6 +171,25 @@ async fn a_customer_at_its_limit_is_told_so_and_nobody_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn facts_are_taken_from_a_customer_that_may_ask_nothing_any_more() {
+    let house = House::bare().await;
+    let admin = house.user(Role::MspAdmin, &house.made.north, None).await;
+    let limits = "{\"api_rate_limit\": 0, \"storage_gb\": 0, \"storage_gb_enforcement\": \"hard\", \"max_vms\": 0, \"max_vms_enforcement\": \"hard\"}";
+    let set = house.send("PUT", "/api/v1/msp/customers/ACME/limits", &admin, limits).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.body);
+    let asking = house.key(&house.made.north, &house.made.acme, &[ApiKeyScope::ReportsRead]).await;
+    assert_eq!(house.get("/api/v1/msp/customers/ACME/limits", &asking).await.status, StatusCode::TOO_MANY_REQUESTS);
+    let telling = house.key(&house.made.north, &house.made.acme, &[ApiKeyScope::UsageWrite]).await;
+    for number in 0..3 {
+        let data = json!({"source_system": "veeam", "vendor_id": "vm", "name": "vm", "tier": "backup", "from": "2025-10-01"});
+        let event = json!({"specversion": "1.0", "source": "https://vbr.acme.example", "id": format!("fact-{number}"),
+            "type": "machine.protected", "time": "2025-10-01T12:00:00Z", "data": data});
+        let answer = house.post("/api/v1/usage/events", &telling, &json!([event]).to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_has_a_limit_of_its_own_beside_its_customers() {
     let house = House::bare().await;
     let make = async |name: &str, most| {
