@@ -191,6 +191,11 @@ fn reworded(said: &str) -> Option<String> {
     if let Some(name) = found.split_once("missing field `").and_then(|(_, rest)| rest.split('`').next()) {
         return Some(format!("'{name}' is missing"));
     }
+    if let Some((place, rest)) = found.split_once("unknown field `").or_else(|| found.split_once("unknown variant `")) {
+        let mut names = rest.split('`').step_by(2);
+        let (unknown, known) = (names.next()?, names.filter(|name| !name.is_empty()).collect::<Vec<_>>());
+        return Some(format!("{place}'{unknown}' is none of: {}", known.join(", ")));
+    }
     (!found.contains('`')).then(|| format!("a part of the request cannot be read: {found}"))
 }
 
@@ -215,7 +220,11 @@ mod tests {
         assert_eq!(reworded("Failed to deserialize query string: missing field `view`").unwrap(), "'view' is missing");
         let wrong = "Failed to deserialize query string: period: '2025-13' is not a month such as 2025-10";
         assert_eq!(reworded(wrong).unwrap(), "a part of the request cannot be read: period: '2025-13' is not a month such as 2025-10");
-        assert_eq!(reworded("Failed to deserialize query string: unknown variant `x`, expected one of `a`"), None);
+        let unknown = "Failed to deserialize query string: severity: unknown variant `x`, expected one of `info`, `warning`";
+        assert_eq!(reworded(unknown).unwrap(), "severity: 'x' is none of: info, warning");
+        let unknown = "Failed to deserialize query string: unknown field `bogus`, expected `period` or `meter`";
+        assert_eq!(reworded(unknown).unwrap(), "'bogus' is none of: period, meter");
+        assert_eq!(reworded("Failed to deserialize the JSON body into the target type: invalid type: map, expected `u8`"), None);
         assert_eq!(reworded("Failed to buffer the request body"), None);
     }
 }
