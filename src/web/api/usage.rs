@@ -4,7 +4,11 @@
 
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
-use granary_metering::{DayUsage, EvidenceFilter, EvidencePage, LiveUsage, LoggedEvent, Meter, PeriodUsage, list_evidence, live_usage};
+use granary_metering::{
+    DayUsage, EvidenceFilter, EvidencePage, InclusionProof, LiveUsage, LoggedEvent, Meter, PeriodUsage, find_seal, list_evidence,
+    live_usage, prove,
+};
+use granary_tenants::MspScope;
 use granary_types::{CountingRule, CustomerCode, CustomerId, CustomerStatus, Period, Tier};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -127,6 +131,31 @@ pub(crate) struct EvidenceQuery {
     limit: Option<u16>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProofQuery {
+    period: Period,
+    source: String,
+    event: String,
+}
+
+/// That an event is one of those that a closed month counted: hash the leaf with the path, and it is the month's hash.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProofOut {
+    source: String,
+    id: String,
+    /// SHA-256 of what the event says, in hexadecimal like every hash here.
+    content_hash: String,
+    /// The event's place among the month's events, from 0.
+    index: u64,
+    /// How many events the month has.
+    size: u64,
+    /// The nodes beside the way, from the leaf to the root.
+    path: Vec<String>,
+    /// The month's hash, as the period shows it.
+    root: String,
+}
+
 /// The events behind a number, by when they count.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EvidenceOut {
@@ -190,6 +219,26 @@ pub(crate) async fn events(
     tx.commit().await?;
     let next = next.map(|next| next.to_string());
     Ok(Json(EvidenceOut { meter, events: events.into_iter().map(EventOut::from).collect(), next }))
+}
+
+/// Proves that an event is one of those that a closed month counted.
+pub(crate) async fn proof(
+    State(app): State<AppState>,
+    Extension(visitor): Extension<Visitor>,
+    Path(code): Path<String>,
+    Query(query): Query<ProofQuery>,
+) -> Result<Json<ProofOut>, Problem> {
+    let scope = visitor.scope(&app, &code).await?;
+    let tx = app.tenants.begin_msp(&MspScope { msp: scope.msp.clone(), actor: scope.actor }).await?;
+    let seal = find_seal(&tx, scope.customer.id, query.period).await?;
+    tx.commit().await?;
+    let seal = seal.ok_or_else(|| Problem::not_found("closed month of this customer in this period"))?;
+    let tx = app.tenants.begin_tenant(&scope).await?;
+    let proof = prove(&tx, query.period, &seal, (&query.source, &query.event)).await?;
+    tx.commit().await?;
+    let InclusionProof { source, id, content_hash, index, size, path, root } =
+        proof.ok_or_else(|| Problem::not_found("such event among those that this month counted"))?;
+    Ok(Json(ProofOut { source, id, content_hash, index, size, path, root }))
 }
 
 impl UsageOut {

@@ -28,6 +28,13 @@ pub(super) const ROWS: &[Route] = &[
         Some("/api/v1/msp/customers/GLOBEX/usage/events?period=2025-10&meter=runs&day=2025-10-07"),
         || get(api::usage::events),
     ),
+    read(
+        "/api/v1/msp/customers/{code}/usage/proof",
+        Gate::Api(Permission::UsageRead),
+        "/api/v1/msp/customers/ACME/usage/proof?period=2025-10&source=https%3A%2F%2Fvbr.acme.example&event=run-1-7",
+        Some("/api/v1/msp/customers/GLOBEX/usage/proof?period=2025-10&source=https%3A%2F%2Fvbr.globex.example&event=run-1-7"),
+        || get(api::usage::proof),
+    ),
     read("/api/v1/msp/periods/{period}", CLOSE, "/api/v1/msp/periods/2025-10", None, || get(api::periods::show)),
     read("/api/v1/msp/periods/{period}/corrections", CLOSE, "/api/v1/msp/periods/2025-10/corrections", None, || {
         get(api::periods::corrections)

@@ -3,7 +3,7 @@
 use super::{Operation, Parameter, Shape, of, read, send};
 use crate::Method;
 use crate::api::periods::{AcceptIn, AcceptedOut, ApprovedOut, ClosedOut, CorrectionsOut, DraftedOut, PeriodOut};
-use crate::api::usage::{EvidenceOut, UsageOut};
+use crate::api::usage::{EvidenceOut, ProofOut, UsageOut};
 
 const MONTH: &[Parameter] = &[Parameter {
     name: "period",
@@ -30,6 +30,12 @@ const EVIDENCE: &[Parameter] = &[
     optional("limit", "At most so many events; 100 where none is given.", r#"{"type": "integer", "minimum": 1, "maximum": 500}"#),
 ];
 
+const PROOF: &[Parameter] = &[
+    MONTH[0],
+    Parameter { name: "source", words: "The event's source.", is_required: true, schema: r#"{"type": "string", "minLength": 1}"# },
+    Parameter { name: "event", words: "The event's id.", is_required: true, schema: r#"{"type": "string", "minLength": 1}"# },
+];
+
 /// An operation on a month that sends nothing.
 const fn act(path: &'static str, id: &'static str, summary: &'static str, answer: Shape) -> Operation {
     Operation { method: Method::Post, ..read(path, id, "Closing", summary, answer) }
@@ -47,6 +53,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     read("/api/v1/msp/customers/{code}/usage/events", "listUsageEvents", "Usage", "List the events behind a number", of::<EvidenceOut>())
         .says("The events that a number of a month, or of one of its days, is made of, by when they count: when a run ended, a sample was taken.")
         .asks(EVIDENCE),
+    read("/api/v1/msp/customers/{code}/usage/proof", "proveEvent", "Usage", "Prove that an event was counted", of::<ProofOut>())
+        .says(
+            "That an event is one of those that a closed month counted, by a Merkle tree as RFC 6962 builds one. A leaf is the SHA-256 of \
+             the byte 0, the event's source and id, each after its length in four bytes, and its content hash; a node that of the byte 1 \
+             and its two children.",
+        )
+        .asks(PROOF),
     read("/reports/{code}/{file}", "downloadReport", "Usage", "Download a monthly report", Shape::Pdf)
         .says("The monthly report of a customer as PDF/A."),
     act("/api/v1/msp/periods/{period}/draft", "draftPeriod", "Draft the invoices of a month", of::<DraftedOut>())
