@@ -9,7 +9,7 @@ use serde_json::json;
 use super::arguments::{AddCustomer, Customer, Global, Msp};
 use super::house::{ACTOR, House, Rooms};
 use super::output::{Format, Rows, print_json};
-use super::{Failure, Usage, customer_clones, customer_import, customer_leaving, customer_placement, life};
+use super::{Failure, Usage, customer_clones, customer_import, customer_leaving, customer_limits, customer_placement, life};
 
 /// Finds a time zone by its IANA name.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Usage> {
@@ -74,6 +74,7 @@ fn zone_name(zone: &TimeZone) -> String {
 
 pub(crate) async fn customer(global: &Global, command: Customer) -> Result<ExitCode, Failure> {
     match command {
+        Customer::Limits(command) => customer_limits::run(global, command).await,
         Customer::Life(command) => life::run(global, command).await,
         Customer::Leaving(command) => customer_leaving::run(global, command).await,
         Customer::Clone(command) => customer_clones::run(global, command).await,

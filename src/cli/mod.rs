@@ -13,6 +13,7 @@ mod customer_clones;
 mod customer_export;
 mod customer_import;
 mod customer_leaving;
+mod customer_limits;
 mod customer_placement;
 mod customers;
 mod demo;

@@ -55,6 +55,8 @@ pub(crate) enum Customer {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Show how much a customer may use, and set it from today on
+    Limits(crate::cli::customer_limits::LimitsCommand),
     #[command(flatten)]
     Life(Life),
     #[command(flatten)]
