@@ -22,6 +22,19 @@ fn the_golden_numbers_are_computed() {
 }
 
 #[test]
+fn every_month_is_sealed_with_the_events_that_it_counts() {
+    let (house, _) = &*DEMO;
+    // The hash of nothing is that of a tree without events.
+    let sealed = house.query(
+        "select count(*) as months,
+            count(*) filter (where events_hash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855') as without_events
+         from lake.customer_months where events_hash is not null and runs_completed > 0",
+    );
+    assert!(sealed[0]["months"].as_i64().unwrap() > 0, "{sealed}");
+    assert_eq!(sealed[0]["without_events"], 0, "{sealed}");
+}
+
+#[test]
 fn a_second_start_ends_with_the_same_numbers_and_changes_nothing() {
     let house = House::empty();
     assert_eq!(summary(&house, TINY_DEMO), *TINY);

@@ -37,9 +37,11 @@ pub(super) async fn build(rooms: &Rooms, portfolio: &Portfolio, demo: &DemoFile)
     }
     let msp = msp(rooms, portfolio).await?;
     provision(rooms, portfolio, &msp, &steps).await?;
+    // All of the past is here before its months are closed: each is sealed with the events that it counts.
+    ingest(rooms, portfolio, &msp, &steps).await?;
     // The days of the past are derived up to the present day.
     rooms.clock.set(demo.clock_at);
-    ingest(rooms, portfolio, &msp, &steps).await?;
+    derive_days(rooms, portfolio, &msp).await?;
     bill(rooms, portfolio, &msp, &steps).await?;
     rooms.clock.set(demo.clock_at);
     steps.finish("past")?;
@@ -178,7 +180,21 @@ async fn ingest(rooms: &Rooms, portfolio: &Portfolio, msp: &Msp, steps: &Steps) 
     Ok(())
 }
 
-/// Delivers a customer's past as its control plane would have, and derives its days.
+/// Derives every customer's days; doing it again changes nothing.
+async fn derive_days(rooms: &Rooms, portfolio: &Portfolio, msp: &Msp) -> Result<(), Failure> {
+    futures::stream::iter(&portfolio.customers)
+        .map(|sim| async move {
+            let customer = rooms.tenants.get_customer_by_code(msp.id, &sim.code).await?;
+            let tx = rooms.tenants.begin_tenant(&Rooms::tenant_scope(msp, &customer)).await?;
+            granary_metering::rebuild_days(&tx, portfolio.first_period, Period::of(portfolio.spec.until)).await?;
+            Ok::<(), Failure>(tx.commit().await?)
+        })
+        .buffer_unordered(INGESTED_AT_ONCE)
+        .try_collect::<()>()
+        .await
+}
+
+/// Delivers a customer's past as its control plane would have.
 async fn ingest_one(rooms: &Rooms, portfolio: &Portfolio, msp: &Msp, sim: &SimCustomer) -> Result<(), Failure> {
     let customer = rooms.tenants.get_customer_by_code(msp.id, &sim.code).await?;
     let scope = Rooms::tenant_scope(msp, &customer);
@@ -196,9 +212,6 @@ async fn ingest_one(rooms: &Rooms, portfolio: &Portfolio, msp: &Msp, sim: &SimCu
         }
         rooms.progress.advance(batch.events as u64);
     }
-    let tx = rooms.tenants.begin_tenant(&scope).await?;
-    granary_metering::rebuild_days(&tx, portfolio.first_period, Period::of(portfolio.spec.until)).await?;
-    tx.commit().await?;
     Ok(())
 }
 
