@@ -6,7 +6,7 @@
 
 use granary_db::{AuditEntry, Tx, record_audit};
 use granary_foundation::{Boxed, Secret};
-use granary_types::{CustomerId, MspId, Role, UserId};
+use granary_types::{CustomerId, LONGEST_TEXT, MspId, Role, UserId, is_printable};
 use serde_json::{Value, json};
 
 use crate::users::{check, check_customers};
@@ -288,14 +288,16 @@ fn entry(manager: Manager<'_>, person: &Person, action: &str, detail: Value, rea
 
 pub(crate) fn check_name(name: &str) -> Result<String, AccessError> {
     let name = name.trim();
-    let is_fine = !name.is_empty() && name.chars().count() <= 100 && !name.chars().any(char::is_control);
-    if is_fine { Ok(name.to_owned()) } else { Err(AccessError::InvalidUser("the name needs 1 to 100 characters")) }
+    if is_printable(name, 100) { Ok(name.to_owned()) } else { Err(AccessError::InvalidUser("the name needs 1 to 100 characters")) }
 }
 
 pub(crate) fn check_reason(reason: &str) -> Result<&str, AccessError> {
     let reason = reason.trim();
-    let is_fine = !reason.is_empty() && reason.chars().count() <= 200 && !reason.chars().any(char::is_control);
-    if is_fine { Ok(reason) } else { Err(AccessError::InvalidUser("the reason needs 1 to 200 characters on one line")) }
+    if is_printable(reason, LONGEST_TEXT) {
+        Ok(reason)
+    } else {
+        Err(AccessError::InvalidUser("the reason needs 1 to 200 characters on one line"))
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Customers: the tenants.
 
-use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, Deployment, MspId, SiteId};
+use granary_types::{ControlPlaneId, CustomerCode, CustomerId, CustomerStatus, Deployment, LONGEST_TEXT, MspId, SiteId, is_printable};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::contract::NewContract;
 use crate::error::TenantsError;
-use crate::hierarchy::is_printable;
 
 /// An end customer of one MSP.
 #[derive(Debug, Clone)]
@@ -88,13 +87,10 @@ impl NewCustomer {
     }
 }
 
-/// The longest name of a thing that people name.
-const LONGEST_NAME: usize = 200;
-
 impl NewCustomer {
     /// Refuses what no customer can have.
     pub(crate) fn check(&self) -> Result<(), TenantsError> {
-        let is_name = |text: &str| is_printable(text, LONGEST_NAME);
+        let is_name = |text: &str| is_printable(text, LONGEST_TEXT);
         if !is_name(&self.name) {
             return Err(TenantsError::Invalid("the name of a customer has 1 to 200 characters, none of them a control character"));
         }

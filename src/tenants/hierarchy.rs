@@ -17,6 +17,7 @@ pub use planes::{NewControlPlane, add_control_plane, list_control_planes, retire
 pub use sites::{NewSite, Site, add_site, list_sites, retire_site};
 
 use granary_db::{AuditEntry, record_audit};
+use granary_types::{LONGEST_TEXT, is_printable};
 use serde_json::Value;
 
 use crate::customer::Customer;
@@ -24,19 +25,9 @@ use crate::error::TenantsError;
 use crate::lifecycle::{Door, Standing};
 use crate::transaction::MspTx;
 
-/// The longest text that people type into one field.
-const LONGEST_TEXT: usize = 200;
-
 /// Refuses a text that is empty, too long, or not fit to be printed.
 pub(crate) fn check_text(text: &str, refusal: &'static str) -> Result<(), TenantsError> {
     if is_printable(text, LONGEST_TEXT) { Ok(()) } else { Err(TenantsError::Invalid(refusal)) }
-}
-
-/// Tells whether a text can be seen, is not too long, and neither steers a terminal nor turns the words around it.
-pub(crate) fn is_printable(text: &str, longest: usize) -> bool {
-    let is_unseen =
-        |char: char| matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(|char| char.is_control() || is_unseen(char))
 }
 
 /// Refuses a change that the customer's state shuts.

@@ -12,6 +12,7 @@ mod money;
 mod period;
 mod retained;
 mod state;
+mod text;
 
 pub use clock::Clock;
 pub use dataset::{Column, ColumnKind, Dataset, Source};
@@ -27,3 +28,4 @@ pub use state::{
     AlertKind, AlertSeverity, AlertState, BillingChannel, CountingRule, CustomerStatus, Deployment, EndReason, PartnerTier, Role, RunState,
     Tier, UnknownWord,
 };
+pub use text::{LONGEST_REASON, LONGEST_TEXT, is_printable};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use granary_foundation::Boxed;
 use granary_tenants::{Granted, MspTx, note};
-use granary_types::{AlertId, AlertSeverity, AlertState, CustomerCode, CustomerId};
+use granary_types::{AlertId, AlertSeverity, AlertState, CustomerCode, CustomerId, LONGEST_REASON, is_printable};
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +17,6 @@ use crate::store::alerts as store;
 
 /// For how many days an alert can be put to rest at most.
 pub const MAX_SNOOZE_DAYS: i64 = 30;
-const LONGEST_REASON: usize = 500;
 
 /// An alert with its customer's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -207,8 +206,7 @@ pub fn act_on_alert<'a>(
 }
 
 fn check(step: AlertStep, reason: Option<&str>, now: Timestamp) -> Result<(), MeteringError> {
-    let is_unfit = |reason: &str| reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control);
-    if reason.is_some_and(is_unfit) {
+    if reason.is_some_and(|reason| !is_printable(reason, LONGEST_REASON)) {
         return Err(MeteringError::InvalidAlert("a reason has at most 500 characters, none of them a control character"));
     }
     if reason.is_none() && step != AlertStep::Acknowledge {

@@ -1,13 +1,13 @@
 //! People at a customer. Who they are lies sealed under the customer's key.
 
 use granary_foundation::Boxed;
-use granary_types::{ContactId, CustomerStatus, UnknownWord};
+use granary_types::{ContactId, CustomerStatus, UnknownWord, is_printable};
 use granary_vault::{Cell, Owner, Wrapped};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{audit, check_text, is_printable};
+use super::{audit, check_text};
 use crate::catalog::Tenants;
 use crate::customer::Customer;
 use crate::error::TenantsError;

@@ -1,18 +1,15 @@
 //! Where a customer may go from where it stands, and what is open to it there. Pure.
 
-use granary_types::{CustomerStatus, Role, day_of};
+use granary_types::{CustomerStatus, LONGEST_REASON, Role, day_of, is_printable};
 use jiff::{Timestamp, ToSpan};
 
 use super::step::Operation;
 use crate::customer::Customer;
 use crate::error::TenantsError;
-use crate::hierarchy::is_printable;
 use crate::msp::Msp;
 
 /// Days for which a customer that was suspended or has left may still restore and take its data along.
 const GRACE_DAYS: i64 = 30;
-/// The longest reason.
-const LONGEST_REASON: usize = 500;
 
 /// A change of a customer's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use granary_billing::{
 use granary_foundation::Silent;
 use granary_metering::{FindingKind, PeriodState, list_corrections};
 use granary_tenants::MspScope;
-use granary_types::{CustomerCode, CustomerId, Period};
+use granary_types::{CustomerCode, CustomerId, LONGEST_TEXT, Period, is_printable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -343,8 +343,7 @@ pub(crate) fn customer_of(standing: &PeriodStanding, code: &str) -> Result<Custo
 /// Reads why somebody accepts something.
 pub(crate) fn reason_of(text: &str) -> Result<&str, Problem> {
     let text = text.trim();
-    let is_fit = (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    is_fit.then_some(text).ok_or_else(|| Problem::invalid("a reason has 1 to 200 characters"))
+    is_printable(text, LONGEST_TEXT).then_some(text).ok_or_else(|| Problem::invalid("a reason has 1 to 200 characters"))
 }
 
 /// Approves the drafts of a period.

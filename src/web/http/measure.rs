@@ -11,7 +11,8 @@ use tracing::Instrument;
 
 /// Times an answer. What no route matches is one kind; so is a method that nobody knows.
 pub(crate) async fn measure(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = match *request.method() {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -31,11 +32,15 @@ pub(crate) async fn measure(request: Request, next: Next) -> Response {
     );
     traces::go_on(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
     let begun = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
     span.record("http.response.status_code", response.status().as_u16());
     if response.status().is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
     metrics::request_answered(&route, method, response.status().as_u16(), begun.elapsed());
+    // For whoever stands further out: which route gave the answer.
+    if let Some(path) = matched {
+        response.extensions_mut().insert(path);
+    }
     response
 }

@@ -279,7 +279,7 @@ fn headers() -> Value {
     })
 }
 
-const fn verb(method: Method) -> &'static str {
+pub(crate) const fn verb(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Post => "POST",
