@@ -8,7 +8,7 @@ const CUSTOMERS: Parameter = Parameter {
     name: "customers",
     words: "`all`, or codes of customers between commas.",
     is_required: false,
-    schema: r#"{"type": "string", "pattern": "^(all|[A-Za-z0-9][A-Za-z0-9_-]{0,49}(,[A-Za-z0-9][A-Za-z0-9_-]{0,49}){0,199})$", "default": "all"}"#,
+    schema: r#"{"type": "string", "pattern": "^(all|[A-Za-z0-9][A-Za-z0-9_-]{0,49}(,[A-Za-z0-9][A-Za-z0-9_-]{0,49}){0,199})?$", "default": "all"}"#,
 };
 
 const FILTERS: &[Parameter] = &[
