@@ -1,16 +1,17 @@
 //! One budget of connections over many logins, and the only place that opens them.
 //!
 //! A login may become the roles of at most 250 tenants, so there are many logins and few connections: an idle connection of
-//! another login makes room when the budget is spent. A connection comes back clean, straight after its transaction's end, so
-//! that what lies idle holds no lock, no channel and no setting.
+//! another login makes room when the budget is spent. One that was in use a moment ago does not: whoever needs a login that has
+//! connections waits for one of them, which comes back in milliseconds, where opening another one costs more than most requests. A
+//! connection comes back clean, straight after its transaction's end, so that what lies idle holds no lock, no channel and no setting.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use granary_foundation::Secret;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, Statement};
@@ -20,8 +21,12 @@ use crate::settings::Identifier;
 
 /// How long somebody waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
+const IN_USE: &str = "all connections are in use";
 /// How long a statement that nobody waits for any more may take to notice.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a connection that lies idle is kept from whoever has others to wait for.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// When a connection has served long enough.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
@@ -38,7 +43,33 @@ pub(crate) struct Pool {
     budget: Arc<Semaphore>,
     /// Longest idle first. Never more than `size` together with those that are out.
     idle: Mutex<Vec<Backend>>,
+    logins: Mutex<HashMap<Identifier, Arc<Login>>>,
     is_closed: AtomicBool,
+}
+
+/// What a login has out.
+#[derive(Default)]
+struct Login {
+    out: AtomicUsize,
+    /// Somebody came back, with or without his connection.
+    came_back: Notify,
+}
+
+/// A connection that counts as out.
+struct Out(Arc<Login>);
+
+impl Out {
+    fn of(login: &Arc<Login>) -> Self {
+        login.out.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(login))
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.0.out.fetch_sub(1, Ordering::SeqCst);
+        self.0.came_back.notify_one();
+    }
 }
 
 /// How much of a pool is in use.
@@ -68,6 +99,7 @@ struct Backend {
     tenants: HashSet<Identifier>,
     born: Instant,
     uses: usize,
+    idle_since: Instant,
 }
 
 impl Backend {
@@ -80,13 +112,22 @@ impl Backend {
 pub(crate) struct Connection {
     backend: Option<Backend>,
     pool: Arc<Pool>,
+    out: Option<Out>,
     permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Pool {
     pub(crate) fn new(config: Config, password: Secret, size: usize) -> Self {
         let size = size.max(1);
-        Self { config, password, size, budget: Arc::new(Semaphore::new(size)), idle: Mutex::default(), is_closed: AtomicBool::new(false) }
+        Self {
+            config,
+            password,
+            size,
+            budget: Arc::new(Semaphore::new(size)),
+            idle: Mutex::default(),
+            logins: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Takes a connection of a login. What `share` permits is held as long as the connection.
@@ -96,17 +137,44 @@ impl Pool {
         share: Option<OwnedSemaphorePermit>,
         wish: Wish,
     ) -> Result<Connection, DbError> {
-        let mut permits: Vec<_> = share.into_iter().collect();
-        permits.push(acquire(&self.budget, "all connections are in use").await?);
-        let idle = if wish == Wish::New { None } else { self.reuse(login) };
-        let backend = match idle {
-            Some(backend) => backend,
-            None => {
-                self.make_room();
-                self.open(login).await?
+        let known = self.login(login);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let permit = acquire(&self.budget, IN_USE, until).await?;
+            let came_back = known.came_back.notified();
+            let idle = if wish == Wish::New { None } else { self.reuse(login) };
+            if idle.is_none() && wish == Wish::Idle && !self.has_room(&known) {
+                // Without the permit: whoever has a connection and needs another one goes first.
+                drop(permit);
+                if Instant::now() >= until {
+                    return Err(waited(IN_USE));
+                }
+                let _ = timeout(SETTLED, came_back).await;
+                continue;
             }
-        };
-        Ok(Connection { backend: Some(backend), pool: Arc::clone(self), permits })
+            let out = Out::of(&known);
+            let backend = match idle {
+                Some(backend) => backend,
+                None => {
+                    self.make_room();
+                    self.open(login).await?
+                }
+            };
+            let permits = share.into_iter().chain([permit]).collect();
+            return Ok(Connection { backend: Some(backend), pool: Arc::clone(self), out: Some(out), permits });
+        }
+    }
+
+    fn login(&self, login: &Identifier) -> Arc<Login> {
+        Arc::clone(self.logins.lock().unwrap_or_else(PoisonError::into_inner).entry(login.clone()).or_default())
+    }
+
+    /// Tells whether a login may open one more connection. The caller holds a permit.
+    fn has_room(&self, login: &Login) -> bool {
+        let idle = self.idle();
+        let out = self.size - self.budget.available_permits();
+        let has_settled = idle.first().is_some_and(|backend| backend.idle_since.elapsed() >= SETTLED);
+        idle.len() + out <= self.size || has_settled || login.out.load(Ordering::SeqCst) == 0
     }
 
     /// Returns how many connections there may be, are out, and lie idle.
@@ -165,6 +233,7 @@ impl Pool {
             tenants: HashSet::new(),
             born: Instant::now(),
             uses: 0,
+            idle_since: Instant::now(),
         })
     }
 
@@ -173,7 +242,7 @@ impl Pool {
             return;
         }
         let mut idle = self.idle();
-        idle.push(backend);
+        idle.push(Backend { idle_since: Instant::now(), ..backend });
         let (kept, retired) = std::mem::take(&mut *idle).into_iter().partition::<Vec<_>, _>(Backend::is_fit);
         *idle = kept;
         drop(idle);
@@ -220,6 +289,7 @@ impl Connection {
             // First the connection, then the permits: the other way round a third party could open one too many.
             self.pool.put(backend);
         }
+        drop(self.out.take());
     }
 
     /// Closes the connection and stops the statement that may still run; the budget is free again when it has ended.
@@ -229,7 +299,7 @@ impl Connection {
             backend.task.abort();
             return;
         };
-        let permits = std::mem::take(&mut self.permits);
+        let (permits, out) = (std::mem::take(&mut self.permits), self.out.take());
         runtime.spawn(async move {
             let Backend { client, mut task, .. } = backend;
             if let Err(error) = client.cancel_token().cancel_query(NoTls).await {
@@ -240,6 +310,7 @@ impl Connection {
                 task.abort();
             }
             drop(permits);
+            drop(out);
         });
     }
 
@@ -261,7 +332,7 @@ impl Shares {
 
     /// Waits for a place among those of one tenant.
     pub(crate) async fn of(&self, tenant: &Identifier) -> Result<OwnedSemaphorePermit, DbError> {
-        acquire(&self.semaphore(tenant), "the customer's share of connections is in use").await
+        acquire(&self.semaphore(tenant), "the customer's share of connections is in use", Instant::now() + PATIENCE).await
     }
 
     fn semaphore(&self, tenant: &Identifier) -> Arc<Semaphore> {
@@ -278,9 +349,13 @@ impl Shares {
     }
 }
 
-async fn acquire(semaphore: &Arc<Semaphore>, why_not: &str) -> Result<OwnedSemaphorePermit, DbError> {
-    match timeout(PATIENCE, Arc::clone(semaphore).acquire_owned()).await {
+async fn acquire(semaphore: &Arc<Semaphore>, why_not: &str, until: Instant) -> Result<OwnedSemaphorePermit, DbError> {
+    match timeout(until.saturating_duration_since(Instant::now()), Arc::clone(semaphore).acquire_owned()).await {
         Ok(Ok(permit)) => Ok(permit),
-        _ => Err(DbError::NoConnection(format!("{why_not}; waited {} s", PATIENCE.as_secs()))),
+        _ => Err(waited(why_not)),
     }
+}
+
+fn waited(why_not: &str) -> DbError {
+    DbError::NoConnection(format!("{why_not}; waited {} s", PATIENCE.as_secs()))
 }

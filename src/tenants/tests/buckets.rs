@@ -1,8 +1,9 @@
 //! Logins, the budget of connections that they share, and each tenant's part of it.
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use granary_db::{Database, DatabaseConfig, TxSettings};
@@ -11,6 +12,7 @@ use granary_tenants::{NewContract, NewCustomer, TenantScope, Tenants};
 use granary_test_support::{TestDatabase, TwoCustomers};
 use granary_types::{Classify, Currency, Tier};
 use jiff::civil::date;
+use tokio::task::JoinSet;
 
 async fn reopen(test: &TestDatabase, max_connections: usize, connections_per_tenant: usize) -> Tenants {
     let config = DatabaseConfig { url: test.url(), app_password: Secret::new("not-a-secret"), max_connections, connections_per_tenant };
@@ -245,4 +247,29 @@ async fn a_repeated_customer_keeps_its_bucket() {
     let contract = NewContract::new(date(2025, 1, 1), Currency::USD, Tier::Backup, 1_000);
     let again = NewCustomer::new(them.north.id, them.acme.code.clone(), "ACME Inc.", them.acme.time_zone.clone(), contract);
     assert_eq!(test.tenants().provision_customer(&again).await.unwrap().bucket, them.acme.bucket);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_needs_a_login_in_turns_with_others_waits_for_its_connections_instead_of_opening_ever_more() {
+    let test = TestDatabase::with_connections(4).await;
+    let scope = test.two_customers().await.acme_scope();
+    let pids = Arc::new(Mutex::new(HashSet::new()));
+    let mut asking = JoinSet::new();
+    for _ in 0..12 {
+        let (tenants, database, scope, pids) = (test.tenants().clone(), test.database().clone(), scope.clone(), Arc::clone(&pids));
+        asking.spawn(async move {
+            for _ in 0..40 {
+                let tx = database.begin(&TxSettings::access()).await.unwrap();
+                let control: i32 = tx.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+                tx.commit().await.unwrap();
+                let tx = tenants.begin_tenant(&scope).await.unwrap();
+                let silo: i32 = tx.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+                tx.commit().await.unwrap();
+                pids.lock().unwrap().extend([control, silo]);
+            }
+        });
+    }
+    asking.join_all().await;
+    let opened = pids.lock().unwrap().len();
+    assert!((2..=8).contains(&opened), "960 transactions of two logins opened {opened} connections of 4");
 }
