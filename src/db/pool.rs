@@ -33,7 +33,7 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 const MAX_USES: usize = 5_000;
 /// A backend keeps what it learned about every table it met, about 12 kB each, as long as it lives; at 60 MB it is let go.
 const MAX_TENANTS: usize = 60 * 1024 / (12 * MOST_TABLES);
-const MOST_TABLES: usize = 24;
+const MOST_TABLES: usize = 26;
 
 /// The connections of all logins.
 pub(crate) struct Pool {

@@ -218,7 +218,7 @@ async fn a_connection_that_met_too_many_tenants_is_let_go() {
         pids.last_mut().unwrap().1 += 1;
     }
     superuser.batch_execute(&format!("drop role {role}; drop role {login}")).await.unwrap();
-    assert_eq!(pids.iter().map(|(_, served)| *served).collect::<Vec<_>>(), [213, 213, 24]);
+    assert_eq!(pids.iter().map(|(_, served)| *served).collect::<Vec<_>>(), [196, 196, 58]);
 }
 
 #[tokio::test]
