@@ -135,6 +135,7 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("customer add", OfMsp(&["customer", "add", "ACME", "--name", "ACME Inc."])),
     ("customer certificate public-key", OfMsp(&["customer", "certificate", "public-key"])),
     ("customer kept-invoice", OfMsp(&["customer", "kept-invoice", "NORTH-2025-00001"])),
+    ("customer limits", OfCustomer(&["customer", "limits", "CODE"])),
     ("customer hold set", OfCustomer(&["customer", "hold", "set", "CODE", "--reason", "lawsuit"])),
     ("customer hold show", OfCustomer(&["customer", "hold", "show", "CODE"])),
     ("customer hold release", OfCustomer(&["customer", "hold", "release", "CODE", "--reason", "settled"])),
