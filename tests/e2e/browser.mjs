@@ -148,6 +148,7 @@ try {
   const entry = page.locator('.docs-nav a', { hasText: 'Make a customer' });
   await entry.focus();
   await page.keyboard.press('Enter');
+  await page.waitForURL('**/docs/api#createCustomer', { timeout: 10_000 }).catch(() => {});
   check('its contents lead to an operation', new URL(page.url()).hash === '#createCustomer' && (await page.locator('#createCustomer').isVisible()));
   await page.screenshot({ path: join(shots, 'api.png') });
   await page.goto(url + '/login');
