@@ -72,6 +72,7 @@ async fn simulate(global: &Global, command: &Simulate, house: Option<&Rooms>) ->
         out.allow.push(network.parse()?);
     }
     let line = Line::new(Outbound::new(&out).with_timeout(TIMEOUT), &url)?;
+    line.must_answer().await?;
     let progress: SharedProgress = Reporter::shared().port();
     let senders = match (&command.keys, house) {
         (Some(file), _) => read_keys(&content_of(file)?)?,

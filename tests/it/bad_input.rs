@@ -34,6 +34,7 @@ const WRONG: &[(&[&str], &[&str], i32)] = &[
     (&["demo", "--once", "--customers", "5"], &["another data directory"], 2),
     (&["msp", "add", "X", "--name", "X", "--time-zone", "Mars/Olympus"], &["Mars/Olympus"], 2),
     (&["query", "select 1", "--config", "/nosuch.toml"], &["/nosuch.toml"], 2),
+    (&["simulate", "--url", "http://127.0.0.1:1"], &["http://127.0.0.1:1 does not answer", "granary serve", "--url"], 2),
 ];
 
 #[test]

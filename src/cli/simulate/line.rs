@@ -13,7 +13,7 @@ use granary_simulator::{ControlPlane, Delivery, Fate, Mishap};
 use http_body::{Frame, SizeHint};
 use serde::Deserialize;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, Usage};
 
 const PATH: &str = "/api/v1/usage/events";
 /// How often a control plane looks whether something waits.
@@ -77,6 +77,20 @@ impl Line {
         let address = format!("{}{PATH}", url.trim_end_matches('/'));
         out.check(&address)?;
         Ok(Self { out, address, key: Secret::new("") })
+    }
+
+    /// Refuses a server that is not there; later on it may come and go.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub(super) async fn must_answer(&self) -> Result<(), Usage> {
+        match self.out.get(&self.address, None).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let address = self.address.trim_end_matches(PATH);
+                Err(Usage(format!("{address} does not answer: {error}; start granary serve, or name another server with --url")))
+            }
+        }
     }
 
     /// Returns the line of one customer.
