@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::Args;
 use granary_tenants::{Enforcement, Limits, get_limits, put_limits};
 use granary_types::CustomerCode;
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
 use serde_json::json;
 
 use super::arguments::Global;
@@ -63,11 +65,7 @@ impl FromStr for Bound {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let enforcement = |word: &str| match word {
-            "soft" => Some(Enforcement::Soft),
-            "hard" => Some(Enforcement::Hard),
-            _ => None,
-        };
+        let enforcement = |word: &str| Enforcement::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok();
         if let Some(enforcement) = enforcement(text) {
             return Ok(Self { most: Most::AsItIs, enforcement: Some(enforcement) });
         }

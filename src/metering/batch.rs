@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::MeteringError;
 use crate::event::Event;
@@ -94,29 +94,11 @@ fn read_each<'b>(pieces: impl Iterator<Item = &'b [u8]>, unreadable: &mut HashMa
     Ok(values)
 }
 
-/// Returns the elements of an array that is JSON; none of anything else.
+/// Returns the elements of an array that is JSON; none of anything else. Raw values read the grammar alone: neither depth nor halves of
+/// characters nor large numbers stop them.
 fn elements(body: &[u8]) -> Option<Vec<&[u8]>> {
-    // This reads the grammar alone: neither depth nor halves of characters nor large numbers stop it.
-    serde_json::from_slice::<IgnoredAny>(body).ok()?;
-    let inner = body.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
-    let (mut found, mut from, mut depth, mut is_text, mut is_escaped) = (Vec::new(), 0, 0_usize, false, false);
-    for (at, byte) in inner.iter().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            _ if is_text => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            b',' if depth == 0 => {
-                found.push(&inner[from..at]);
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    found.push(&inner[from..]);
-    Some(found)
+    let elements: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
+    Some(elements.into_iter().map(|element| element.get().as_bytes()).collect())
 }
 
 /// Says what in an event does not fit (a JSON pointer into it) and what about it; nothing when it fits its type.
