@@ -1,0 +1,1 @@
+//! The room `doors`: SQL endpoints for the tools that analysts have.
