@@ -16,6 +16,7 @@ use crate::manifest::LakeFile;
 use crate::{LakeError, OwnerOutcome, Publication, VerifyOutcome};
 
 mod fixture;
+mod parts;
 mod versions;
 
 use fixture::Fixture;

@@ -17,6 +17,10 @@ pub(crate) const ACTOR: Actor = Actor::System("lake");
 
 /// A month whose one file is larger goes out by the day while it still changes.
 const DAILY_ABOVE_BYTES: u64 = 64 << 20;
+/// What is smaller on Postgres' disk is sorted here, what is larger by Postgres.
+const SORTED_HERE_BYTES: u64 = 96 << 20;
+/// What the rows of one reading may take in memory at most; then Postgres has to sort them after all.
+const SORTING_MOST_BYTES: u64 = 256 << 20;
 /// Silos that are read at the same time.
 const READERS: usize = 2;
 /// Rows that are sorted in memory, of all silos together, as tables on the disk.
@@ -29,12 +33,22 @@ pub struct Tuning {
     pub daily_above_bytes: u64,
     /// Silos that are read at the same time; while one is read, another one's rows may still be encoded.
     pub readers: usize,
+    /// What is smaller on Postgres' disk is sorted here, what is larger by Postgres.
+    pub sorted_here_bytes: u64,
+    /// What the rows of one reading may take in memory at most; then Postgres has to sort them after all.
+    pub sorting_most_bytes: u64,
     pub at_step: Option<AtStep>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { daily_above_bytes: DAILY_ABOVE_BYTES, readers: READERS, at_step: None }
+        Self {
+            daily_above_bytes: DAILY_ABOVE_BYTES,
+            readers: READERS,
+            sorted_here_bytes: SORTED_HERE_BYTES,
+            sorting_most_bytes: SORTING_MOST_BYTES,
+            at_step: None,
+        }
     }
 }
 

@@ -27,10 +27,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 const QUEUE: usize = 4;
 /// Files that are stored at the same time.
 const PARALLEL_STORES: usize = 8;
-/// What is smaller on Postgres' disk is sorted here, what is larger by Postgres.
-const SORTED_HERE_BYTES: u64 = 96 << 20;
 /// How many times as much rows take on Postgres' disk as in our files, about.
 const EXPANSION: u64 = 10;
+
 /// What rows may take in memory beyond twice their estimate before Postgres has to sort them after all.
 const SLACK_BYTES: u64 = 16 << 20;
 
@@ -60,9 +59,10 @@ pub(crate) async fn read(
     writing: &mut JoinSet<Result<Option<Written>, LakeError>>,
 ) -> Result<(), LakeError> {
     let estimate = source.estimate(reading).await?;
-    if estimate <= SORTED_HERE_BYTES {
+    let tuning = source.lake.tuning();
+    if estimate <= tuning.sorted_here_bytes {
         let room = source.lake.room_to_sort(estimate).await?;
-        let most_bytes = usize::try_from(2 * estimate + SLACK_BYTES).unwrap_or(usize::MAX);
+        let most_bytes = usize::try_from((2 * estimate + SLACK_BYTES).min(tuning.sorting_most_bytes)).unwrap_or(usize::MAX);
         if source.read_as(reading, Sorting::Here { most_bytes }, Some(room), writing).await? {
             return Ok(());
         }
