@@ -34,6 +34,7 @@ pub struct Config {
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
+    pub doors: DoorsConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
     pub traces: TracesConfig,
@@ -199,6 +200,19 @@ pub struct QueryConfig {
     pub max_files: usize,
 }
 
+/// `[doors]`: where analysts' tools ask in SQL. What they ask goes with the certificate of `[tls]`; without one a door opens to this
+/// machine alone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DoorsConfig {
+    /// The address and port of Postgres' protocol, for psql, JDBC, ODBC and the tools that use them: `127.0.0.1:5433`. Default none:
+    /// closed. Overridden by `GRANARY_DOORS_POSTGRES`.
+    pub postgres: Option<std::net::SocketAddr>,
+    /// The address and port of Arrow Flight SQL, for answers of many rows: `127.0.0.1:8815`. Default none: closed. Overridden by
+    /// `GRANARY_DOORS_FLIGHT`.
+    pub flight: Option<std::net::SocketAddr>,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -244,6 +258,7 @@ impl Default for Config {
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
+            doors: DoorsConfig::default(),
             log: LogConfig::default(),
             metrics: MetricsConfig::default(),
             traces: TracesConfig::default(),
