@@ -1,0 +1,54 @@
+//! A question: one query, planned within a session, with or without places for values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::{SQLOptions, SessionContext};
+use datafusion::logical_expr::LogicalPlan;
+
+use crate::{Budget, WarehouseError};
+
+/// One query, planned; it changes nothing and names only what its session sees.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub(crate) plan: LogicalPlan,
+}
+
+impl Question {
+    pub(crate) async fn new(context: &SessionContext, sql: &str, budget: &Budget) -> Result<Self, WarehouseError> {
+        let engine = |error| WarehouseError::of_engine(error, budget);
+        let plan = context.state().create_logical_plan(sql).await.map_err(engine)?;
+        Self::of_plan(plan).map_err(engine)
+    }
+
+    fn of_plan(plan: LogicalPlan) -> Result<Self, DataFusionError> {
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+        Ok(Self { plan })
+    }
+
+    /// Returns the columns of the answer.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.schema().inner())
+    }
+
+    /// Returns the places for values, `$1` and on, with their types where the query tells them.
+    ///
+    /// # Errors
+    /// When one place would have to hold two types.
+    pub fn parameters(&self) -> Result<HashMap<String, Option<DataType>>, WarehouseError> {
+        self.plan.get_parameter_types().map_err(|error| WarehouseError::Query(error.strip_backtrace()))
+    }
+
+    /// Puts values into the places, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When there are too few values or one does not fit its place.
+    pub fn with_values(self, values: Vec<ScalarValue>) -> Result<Self, WarehouseError> {
+        let values = ParamValues::from(values);
+        let plan = self.plan.with_param_values(values).map_err(|error| WarehouseError::Query(error.strip_backtrace()))?;
+        Ok(Self { plan })
+    }
+}
