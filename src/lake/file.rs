@@ -156,7 +156,11 @@ impl SealedFile {
     /// Makes the object exist.
     pub(crate) async fn store(&mut self, objects: &Objects) -> Result<(), LakeError> {
         match std::mem::replace(&mut self.content, Content::Buffered(Bytes::new())) {
-            Content::Buffered(bytes) => objects.put_new(&self.path, bytes).await?,
+            Content::Buffered(bytes) => match objects.put_new(&self.path, bytes.clone()).await {
+                // Nobody else uses the name: the answer to an attempt before this one was lost on its way.
+                Err(VaultError::ObjectExists(_)) if objects.get(&self.path).await? == bytes => {}
+                outcome => outcome?,
+            },
             Content::Uploaded(mut upload) => {
                 upload.complete().await.map_err(VaultError::from)?;
             }
@@ -321,6 +325,17 @@ mod tests {
             .unwrap();
         assert_eq!(metadata.file_metadata().num_rows(), 100_000);
         assert!(metadata.row_groups().iter().flat_map(|group| group.columns()).all(|column| column.bloom_filter_offset().is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_first_attempt_was_answered_to_nobody_is_stored_and_another_ones_is_not_taken_for_it() {
+        let (_folder, objects) = store();
+        let mut file = write(&objects, "lake/a", 10).await;
+        let content = objects.get("lake/a").await.unwrap();
+        file.content = Content::Buffered(content);
+        file.store(&objects).await.unwrap();
+        file.content = Content::Buffered(Bytes::from_static(b"another"));
+        assert!(matches!(file.store(&objects).await, Err(LakeError::Vault(VaultError::ObjectExists(_)))));
     }
 
     #[tokio::test]
