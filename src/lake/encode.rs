@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 use granary_types::{Dataset, Period};
 use granary_vault::Objects;
@@ -130,6 +130,12 @@ fn collect(
     }
 }
 
+/// What the rows of a batch take, which may be a part of a larger one.
+fn rows_bytes(batch: &RecordBatch) -> usize {
+    let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+    batch.columns().iter().map(bytes).sum()
+}
+
 struct Files {
     dataset: Dataset,
     place: Place,
@@ -165,7 +171,7 @@ impl Files {
         match &mut open.writer {
             Some(writer) => writer.write(&batch)?,
             None => {
-                open.waiting_bytes += batch.get_array_memory_size();
+                open.waiting_bytes += rows_bytes(&batch);
                 open.waiting.push(batch);
                 if open.waiting_bytes > WAITING_BYTES {
                     self.begin(&mut open)?;
