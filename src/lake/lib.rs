@@ -22,6 +22,7 @@ mod export;
 #[cfg(test)]
 mod export_tests;
 mod file;
+mod hyphenated;
 mod lake;
 mod manifest;
 mod month;
