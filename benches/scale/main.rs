@@ -1,9 +1,11 @@
-//! What a lake of many customers and months costs before a row is read: `cargo bench --bench scale`, smaller with
-//! `-- --customers 100 --months 12`.
+//! What a lake of many customers and months costs before a row is read, and what the overview costs over it:
+//! `cargo bench --bench scale`, smaller with `-- --customers 100 --months 12`.
 //!
-//! The manifest is real (rows in our own Postgres, every key wrapped by its customer's), the files are not there: measured is what it
-//! takes to know them. Prints one line a figure; `docs/scale.md` reckons with them.
+//! The manifest is real (rows in our own Postgres, every key wrapped by its customer's), the customers' files are not there: measured
+//! is what it takes to know them. The marts are there. Prints one line a figure; `docs/scale.md` reckons with them.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that fails has failed")]
+
+mod overview;
 
 use std::io::{BufWriter, Write};
 use std::process::{Command, Stdio};
@@ -100,10 +102,10 @@ async fn measure(customers: usize, months: usize) {
             ("a mart", "explain select * from revenue_by_month"),
             (
                 "one customer and month of runs",
-                "explain select sum(bytes_transferred) from lake.backup_runs where customer_code = 'C0' and month = '2025-10'",
+                "explain select sum(duration_ms) from lake.backup_runs where customer_code = 'C0' and month = '2025-10'",
             ),
-            ("one month of runs", "explain select sum(bytes_transferred) from lake.backup_runs where month = '2025-10'"),
-            ("all runs", "explain select sum(bytes_transferred) from lake.backup_runs"),
+            ("one month of runs", "explain select sum(duration_ms) from lake.backup_runs where month = '2025-10'"),
+            ("all runs", "explain select sum(duration_ms) from lake.backup_runs"),
         ] {
             let begun = Instant::now();
             session.query(sql).await.unwrap();
@@ -111,6 +113,8 @@ async fn measure(customers: usize, months: usize) {
         }
         line("  memory it took, MiB", (resident() - before) / f64::from(1 << 20));
     }
+    overview::publish(&lake, &warehouse, &everybody, &ids, months.min(24)).await;
+    overview::measure(folder.path()).await;
     tenants.db().close();
     server.stop().await.unwrap();
 }
