@@ -24,7 +24,7 @@ use granary_types::MspId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::session::to_json;
-use crate::{Budget, Question, Session, Warehouse, WarehouseError};
+use crate::{Budget, Session, Warehouse, WarehouseError};
 
 /// Chunks that wait for whoever reads them.
 const QUEUE: usize = 2;
@@ -124,94 +124,72 @@ impl Warehouse {
         format: AnswerFormat,
     ) -> Boxed<'a, Result<AnswerStream, WarehouseError>> {
         Box::pin(async move {
-            let question = session.question(sql).await?;
-            self.begin(msp, session, question, move |schema| Encoder::new(format, schema)).await
+            let permit = self.admission.wait(msp, self.budget.at_once).await?;
+            let (sender, mut chunks) = mpsc::channel(QUEUE);
+            let (session, sql, budget) = (session.clone(), sql.to_owned(), self.budget.clone());
+            let task = self.threads.handle(self.budget.threads).spawn(async move {
+                let _permit = permit;
+                // A panic of the engine must not pass for the end of an answer.
+                let driven = AssertUnwindSafe(drive(&session, &sql, format, &budget, &sender)).catch_unwind().await;
+                let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
+                if let Err(error) = driven.unwrap_or_else(panicked) {
+                    let _ = sender.send_timeout(Err(error), PATIENCE).await;
+                }
+            });
+            // What is wrong with a question is known with its first rows. The clock of the API also goes when the threads of queries are
+            // all busy.
+            let patience = self.budget.time + GRACE;
+            let Ok(first) = tokio::time::timeout(patience, chunks.recv()).await else {
+                task.abort();
+                return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
+            };
+            let first = first.transpose()?;
+            let rest = futures::stream::unfold(chunks, |mut chunks| async move { chunks.recv().await.map(|chunk| (chunk, chunks)) });
+            Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
         })
     }
-
-    /// Answers a question on the threads of queries; what `make` returns writes its rows.
-    pub(crate) async fn begin<W: Writer>(
-        &self,
-        msp: MspId,
-        session: &Session,
-        question: Question,
-        make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError> + Send + 'static,
-    ) -> Result<BoxStream<'static, Result<W::Piece, WarehouseError>>, WarehouseError> {
-        let permit = self.admission.wait(msp, self.budget.at_once).await?;
-        let (sender, mut pieces) = mpsc::channel(QUEUE);
-        let (session, budget) = (session.clone(), self.budget.clone());
-        let task = self.threads.handle(self.budget.threads).spawn(async move {
-            let _permit = permit;
-            // A panic of the engine must not pass for the end of an answer.
-            let driven = AssertUnwindSafe(drive(&session, question, make, &budget, &sender)).catch_unwind().await;
-            let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
-            if let Err(error) = driven.unwrap_or_else(panicked) {
-                let _ = sender.send_timeout(Err(error), PATIENCE).await;
-            }
-        });
-        // What is wrong with a question is known with its first rows. This clock also goes when the threads of queries are all busy.
-        let patience = self.budget.time + GRACE;
-        let Ok(first) = tokio::time::timeout(patience, pieces.recv()).await else {
-            task.abort();
-            return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
-        };
-        let first = first.transpose()?;
-        let rest = futures::stream::unfold(pieces, |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) });
-        Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
-    }
 }
 
-/// What makes an answer of rows, piece by piece.
-pub(crate) trait Writer: Send {
-    type Piece: Send + 'static;
-
-    /// Returns what a batch adds, if it adds anything.
-    fn write(&mut self, batch: RecordBatch) -> Result<Option<Self::Piece>, WarehouseError>;
-
-    /// Returns what comes at the end.
-    fn finish(&mut self) -> Result<Option<Self::Piece>, WarehouseError>;
-}
-
-/// Runs a query and hands on what is made of its rows; the time that the reader takes is his own.
-async fn drive<W: Writer>(
+/// Runs a query and hands its encoded rows on; the time that the reader takes is his own.
+async fn drive(
     session: &Session,
-    question: Question,
-    make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError>,
+    sql: &str,
+    format: AnswerFormat,
     budget: &Budget,
-    sender: &mpsc::Sender<Result<W::Piece, WarehouseError>>,
+    sender: &mpsc::Sender<Result<Bytes, WarehouseError>>,
 ) -> Result<(), WarehouseError> {
     let begun = Instant::now();
     let mut spent = Duration::ZERO;
     let time = budget.time;
     let over = || WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
     let (schema, mut rows): (SchemaRef, SendableRecordBatchStream) =
-        tokio::time::timeout(time, session.stream(question)).await.map_err(|_| over())??;
-    let mut writer = make(&schema)?;
+        tokio::time::timeout(time, session.stream(sql)).await.map_err(|_| over())??;
+    let mut encoder = Encoder::new(format, &schema)?;
     spent += begun.elapsed();
     let mut count = 0;
+    let mut is_first = true;
     loop {
         let asked = Instant::now();
         let left = time.checked_sub(spent).ok_or_else(over)?;
         let batch = tokio::time::timeout(left, rows.try_next()).await.map_err(|_| over())?;
         let batch = batch.map_err(|error| WarehouseError::of_engine(error, budget))?;
         spent += asked.elapsed();
-        let is_last = batch.is_none();
-        let piece = match batch {
+        let chunk = match &batch {
             Some(batch) => {
                 count += batch.num_rows();
                 if count > budget.streamed_rows {
                     return Err(WarehouseError::Budget { budget: "rows", limit: budget.streamed_rows.to_string() });
                 }
-                writer.write(batch)?
+                encoder.write(batch)?
             }
-            None => writer.finish()?,
+            None => encoder.finish()?,
         };
-        if let Some(piece) = piece
-            && sender.send_timeout(Ok(piece), PATIENCE).await.is_err()
-        {
+        // The first chunk goes out even when it is empty: the question is known to be answerable.
+        if (is_first || !chunk.is_empty()) && sender.send_timeout(Ok(chunk.into()), PATIENCE).await.is_err() {
             return Ok(());
         }
-        if is_last {
+        is_first = false;
+        if batch.is_none() {
             return Ok(());
         }
     }
@@ -239,7 +217,8 @@ impl Encoder {
         })
     }
 
-    fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, WarehouseError> {
+    /// Returns what a batch adds.
+    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, WarehouseError> {
         if batch.num_rows() == 0 {
             return Ok(Vec::new());
         }
@@ -271,7 +250,8 @@ impl Encoder {
         }
     }
 
-    fn end(&mut self) -> Result<Vec<u8>, WarehouseError> {
+    /// Returns what comes at the end.
+    fn finish(&mut self) -> Result<Vec<u8>, WarehouseError> {
         match self {
             Self::Json { is_begun: true } => Ok(b"]".to_vec()),
             Self::Json { is_begun: false } => Ok(b"[]".to_vec()),
@@ -283,18 +263,6 @@ impl Encoder {
             }
             Self::Parquet(writer) => writer.take().map_or_else(|| Ok(Vec::new()), |writer| writer.into_inner().map_err(sealing)),
         }
-    }
-}
-
-impl Writer for Encoder {
-    type Piece = Bytes;
-
-    fn write(&mut self, batch: RecordBatch) -> Result<Option<Bytes>, WarehouseError> {
-        Ok(Some(self.encode(&batch)?.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
-    }
-
-    fn finish(&mut self) -> Result<Option<Bytes>, WarehouseError> {
-        Ok(Some(self.end()?.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
     }
 }
 

@@ -28,16 +28,12 @@ mod models;
 #[cfg(test)]
 mod movements;
 mod queries;
-mod question;
-mod rows;
 mod runtime;
 mod session;
 mod table;
 mod view;
 mod warehouse;
 mod yaml;
-
-pub use granary_lake::AsOf;
 
 pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::Budget;
@@ -46,7 +42,5 @@ pub use error::WarehouseError;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};
 pub use models::{Check, Models};
-pub use question::Question;
-pub use rows::RowStream;
 pub use session::Session;
 pub use warehouse::Warehouse;

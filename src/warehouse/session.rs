@@ -15,6 +15,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -23,7 +24,7 @@ use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
-use crate::{Budget, Question, WarehouseError};
+use crate::{Budget, WarehouseError};
 
 /// A read-only view of the lake at one version, for one grant. Cheap to clone.
 #[derive(Clone)]
@@ -104,32 +105,25 @@ impl Session {
     }
 
     async fn run(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
-        let (plan, task) = self.plan(self.question(sql).await?).await?;
+        let (plan, task) = self.plan(sql).await?;
         run_plan(plan, task, &self.0.budget).await
     }
 
-    /// Plans a query, and nothing but a query.
-    ///
-    /// # Errors
-    /// When the statement is not a query or names what this session does not see.
-    pub fn question<'a>(&'a self, sql: &'a str) -> Boxed<'a, Result<Question, WarehouseError>> {
-        Box::pin(Question::new(&self.0.context, sql, &self.0.budget))
-    }
-
-    /// Settles how a question is answered, within the budget of files.
-    async fn plan(&self, question: Question) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
+    /// Plans a query, and nothing but a query, within the budget of files.
+    async fn plan(&self, sql: &str) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
         let Inner { context, budget, .. } = &*self.0;
         let engine = |error| WarehouseError::of_engine(error, budget);
-        let frame = context.execute_logical_plan(question.plan).await.map_err(engine)?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let frame = context.sql_with_options(sql, options).await.map_err(engine)?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(engine)?;
         within_files(&plan, budget)?;
         Ok((polite(plan).map_err(engine)?, task))
     }
 
-    /// Begins to answer a question whose rows come as they are found.
-    pub(crate) async fn stream(&self, question: Question) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
-        let (plan, task) = self.plan(question).await?;
+    /// Begins to answer a query whose rows come as they are found.
+    pub(crate) async fn stream(&self, sql: &str) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
+        let (plan, task) = self.plan(sql).await?;
         let schema = plan.schema();
         let rows = execute_stream(plan, task).map_err(|error| WarehouseError::of_engine(error, &self.0.budget))?;
         Ok((schema, rows))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use granary_lake::{AsOf, Lake, LakeError, LakeFile, Snapshot};
+use granary_lake::{Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
 use tokio::sync::OnceCell;
 
@@ -99,17 +99,6 @@ impl Warehouse {
         Box::pin(async move {
             let snapshot = self.lake.snapshot(grant, Some(version)).await?;
             self.session_on(grant, &snapshot).await
-        })
-    }
-
-    /// Opens a session for a grant as of an instant, a version or a name; on the newest version when nothing is wanted.
-    ///
-    /// # Errors
-    /// As [`Warehouse::session_at`], and when there is no such version.
-    pub fn session_as_of<'a>(&'a self, grant: &'a ReadGrant, wanted: Option<&'a AsOf>) -> Boxed<'a, Result<Session, WarehouseError>> {
-        Box::pin(async move {
-            let Some(wanted) = wanted else { return self.session(grant).await };
-            self.session_at(grant, self.lake.find_version(grant.msp, wanted).await?).await
         })
     }
 
