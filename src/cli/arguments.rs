@@ -34,7 +34,7 @@ pub(crate) mod text;
 pub(crate) use alerts::{Alerts, Which as AlertWanted};
 pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
-pub(crate) use data::{Events, Export, Query, WarehouseCommand};
+pub(crate) use data::{Events, Export, Halt, Query, WarehouseCommand};
 pub(crate) use import::{Import, ImportFile, ImportFormat, ImportFrom, ImportSendense};
 pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};

@@ -1,28 +1,32 @@
 //! The nightly export, by hand.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use granary_lake::{AtStep, Step, Tuning};
 use granary_tenants::OperatorScope;
 use granary_types::{Clock, CustomerCode, Period};
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::arguments::{Export, Global};
+use super::arguments::{Export, Global, Halt};
 use super::house::{ACTOR, House, Missing, Rooms};
 use super::output::{Rows, print_json};
 use super::{Failure, Usage, night};
 
 pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Failure> {
     House::with(global, async |house| match command {
-        Export::Run { night } => {
-            let outcome = night::export(house, night, night::Publish::WhenChanged).await?;
+        Export::Run { night, daily_above, halt } => {
+            let rooms = tuned(house, daily_above, halt);
+            let outcome = night::export(&rooms, night, night::Publish::WhenChanged).await?;
             print_json(&outcome)?;
             Ok(if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Export::Verify { msp, format } => {
             let msp = house.msp(msp.as_deref()).await?;
             let report = house.lake.verify(msp.id).await?;
-            Rows::of(&["customer", "dataset", "month", "postgres_rows", "lake_rows", "outcome", "path"], &report.rows).print(format)?;
+            Rows::of(&["customer", "dataset", "month", "part", "postgres_rows", "lake_rows", "outcome", "path"], &report.rows)
+                .print(format)?;
             let differing = report.faults().count();
             say!("version {}: {} parts compared, {differing} wrong", report.version, report.rows.len());
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -35,11 +39,11 @@ pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Fa
                 .iter()
                 .map(|file| {
                     let customer = file.customer.as_ref().map(|(_, code)| code);
-                    json!({"customer": customer, "dataset": file.dataset, "month": file.month, "rows": file.row_count,
+                    json!({"customer": customer, "dataset": file.dataset, "month": file.month, "part": file.part, "rows": file.row_count,
                            "size_bytes": file.size_bytes, "path": file.path})
                 })
                 .collect();
-            Rows::of(&["customer", "dataset", "month", "rows", "size_bytes", "path"], &rows).print(format)?;
+            Rows::of(&["customer", "dataset", "month", "part", "rows", "size_bytes", "path"], &rows).print(format)?;
             Ok(ExitCode::SUCCESS)
         }
         Export::Versions { msp, labelled, format } => {
@@ -62,13 +66,34 @@ pub(crate) async fn run(global: &Global, command: Export) -> Result<ExitCode, Fa
             Ok(ExitCode::SUCCESS)
         }
         Export::Backfill { code, dataset, from, to, msp } => backfill(house, &code, dataset.as_deref(), (from, to), msp.as_deref()).await,
-        Export::Gc { orphans } => collect(house, orphans).await,
+        Export::Gc { orphans, halt } => collect(&tuned(house, None, halt), orphans).await,
         Export::Open { path, reason } => {
             print_json(&open(house, &path, &reason).await?)?;
             Ok(ExitCode::SUCCESS)
         }
     })
     .await
+}
+
+/// The same rooms with a lake that halts where a test wants it to.
+fn tuned(house: &Rooms, daily_above: Option<u64>, Halt { halt_at }: Halt) -> Rooms {
+    let default = Tuning::default();
+    let daily_above_bytes = daily_above.unwrap_or(default.daily_above_bytes);
+    let lake = house.lake.tuned(Tuning { daily_above_bytes, at_step: halt_at.map(halting), ..default });
+    Rooms { lake, ..house.clone() }
+}
+
+/// Says where it stands and waits to be killed: at a customer's export, or where files are collected.
+fn halting(at: Step) -> AtStep {
+    Arc::new(move |step, customer| {
+        let is_there = step == at && (customer.is_some() || matches!(at, Step::LetGo | Step::Deleted | Step::Emptied | Step::Collected));
+        Box::pin(async move {
+            if is_there {
+                say!("halted at {step}");
+                std::future::pending::<()>().await;
+            }
+        })
+    })
 }
 
 /// How many versions a listing shows.

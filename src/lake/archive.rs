@@ -1,5 +1,6 @@
 //! What a customer takes along: an archive of everything that is its own, which opens without this program.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,14 +19,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::copy::CopyDecoder;
-use crate::export::{Exported, OwnerTx, feed};
+use crate::LakeError;
+use crate::copy::{Arrival, CopyDecoder};
+use crate::export::{Exported, OwnerTx};
 use crate::lake::Lake;
 use crate::month::Part;
 use crate::plan::Wanted;
+use crate::read::feed;
 use crate::schema::arrow_schema;
+use crate::store::copying::{self, Order};
 use crate::tar::TarWriter;
-use crate::{LakeError, store};
 
 /// Chunks that wait for the thread that writes.
 const QUEUE: usize = 4;
@@ -120,7 +123,7 @@ impl Archive {
         let mut member = self.tar.begin(&path)?;
         let mut rows = 0;
         let mut writer = ArrowWriter::try_new(&mut member, arrow_schema(&dataset), Some(properties))?;
-        let mut decoder = CopyDecoder::new(dataset)?;
+        let mut decoder = CopyDecoder::new(dataset, Arrival::InAnyOrder)?;
         let mut sink = |_: Part, batch: RecordBatch| {
             rows += batch.num_rows() as u64;
             Ok(writer.write(&batch)?)
@@ -152,16 +155,16 @@ impl Lake {
         Box::pin(async move {
             let exported = Exported::Customer(Box::new(scope.clone()));
             let snapshot = exported.begin_snapshot(self.tenants()).await?;
-            let tables = store::list_tables(&snapshot).await?;
+            let tables = copying::list_tables(&snapshot).await?;
             let datasets: Vec<Dataset> = self.datasets().iter().filter(|dataset| dataset.source == Source::Tenant).copied().collect();
             progress.begin("archive", (tables.len() + datasets.len() + control.len()) as u64);
             for table in tables {
                 let path = format!("tables/{}.csv", table.name);
-                archive = csv(&snapshot, archive, path, "a table of the silo, whole", &store::copy_table(&table)).await?;
+                archive = csv(&snapshot, archive, path, "a table of the silo, whole", &copying::copy_table(&table)).await?;
                 progress.advance(1);
             }
             for dataset in datasets {
-                let rows = snapshot.copy_out(&store::copy_statement(&dataset, &Wanted::All)).await?;
+                let rows = snapshot.copy_out(&copying::copy_statement(&dataset, &Wanted::All, &Order::Sorted(BTreeSet::new()))).await?;
                 let (chunks, chunks_in) = mpsc::channel(QUEUE);
                 let writing = tokio::task::spawn_blocking(move || archive.write_parquet(dataset, chunks_in));
                 let (fed, written) = futures::join!(feed(rows, chunks), writing);
@@ -173,7 +176,7 @@ impl Lake {
             snapshot.commit().await?;
             let tx = OwnerTx::Msp(Box::new(exported.begin_control(self.tenants()).await?));
             for dataset in self.datasets().iter().filter(|dataset| control.contains(&dataset.name)) {
-                let (path, copy) = (format!("control/{}.csv", dataset.name), store::copy_rows_of(dataset, scope.customer.id));
+                let (path, copy) = (format!("control/{}.csv", dataset.name), copying::copy_rows_of(dataset, scope.customer.id));
                 archive = csv(&tx, archive, path, "what the platform knows of the customer", &copy).await?;
                 progress.advance(1);
             }

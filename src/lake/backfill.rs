@@ -32,10 +32,7 @@ impl Lake {
             let wanted: Vec<&str> = own().filter(|name| dataset.is_none_or(|only| only == *name)).collect();
             let owner = FileOwner { msp: scope.msp.id, customer: Some(scope.customer.id) };
             let control = self.begin(&scope.msp).await?;
-            let is_meant = |part: Part| match part {
-                Part::Whole => true,
-                Part::Month(month) => months.contains(&month),
-            };
+            let is_meant = |part: Part| part.month().is_none_or(|month| months.contains(&month));
             let current = store::list_current(&control, owner.msp, owner.customer).await?;
             let meant = current.into_iter().filter(|file| wanted.contains(&file.dataset.as_str()) && is_meant(file.part));
             let paths: Vec<String> = meant.map(|file| file.path).collect();

@@ -65,9 +65,13 @@ fn add_value(row: &mut [u64; 2], value: u64) {
 
 fn add_bytes(row: &mut [u64; 2], bytes: &[u8]) {
     add_value(row, bytes.len() as u64);
-    for chunk in bytes.chunks(8) {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        add_value(row, u64::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
         let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+        word[..rest.len()].copy_from_slice(rest);
         add_value(row, u64::from_le_bytes(word));
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::lake::{ACTOR, Lake};
+use crate::step::Step;
 use crate::{LakeError, store};
 
 /// What was collected.
@@ -42,6 +43,7 @@ impl Lake {
                     continue;
                 }
                 self.objects().delete(&path).await?;
+                self.reach(Step::Collected, None).await;
                 collected.objects_deleted += 1;
                 collected.bytes_deleted += object.size;
             }

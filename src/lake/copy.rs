@@ -1,9 +1,10 @@
 //! `COPY … (FORMAT binary)`, decoded straight into Arrow builders.
 //!
 //! The stream is an 19-byte header, then per row a field count (16 bits) and per field a length (32 bits, −1 for null) and
-//! that many bytes, then a field count of −1. All numbers are big-endian. Rows come sorted by month; a batch never spans
-//! two months.
+//! that many bytes, then a field count of −1. All numbers are big-endian. Where rows come part by part, a batch never spans
+//! two parts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,17 +12,27 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
-use granary_types::{Column, ColumnKind, Dataset};
+use granary_types::{Column, ColumnKind, Dataset, Period};
 
 use crate::LakeError;
-use crate::month::{EPOCH_SHIFT_DAYS, EPOCH_SHIFT_US, MonthSpan, Part};
+use crate::hyphenated::hyphenated;
+use crate::month::{EPOCH_SHIFT_DAYS, EPOCH_SHIFT_US, Part, PartSpan};
 use crate::numeric;
 use crate::schema::arrow_schema;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_BYTES: usize = 19;
 /// Rows per batch.
-const BATCH_ROWS: usize = 65_536;
+pub(crate) const BATCH_ROWS: usize = 65_536;
+
+/// How the rows come, and therefore where batches end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Part after part; a batch ends where its part does. Some months are cut by the day.
+    ByPart(BTreeSet<Period>),
+    /// In any order; every batch but the last has [`BATCH_ROWS`] rows, and is handed over as [`Part::Whole`].
+    InAnyOrder,
+}
 
 /// Decodes the rows of one dataset.
 pub(crate) struct CopyDecoder {
@@ -29,9 +40,10 @@ pub(crate) struct CopyDecoder {
     schema: SchemaRef,
     builders: Vec<Builder>,
     rows: usize,
-    /// Which column decides the month.
-    month_column: Option<usize>,
-    span: Option<MonthSpan>,
+    /// Which column decides the part, when batches end with their parts.
+    part_column: Option<usize>,
+    by_day: BTreeSet<Period>,
+    span: Option<PartSpan>,
     /// Bytes of a row that has not arrived whole.
     pending: Vec<u8>,
     has_header: bool,
@@ -39,14 +51,29 @@ pub(crate) struct CopyDecoder {
 }
 
 impl CopyDecoder {
-    pub(crate) fn new(dataset: Dataset) -> Result<Self, LakeError> {
+    pub(crate) fn new(dataset: Dataset, arrival: Arrival) -> Result<Self, LakeError> {
         let schema = arrow_schema(&dataset);
         let builders = dataset.columns.iter().map(|column| Builder::new(column.kind)).collect::<Result<_, _>>()?;
-        let month_column = dataset.month_column.map(|name| month_column(&dataset, name)).transpose()?;
-        Ok(Self { dataset, schema, builders, rows: 0, month_column, span: None, pending: Vec::new(), has_header: false, is_ended: false })
+        let (by_day, is_cut) = match arrival {
+            Arrival::ByPart(by_day) => (by_day, true),
+            Arrival::InAnyOrder => (BTreeSet::new(), false),
+        };
+        let part_column = part_column(&dataset)?.filter(|_| is_cut);
+        Ok(Self {
+            dataset,
+            schema,
+            builders,
+            rows: 0,
+            part_column,
+            by_day,
+            span: None,
+            pending: Vec::new(),
+            has_header: false,
+            is_ended: false,
+        })
     }
 
-    /// Decodes the next bytes and hands every batch that is full, or whose month ended, to `sink`.
+    /// Decodes the next bytes and hands every batch that is full, or whose part ended, to `sink`.
     pub(crate) fn push(
         &mut self,
         bytes: &[u8],
@@ -115,7 +142,7 @@ impl CopyDecoder {
         if self.rows == BATCH_ROWS {
             self.flush(sink)?;
         }
-        if let Some(index) = self.month_column {
+        if let Some(index) = self.part_column {
             self.turn_page(index, row, sink)?;
         }
         let mut rest = row;
@@ -132,7 +159,7 @@ impl CopyDecoder {
         Ok(())
     }
 
-    /// Ends the batch when a row lies in another month than the one before.
+    /// Ends the batch when a row lies in another part than the one before.
     fn turn_page(
         &mut self,
         index: usize,
@@ -147,13 +174,13 @@ impl CopyDecoder {
         let Column { name, kind, .. } = self.dataset.columns[index];
         let fail = |reason: &str| LakeError::Value { dataset: self.dataset.name, column: name, reason: reason.to_owned() };
         let raw = match value {
-            None => return Err(fail("it decides the month and is null")),
+            None => return Err(fail(NO_MONTH)),
             Some(raw) if kind == ColumnKind::Date => raw.try_into().map(|raw| i64::from(i32::from_be_bytes(raw))),
             Some(raw) => raw.try_into().map(i64::from_be_bytes),
         };
         let raw = raw.map_err(|_| fail("it has another type"))?;
         if self.span.as_ref().is_none_or(|span| !span.raw.contains(&raw)) {
-            let next = MonthSpan::containing(raw, kind).ok_or_else(|| fail("it decides the month and is not finite"))?;
+            let next = PartSpan::containing(raw, kind, &self.by_day).ok_or_else(|| fail(NOT_FINITE))?;
             self.flush(sink)?;
             self.span = Some(next);
         }
@@ -166,7 +193,7 @@ impl CopyDecoder {
         }
         self.rows = 0;
         let columns = self.builders.iter_mut().map(Builder::finish).collect();
-        let part = self.span.as_ref().map_or(Part::Whole, |span| Part::Month(span.period));
+        let part = self.span.as_ref().map_or(Part::Whole, |span| span.part);
         sink(part, RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
@@ -178,13 +205,21 @@ impl CopyDecoder {
 /// What [`CopyDecoder::next_row`] answers at the trailer; no row is that short.
 const END_OF_ROWS: usize = 0;
 
-fn month_column(dataset: &Dataset, name: &'static str) -> Result<usize, LakeError> {
+/// Why a row belongs to no month.
+pub(crate) const NO_MONTH: &str = "it decides the month and is null";
+/// Why an instant belongs to no month.
+pub(crate) const NOT_FINITE: &str = "it decides the month and is not finite";
+
+/// Finds the column that decides the part; none for a dataset that is written whole.
+pub(crate) fn part_column(dataset: &Dataset) -> Result<Option<usize>, LakeError> {
+    let Some(name) = dataset.month_column else { return Ok(None) };
     let is_month = |column: &Column| column.name == name && matches!(column.kind, ColumnKind::Date | ColumnKind::Timestamp);
-    dataset.columns.iter().position(is_month).ok_or(LakeError::Value {
+    let index = dataset.columns.iter().position(is_month).ok_or(LakeError::Value {
         dataset: dataset.name,
         column: name,
         reason: "it decides the month and is neither a date nor an instant of this dataset".to_owned(),
-    })
+    })?;
+    Ok(Some(index))
 }
 
 /// Takes the next field off a row that is known to be whole.
@@ -251,8 +286,8 @@ impl Builder {
             Self::Decimal { values, precision, scale } => values.append_value(numeric::decode(raw, *precision, *scale)?),
             Self::Text(values) => values.append_value(std::str::from_utf8(raw).map_err(|_| FieldError::Text)?),
             Self::Uuid(values) => {
-                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                values.append_value(uuid::Uuid::from_bytes(fixed(raw)?).hyphenated().encode_lower(&mut text));
+                let text = hyphenated(&fixed(raw)?);
+                values.append_value(std::str::from_utf8(&text).map_err(|_| FieldError::Text)?);
             }
             Self::Date(values) => match i32::from_be_bytes(fixed(raw)?) {
                 i32::MIN | i32::MAX => return Err(FieldError::Infinite),
@@ -341,12 +376,16 @@ mod tests {
     }
 
     fn decode(chunks: &[&[u8]]) -> Result<Vec<(String, RecordBatch)>, LakeError> {
+        decode_as(chunks, Arrival::ByPart(BTreeSet::new()))
+    }
+
+    fn decode_as(chunks: &[&[u8]], arrival: Arrival) -> Result<Vec<(String, RecordBatch)>, LakeError> {
         let mut batches = Vec::new();
         let mut sink = |part: Part, batch| {
             batches.push((part.to_string(), batch));
             Ok(())
         };
-        let mut decoder = CopyDecoder::new(RUNS)?;
+        let mut decoder = CopyDecoder::new(RUNS, arrival)?;
         for chunk in chunks {
             decoder.push(chunk, &mut sink)?;
         }
@@ -370,6 +409,19 @@ mod tests {
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(decode(&single).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_month_is_cut_by_the_day_where_that_is_asked_and_not_at_all_when_rows_come_in_any_order() {
+        let rows = [row(1, 0, None), row(2, DAY - 1, None), row(3, DAY, None), row(4, 31 * DAY, None), row(5, 33 * DAY, None)];
+        let bytes = stream(&rows);
+        let parts = |arrival| {
+            let batches = decode_as(&[&bytes], arrival).unwrap();
+            batches.into_iter().map(|(part, batch)| (part, batch.num_rows())).collect::<Vec<_>>()
+        };
+        let by_day = Arrival::ByPart(BTreeSet::from(["2000-01".parse().unwrap()]));
+        assert_eq!(parts(by_day), [("2000-01-01".to_owned(), 2), ("2000-01-02".to_owned(), 1), ("2000-02".to_owned(), 2)]);
+        assert_eq!(parts(Arrival::InAnyOrder), [("all".to_owned(), 5)]);
     }
 
     #[test]

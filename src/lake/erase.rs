@@ -8,7 +8,7 @@ use granary_tenants::{Extent, Granted, LifecycleStep, Msp, MspScope, ReadGrant, 
 use granary_types::{Role, Source};
 use serde_json::json;
 
-use crate::export::{Exported, OwnerExport};
+use crate::export::{Exported, Known, OwnerExport};
 use crate::lake::{ACTOR, Lake};
 use crate::manifest::{FileOwner, LakeFile};
 use crate::month::Part;
@@ -95,18 +95,13 @@ impl Lake {
 
     /// Exports an MSP's own control data as it is now; of several at once the last to begin wins.
     async fn export_control(&self, msp: &Msp) -> Result<(), LakeError> {
-        let export = OwnerExport {
-            tenants: self.tenants(),
-            keys: self.keys(),
-            objects: self.objects(),
-            datasets: self.datasets(),
-            exported: Exported::Msp(MspScope::for_job(msp.clone(), ACTOR)),
-        };
+        let export = OwnerExport { lake: self.clone(), exported: Exported::Msp(MspScope::for_job(msp.clone(), ACTOR)) };
         for _ in 0..ATTEMPTS {
             let tx = self.begin(msp).await?;
             let known = store::list_exported(&tx, msp.id).await?.into_iter().find(|(owner, _)| *owner == msp.id.uuid());
             tx.commit().await?;
-            match export.run(&known.map_or_else(Vec::new, |(_, datasets)| datasets)).await {
+            let exported = known.map_or_else(Vec::new, |(_, datasets)| datasets);
+            match export.run(&Known { exported, ..Known::default() }).await {
                 Err(LakeError::Overtaken) => {}
                 outcome => return outcome.map(drop),
             }

@@ -58,6 +58,8 @@ pub enum LakeError {
     Manifest(String),
     #[error("a worker thread of the export ended early")]
     WorkerEnded,
+    #[error("the rows take more memory than they were given; they are read again in order")]
+    Crowded,
 }
 
 impl Classify for LakeError {
@@ -81,7 +83,8 @@ impl Classify for LakeError {
             | Self::Format { .. }
             | Self::Manifest(_)
             | Self::Archive(_)
-            | Self::WorkerEnded => ErrorKind::Internal,
+            | Self::WorkerEnded
+            | Self::Crowded => ErrorKind::Internal,
         }
     }
 
@@ -107,6 +110,7 @@ impl Classify for LakeError {
             Self::KeepsTooLong { .. } => "retention_too_long",
             Self::Manifest(_) => "manifest_malformed",
             Self::WorkerEnded => "export_worker_ended",
+            Self::Crowded => "export_crowded",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::manifest::LakeFile;
 use crate::{LakeError, OwnerOutcome, Publication, VerifyOutcome};
 
 mod fixture;
+mod parts;
 mod versions;
 
 use fixture::Fixture;
@@ -48,9 +49,9 @@ pub(super) const VISITS: Dataset = Dataset {
     sort: &["kind", "day"],
 };
 
-fn export<'a>(lake: &'a Lake, msp: &Msp, customer: &Customer) -> OwnerExport<'a> {
+fn export(lake: &Lake, msp: &Msp, customer: &Customer) -> OwnerExport {
     let exported = Exported::Customer(Box::new(TenantScope::for_job(msp.clone(), customer.clone(), ACTOR)));
-    OwnerExport { tenants: lake.tenants(), keys: lake.keys(), objects: lake.objects(), datasets: lake.datasets(), exported }
+    OwnerExport { lake: lake.clone(), exported }
 }
 
 fn grant(msp: &Msp, customers: Granted) -> ReadGrant {

@@ -50,6 +50,7 @@ pub(crate) struct CurrentFile {
     pub(crate) part: Part,
     pub(crate) source_hash: Vec<u8>,
     pub(crate) path: String,
+    pub(crate) size_bytes: u64,
 }
 
 /// A file that exists and is not yet in the manifest.
@@ -63,6 +64,7 @@ pub(crate) struct NewFile {
     pub(crate) footer_bytes: u64,
     pub(crate) row_count: u64,
     pub(crate) statistics: FileStatistics,
+    pub(crate) sorted_by: Vec<&'static str>,
     pub(crate) source_hash: [u8; 32],
     pub(crate) wrapped: Wrapped,
 }
@@ -74,6 +76,7 @@ impl NewFile {
         owner: FileOwner,
         dataset: &str,
         part: Part,
+        sorted_by: Vec<&'static str>,
         keys: &Keys,
         objects: &Objects,
     ) -> Result<Self, LakeError> {
@@ -88,6 +91,7 @@ impl NewFile {
             footer_bytes: file.footer_bytes,
             row_count: file.row_count,
             statistics: file.statistics,
+            sorted_by,
             source_hash: file.source_hash,
             wrapped,
         })
@@ -140,12 +144,16 @@ pub struct LakeFile {
     pub dataset: String,
     /// UTC month, or `all`.
     pub month: String,
+    /// The UTC day whose rows it holds, when a large month that still changes lies in one file a day; else empty.
+    pub part: String,
     pub path: String,
     pub size_bytes: u64,
     /// How many bytes at the end a reader needs before it can read any row.
     pub footer_bytes: u64,
     pub row_count: u64,
     pub statistics: FileStatistics,
+    /// The columns by which its rows are in ascending order, nulls last, texts by their bytes; empty when nobody can say.
+    pub sorted_by: Vec<String>,
     /// SHA-256 over the schema and the order-independent checksum of the rows.
     pub source_hash: Vec<u8>,
     pub key: FileKey,

@@ -1,4 +1,6 @@
-//! A night: every MSP's control data and every customer's silo, two owners at a time, each for itself.
+//! A night: every MSP's control data and every customer's silo, several owners at a time, each for itself.
+//!
+//! First everybody is looked at, which costs one small question each; then those are exported who have something to say.
 
 use granary_foundation::Boxed;
 use std::collections::HashMap;
@@ -7,20 +9,22 @@ use std::sync::Arc;
 use futures::StreamExt;
 use granary_foundation::SharedProgress;
 use granary_tenants::{Msp, MspScope, TenantScope};
-use granary_types::{CustomerCode, CustomerStatus};
+use granary_types::{CustomerCode, CustomerStatus, MspId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::export::{Exported, OwnerExport};
+use crate::export::{Exported, Known, OwnerExport};
 use crate::lake::{ACTOR, Lake};
 use crate::manifest::Changes;
 use crate::store::NightRow;
 use crate::{LakeError, store};
 
-/// Owners that are exported at the same time: one of them waits for Postgres while the other one encodes.
-const PARALLEL_OWNERS: usize = 2;
+/// Owners that are looked at at the same time.
+const PARALLEL_LOOKS: usize = 4;
+/// Owners that encode, store or commit while as many are read as may be.
+const PARALLEL_WRITERS: usize = 2;
 
 /// What a night did.
 #[derive(Debug, Clone, Serialize)]
@@ -78,10 +82,17 @@ impl NightReport {
     }
 }
 
-/// An owner, and the datasets that went out before.
+/// An owner, and what is known of it.
 struct Due {
     exported: Exported,
-    known: Vec<String>,
+    known: Known,
+}
+
+/// What a look at an owner found.
+enum Looked {
+    Due(Exported),
+    Unchanged(Exported),
+    Failed(Exported, LakeError),
 }
 
 impl Lake {
@@ -112,29 +123,49 @@ impl Lake {
             due.extend(self.list_due(msp).await?);
         }
         progress.begin("export", due.len() as u64);
-        let owners = futures::stream::iter(due)
-            .map(|owner| {
+        let started_at = self.tenants().clock().now();
+        let (mut owners, mut unchanged, mut with_work) = (Vec::new(), HashMap::<MspId, Vec<Exported>>::new(), Vec::new());
+        let mut looks = futures::stream::iter(due).map(|due| self.look(due)).buffer_unordered(PARALLEL_LOOKS);
+        while let Some(looked) = looks.next().await {
+            match looked {
+                Looked::Due(exported) => with_work.push(exported),
+                Looked::Unchanged(exported) => unchanged.entry(exported.owner().msp).or_default().push(exported),
+                Looked::Failed(exported, error) => owners.push(self.end_owner(night, exported, Err(error), started_at).await),
+            }
+        }
+        for (msp, looked_at) in unchanged {
+            progress.advance(looked_at.len() as u64);
+            owners.extend(self.record_unchanged(night, msp, looked_at, started_at).await);
+        }
+        let exports = futures::stream::iter(with_work)
+            .map(|exported| {
                 // A task of its own: it decodes and encodes beside the others.
                 let (lake, progress) = (self.clone(), Arc::clone(&progress));
                 tokio::spawn(async move {
-                    let report = lake.export_owner(night, owner).await;
+                    let report = lake.export_owner(night, exported).await;
                     progress.advance(1);
                     report
                 })
             })
-            .buffer_unordered(PARALLEL_OWNERS)
+            .buffer_unordered(self.tuning().readers + PARALLEL_WRITERS)
             .map(|joined| joined.map_err(|_| LakeError::WorkerEnded))
             .collect::<Vec<_>>()
             .await;
         progress.end();
-        let mut owners = owners.into_iter().collect::<Result<Vec<_>, _>>()?;
+        owners.extend(exports.into_iter().collect::<Result<Vec<_>, _>>()?);
         owners.sort_by(|left, right| (&left.msp, &left.customer).cmp(&(&right.msp, &right.customer)));
         Ok(NightReport { night, owners })
     }
 
     async fn list_due(&self, msp: Msp) -> Result<Vec<Due>, LakeError> {
         let tx = self.begin(&msp).await?;
-        let mut known: HashMap<Uuid, Vec<String>> = store::list_exported(&tx, msp.id).await?.into_iter().collect();
+        let mut known: HashMap<Uuid, Known> = HashMap::new();
+        for (owner, exported) in store::list_exported(&tx, msp.id).await? {
+            known.entry(owner).or_default().exported = exported;
+        }
+        for (owner, dataset, month) in store::list_in_days(&tx, msp.id).await? {
+            known.entry(owner).or_default().in_days.insert((dataset, month));
+        }
         tx.commit().await?;
         let customers = self.tenants().list_customers(msp.id).await?;
         let mut scopes = vec![Exported::Msp(MspScope::for_job(msp.clone(), ACTOR))];
@@ -143,29 +174,40 @@ impl Lake {
         Ok(scopes.into_iter().map(|exported| Due { known: known.remove(&exported.owner().id()).unwrap_or_default(), exported }).collect())
     }
 
-    async fn export_owner(&self, night: Date, due: Due) -> OwnerNight {
+    async fn look(&self, due: Due) -> Looked {
+        let export = OwnerExport { lake: self.clone(), exported: due.exported };
+        match export.has_work(&due.known).await {
+            Ok(true) => Looked::Due(export.exported),
+            Ok(false) => Looked::Unchanged(export.exported),
+            Err(error) => Looked::Failed(export.exported, error),
+        }
+    }
+
+    async fn export_owner(&self, night: Date, exported: Exported) -> OwnerNight {
         let started_at = self.tenants().clock().now();
-        let (msp, customer) = match &due.exported {
-            Exported::Customer(scope) => (scope.msp.code.clone(), Some(scope.customer.code.clone())),
-            Exported::Msp(scope) => (scope.msp.code.clone(), None),
-        };
-        let export = OwnerExport {
-            tenants: self.tenants(),
-            keys: self.keys(),
-            objects: self.objects(),
-            datasets: self.datasets(),
-            exported: due.exported,
-        };
-        let mut outcome = match export.run(&due.known).await {
-            Ok(None) => OwnerOutcome::Unchanged,
-            Ok(Some(changes)) => OwnerOutcome::of(&changes),
+        let export = OwnerExport { lake: self.clone(), exported };
+        let outcome = export.run_now().await.map(|changes| changes.as_ref().map_or(OwnerOutcome::Unchanged, OwnerOutcome::of));
+        self.end_owner(night, export.exported, outcome, started_at).await
+    }
+
+    /// Notes how an owner's night ended.
+    async fn end_owner(
+        &self,
+        night: Date,
+        exported: Exported,
+        outcome: Result<OwnerOutcome, LakeError>,
+        started_at: Timestamp,
+    ) -> OwnerNight {
+        let (msp, customer) = exported.names();
+        let mut outcome = match outcome {
+            Ok(outcome) => outcome,
             Err(LakeError::Overtaken) => {
                 tracing::warn!(msp, customer = customer.as_ref().map(CustomerCode::as_str), "{}", LakeError::Overtaken);
                 return OwnerNight { msp, customer, outcome: OwnerOutcome::Overtaken };
             }
             Err(error) => OwnerOutcome::Failed { error: error.to_string() },
         };
-        if let Err(error) = self.record_night(night, &export.exported, &outcome, started_at).await {
+        if let Err(error) = self.record_night(night, &exported, &outcome, started_at).await {
             tracing::error!(msp, customer = customer.as_ref().map(CustomerCode::as_str), %error, "the night cannot be recorded");
             outcome = OwnerOutcome::Failed { error: error.to_string() };
         }
@@ -173,6 +215,29 @@ impl Lake {
             tracing::error!(msp, customer = customer.as_ref().map(CustomerCode::as_str), error, "an export failed");
         }
         OwnerNight { msp, customer, outcome }
+    }
+
+    /// Notes at once that nothing of many owners of one MSP had changed.
+    async fn record_unchanged(&self, night_on: Date, msp: MspId, looked_at: Vec<Exported>, started_at: Timestamp) -> Vec<OwnerNight> {
+        let Some(first) = looked_at.first() else { return Vec::new() };
+        let owners: Vec<Uuid> = looked_at.iter().map(|exported| exported.owner().id()).collect();
+        let recorded = async {
+            let tx = first.begin_control(self.tenants()).await?;
+            store::upsert_unchanged(&tx, night_on, msp, &owners, started_at).await?;
+            Ok::<_, LakeError>(tx.commit().await?)
+        };
+        let outcome = match recorded.await {
+            Ok(()) => OwnerOutcome::Unchanged,
+            Err(error) => {
+                tracing::error!(msp.id = %msp, %error, "the night cannot be recorded");
+                OwnerOutcome::Failed { error: error.to_string() }
+            }
+        };
+        let night = |exported: &Exported| {
+            let (msp, customer) = exported.names();
+            OwnerNight { msp, customer, outcome: outcome.clone() }
+        };
+        looked_at.iter().map(night).collect()
     }
 
     async fn record_night(

@@ -11,6 +11,7 @@ use granary_tenants::Msp;
 use granary_types::MspId;
 use tokio::runtime::Handle;
 
+use crate::checksum::Checksum;
 use crate::file::{SealedFile, SealedWriter};
 use crate::lake::Lake;
 use crate::manifest::{Changes, CurrentFile, FileOwner, HOME_ROOT, NewFile};
@@ -87,7 +88,9 @@ impl Lake {
                 None if before.is_some() => changes.emptied.push(name),
                 None => {}
                 Some(file) if before.is_some_and(|hash| *hash == file.source_hash) => file.discard().await?,
-                Some(file) => changes.added.push(NewFile::store(file, owner, &name.0, part, self.keys(), self.objects()).await?),
+                Some(file) => {
+                    changes.added.push(NewFile::store(file, owner, &name.0, part, Vec::new(), self.keys(), self.objects()).await?)
+                }
             }
         }
         self.objects().flush(&changes.paths()).await?;
@@ -124,11 +127,14 @@ impl Lake {
             if batches.iter().all(|batch| batch.num_rows() == 0) {
                 return Ok(None);
             }
-            let mut writer = SealedWriter::create(owner.new_path(HOME_ROOT, &dataset, part), schema.clone(), objects, runtime)?;
-            for batch in batches {
-                writer.write(&batch)?;
+            let Some(first) = batches.first() else { return Ok(None) };
+            let mut writer = SealedWriter::create(owner.new_path(HOME_ROOT, &dataset, part), first, objects, runtime)?;
+            let mut checksum = Checksum::default();
+            for batch in &batches {
+                checksum.add(batch)?;
+                writer.write(batch)?;
             }
-            writer.finish().map(Some)
+            writer.finish(&checksum).map(Some)
         });
         encoding.await.map_err(|_| LakeError::WorkerEnded)?
     }

@@ -22,7 +22,7 @@ const KEPT: usize = 64;
 pub struct Snapshot {
     pub msp: MspId,
     pub version: i64,
-    /// In the order of dataset, month and customer code.
+    /// In the order of dataset, month, part and customer code.
     pub files: Vec<LakeFile>,
 }
 
@@ -150,11 +150,13 @@ impl Lake {
             customer,
             dataset: row.dataset,
             month: row.month,
+            part: row.part,
             path: row.path,
             size_bytes: row.size_bytes.cast_unsigned(),
             footer_bytes: row.footer_bytes.cast_unsigned(),
             row_count: row.row_count.cast_unsigned(),
             statistics: row.statistics,
+            sorted_by: row.sorted_by,
             source_hash: row.source_hash,
             key,
         }))

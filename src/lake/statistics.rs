@@ -7,10 +7,10 @@ use arrow::compute::kernels::aggregate;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
+use crate::sort::text_prefix;
+
 /// Texts longer than this have no bounds: they would weigh more than they prune.
 const TEXT_BYTES: usize = 40;
-/// The length of a UUID as text. Random ids bound nothing.
-const UUID_BYTES: usize = 36;
 
 /// What is known of one column of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -94,17 +94,20 @@ fn bounds_of(column: &dyn Array) -> Bounds {
     }
 }
 
+/// One look at every text; only those that begin like the smallest or the largest so far are compared whole.
 fn text_bounds(column: &dyn Array) -> Bounds {
-    let values = column.as_string::<i32>();
-    let first = values.iter().flatten().next();
-    if first.is_some_and(|first| first.len() > TEXT_BYTES || (first.len() == UUID_BYTES && uuid::Uuid::try_parse(first).is_ok())) {
-        return Bounds::Unknown;
+    let mut texts = column.as_string::<i32>().iter().flatten();
+    let Some(first) = texts.next() else { return Bounds::None };
+    let (mut min, mut max) = ((text_prefix(first), first), (text_prefix(first), first));
+    for text in texts {
+        let found = (text_prefix(text), text);
+        if found < min {
+            min = found;
+        } else if found > max {
+            max = found;
+        }
     }
-    match (aggregate::min_string(values), aggregate::max_string(values)) {
-        (Some(min), Some(max)) if min.len() <= TEXT_BYTES && max.len() <= TEXT_BYTES => Bounds::Text(min.to_owned(), max.to_owned()),
-        (Some(_), Some(_)) => Bounds::Unknown,
-        _ => Bounds::None,
-    }
+    if min.1.len() <= TEXT_BYTES && max.1.len() <= TEXT_BYTES { Bounds::Text(min.1.to_owned(), max.1.to_owned()) } else { Bounds::Unknown }
 }
 
 impl Bounds {
@@ -138,6 +141,38 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, StringArray};
 
     use super::*;
+
+    #[test]
+    fn every_kind_that_a_dataset_has_is_bounded_exactly() {
+        use arrow::array::{Date32Array, Decimal128Array, TimestampMicrosecondArray};
+        let ids = [uuid::Uuid::from_u128(7), uuid::Uuid::max(), uuid::Uuid::from_u128(1 << 90)];
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(253_402_300_799_999_999)]).with_timezone("UTC"))),
+            ("day", Arc::new(Date32Array::from(vec![Some(-719_162), Some(0), None]))),
+            (
+                "amount",
+                Arc::new(
+                    Decimal128Array::from(vec![Some(1 - 10_i128.pow(38)), None, Some(10_i128.pow(38) - 1)])
+                        .with_precision_and_scale(38, 8)
+                        .unwrap(),
+                ),
+            ),
+            ("id", Arc::new(StringArray::from_iter_values(ids.iter().map(ToString::to_string)))),
+            ("empty", Arc::new(StringArray::from(vec![Some(""), Some("a"), Some("ä")]))),
+        ];
+        let mut gatherer = Gatherer::default();
+        gatherer.add(&RecordBatch::try_from_iter(columns.clone()).unwrap());
+        let statistics = gatherer.finish(columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().iter());
+        let bounds = |name: &str| {
+            let known = &statistics[name];
+            (known.nulls, known.min.as_deref().unwrap(), known.max.as_deref().unwrap())
+        };
+        assert_eq!(bounds("at"), (1, "-1", "253402300799999999"));
+        assert_eq!(bounds("day"), (1, "-719162", "0"));
+        assert_eq!(bounds("amount"), (1, format!("-{}", "9".repeat(38)).as_str(), "9".repeat(38).as_str()));
+        assert_eq!(bounds("id"), (0, ids[0].to_string().as_str(), ids[1].to_string().as_str()));
+        assert_eq!(bounds("empty"), (0, "", "ä"));
+    }
 
     #[test]
     fn bounds_are_exact_over_batches_and_absent_where_they_would_be_wrong() {

@@ -1,12 +1,13 @@
-//! The SQL of the manifest, of dirty months, and the one statement that is composed: `COPY`.
+//! The SQL of the manifest and of dirty months.
 
+pub(crate) mod copying;
 pub(crate) mod versions;
 
 use std::collections::BTreeSet;
 
 use granary_db::{DbError, Row, Tx};
 use granary_tenants::MspTx;
-use granary_types::{ColumnKind, CustomerId, Dataset, FileId, MspId, Period};
+use granary_types::{CustomerId, FileId, MspId, Period};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::types::Json;
@@ -15,13 +16,14 @@ use uuid::Uuid;
 use crate::LakeError;
 use crate::manifest::{CurrentFile, NewFile};
 use crate::month::Part;
-use crate::plan::Wanted;
 use crate::statistics::FileStatistics;
 
 const LIST_DIRTY: &str = "
     select dataset, month, array_agg(id)
     from dirty
     group by dataset, month";
+
+const IS_DIRTY: &str = "select exists (select from dirty)";
 
 const DELETE_DIRTY: &str = "delete from dirty where id = any($1)";
 
@@ -38,7 +40,7 @@ const LOCK_EXPORT: &str = "select token from lake_exports where owner_id = $1 fo
 const FINISH_EXPORT: &str = "update lake_exports set datasets = $2 where owner_id = $1 and datasets is distinct from $2";
 
 const LIST_CURRENT: &str = "
-    select id, dataset, month, source_hash, path
+    select dataset, month, part, source_hash, path, size_bytes
     from lake_files
     where msp_id = $1
         and coalesce(customer_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
@@ -61,17 +63,26 @@ const REMOVE_FILES: &str = "
     set removed_version = $2
     where msp_id = $1 and removed_version is null
         and coalesce(customer_id, '00000000-0000-0000-0000-000000000000') = coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
-        and (dataset, month) in (select * from unnest($4::text[], $5::text[]))";
+        and (dataset, month, part) in (select * from unnest($4::text[], $5::text[], $6::text[]))";
 
 const INSERT_FILES: &str = "
     insert into lake_files (
-        id, msp_id, customer_id, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash,
+        id, msp_id, customer_id, dataset, month, part, path, size_bytes, footer_bytes, row_count, statistics, sorted_by, source_hash,
         wrapped_key, key_version, added_version)
-    select id, $1, $2, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash, wrapped_key, key_version, $3
+    select
+        id, $1, $2, dataset, month, part, path, size_bytes, footer_bytes, row_count, statistics, string_to_array(sorted_by, ','), source_hash,
+        wrapped_key, key_version, $3
     from unnest(
-        $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::jsonb[], $12::bytea[], $13::bytea[],
-        $14::int[])
-        as new (id, dataset, month, path, size_bytes, footer_bytes, row_count, statistics, source_hash, wrapped_key, key_version)";
+        $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::jsonb[], $13::text[],
+        $14::bytea[], $15::bytea[], $16::int[])
+        as new (
+            id, dataset, month, part, path, size_bytes, footer_bytes, row_count, statistics, sorted_by, source_hash, wrapped_key, key_version)";
+
+/// The months of which days are still files of their own, of everybody of an MSP.
+const LIST_IN_DAYS: &str = "
+    select distinct coalesce(customer_id, msp_id), dataset, month
+    from lake_files
+    where msp_id = $1 and removed_version is null and part <> ''";
 
 const UPSERT_NIGHT: &str = "
     insert into nights (night_on, msp_id, owner_id, outcome, files_written, rows_written, error, started_at, finished_at)
@@ -81,18 +92,26 @@ const UPSERT_NIGHT: &str = "
         rows_written = nights.rows_written + excluded.rows_written, error = excluded.error, finished_at = excluded.finished_at
     where excluded.outcome <> 'unchanged' or nights.outcome = 'failed'";
 
+/// As [`UPSERT_NIGHT`], for many owners of whom nothing had changed.
+const UPSERT_UNCHANGED: &str = "
+    insert into nights (night_on, msp_id, owner_id, outcome, files_written, rows_written, error, started_at, finished_at)
+    select $1, $2, owner_id, 'unchanged', 0, 0, null, $4, $5
+    from unnest($3::uuid[]) as looked_at (owner_id)
+    on conflict (night_on, owner_id) do update set outcome = excluded.outcome, error = null, finished_at = excluded.finished_at
+    where nights.outcome = 'failed'";
+
 const LIST_FILES_AT: &str = "
     select
         lake_files.id, lake_files.customer_id, customers.code, lake_files.dataset, lake_files.month, lake_files.path, lake_files.size_bytes,
         lake_files.footer_bytes, lake_files.row_count, lake_files.statistics, lake_files.source_hash, lake_files.wrapped_key,
-        lake_files.key_version
+        lake_files.key_version, lake_files.part, lake_files.sorted_by
     from lake_files
     left join customers on customers.id = lake_files.customer_id
     where lake_files.msp_id = $1
         and lake_files.added_version <= $2
         and (lake_files.removed_version is null or lake_files.removed_version > $2)
         and (lake_files.customer_id is null or $3::uuid[] is null or lake_files.customer_id = any($3))
-    order by lake_files.dataset, lake_files.month, customers.code";
+    order by lake_files.dataset, lake_files.month, lake_files.part, customers.code";
 
 const FORGET_CUSTOMER: [&str; 4] = [
     "delete from lake_files where customer_id = $1",
@@ -124,14 +143,6 @@ const REMOVE_OLD: &str = "
 
 const DELETE_OLD: &str = "delete from lake_files where customer_id = $1 and removed_version is not null and path = any($2)";
 
-/// The tables of the schema that a transaction is in.
-const LIST_TABLES: &str = "
-    select c.relname::text, format('%I', c.relname)
-    from pg_catalog.pg_class c
-    where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = current_schema()) and c.relkind = 'r'
-        and c.relname <> 'refinery_schema_history'
-    order by 1";
-
 const LIST_PATHS: &str = "select path from lake_files";
 
 /// What changed, and by which rows we know.
@@ -144,6 +155,11 @@ pub(crate) struct DirtyRow {
 pub(crate) async fn list_dirty(tx: &Tx) -> Result<Vec<DirtyRow>, DbError> {
     let rows = tx.query(LIST_DIRTY, &[]).await?;
     Ok(rows.iter().map(|row| DirtyRow { dataset: row.get(0), month: row.get(1), ids: row.get(2) }).collect())
+}
+
+/// Whether anything changed since the last export.
+pub(crate) async fn is_dirty(tx: &Tx) -> Result<bool, DbError> {
+    Ok(tx.query_one(IS_DIRTY, &[]).await?.get(0))
 }
 
 pub(crate) async fn delete_dirty(tx: &Tx, ids: &[i64]) -> Result<u64, DbError> {
@@ -169,11 +185,26 @@ pub(crate) async fn finish_export(tx: &MspTx, owner: Uuid, datasets: &[String]) 
 pub(crate) async fn list_current(tx: &MspTx, msp: MspId, customer: Option<CustomerId>) -> Result<Vec<CurrentFile>, LakeError> {
     let rows = tx.query(LIST_CURRENT, &[&msp, &customer]).await?;
     let file = |row: &Row| {
-        let month: String = row.get(2);
-        let part = month.parse::<Part>().map_err(|_| LakeError::Manifest(format!("'{month}' is not a month")))?;
-        Ok(CurrentFile { dataset: row.get(1), part, source_hash: row.get(3), path: row.get(4) })
+        let (month, part): (String, String) = (row.get(1), row.get(2));
+        let part = part_of(&month, &part)?;
+        let size_bytes = row.get::<_, i64>(5).cast_unsigned();
+        Ok(CurrentFile { dataset: row.get(0), part, source_hash: row.get(3), path: row.get(4), size_bytes })
     };
     rows.iter().map(file).collect()
+}
+
+pub(crate) fn part_of(month: &str, part: &str) -> Result<Part, LakeError> {
+    Part::of_manifest(month, part).ok_or_else(|| LakeError::Manifest(format!("'{month}' is no month, or '{part}' no day of it")))
+}
+
+/// Lists the months of which days are still files of their own, by owner.
+pub(crate) async fn list_in_days(tx: &MspTx, msp: MspId) -> Result<Vec<(Uuid, String, Period)>, LakeError> {
+    let rows = tx.query(LIST_IN_DAYS, &[&msp]).await?;
+    let read = |row: &Row| {
+        let month: String = row.get(2);
+        Ok((row.get(0), row.get(1), part_of(&month, "")?.month().ok_or_else(|| LakeError::Manifest(format!("'{month}' has no days")))?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Locks the MSP's head row and returns its version; from here to the commit nobody else adds one.
@@ -210,8 +241,9 @@ pub(crate) async fn remove_files(
     parts: &[(String, Part)],
 ) -> Result<u64, DbError> {
     let datasets: Vec<&str> = parts.iter().map(|(dataset, _)| dataset.as_str()).collect();
-    let months: Vec<String> = parts.iter().map(|(_, part)| part.to_string()).collect();
-    tx.execute(REMOVE_FILES, &[&msp, &version, &customer, &datasets, &months]).await
+    let months: Vec<String> = parts.iter().map(|(_, part)| part.month_text()).collect();
+    let days: Vec<String> = parts.iter().map(|(_, part)| part.part_text()).collect();
+    tx.execute(REMOVE_FILES, &[&msp, &version, &customer, &datasets, &months, &days]).await
 }
 
 pub(crate) async fn insert_files(
@@ -224,18 +256,20 @@ pub(crate) async fn insert_files(
     fn column<'a, T>(files: &'a [NewFile], value: impl Fn(&'a NewFile) -> T) -> Vec<T> {
         files.iter().map(value).collect()
     }
-    let params: [&(dyn granary_db::ToSql + Sync); 14] = [
+    let params: [&(dyn granary_db::ToSql + Sync); 16] = [
         &msp,
         &customer,
         &version,
         &column(files, |file| file.id),
         &column(files, |file| file.dataset.as_str()),
-        &column(files, |file| file.part.to_string()),
+        &column(files, |file| file.part.month_text()),
+        &column(files, |file| file.part.part_text()),
         &column(files, |file| file.path.as_str()),
         &column(files, |file| file.size_bytes.cast_signed()),
         &column(files, |file| file.footer_bytes.cast_signed()),
         &column(files, |file| file.row_count.cast_signed()),
         &column(files, |file| Json(&file.statistics)),
+        &column(files, |file| file.sorted_by.join(",")),
         &column(files, |file| file.source_hash.as_slice()),
         &column(files, |file| file.wrapped.bytes.as_slice()),
         &column(files, |file| file.wrapped.key_version),
@@ -261,6 +295,18 @@ pub(crate) async fn upsert_night(tx: &MspTx, row: &NightRow<'_>) -> Result<(), D
     Ok(())
 }
 
+/// Notes that nothing of some owners had changed.
+pub(crate) async fn upsert_unchanged(
+    tx: &MspTx,
+    night_on: Date,
+    msp: MspId,
+    owners: &[Uuid],
+    started_at: Timestamp,
+) -> Result<(), DbError> {
+    tx.execute(UPSERT_UNCHANGED, &[&night_on, &msp, &owners, &started_at, &tx.now()]).await?;
+    Ok(())
+}
+
 /// A file of the manifest as a reader needs it, its key still wrapped.
 pub(crate) struct FileRow {
     pub(crate) id: FileId,
@@ -268,11 +314,13 @@ pub(crate) struct FileRow {
     pub(crate) code: Option<String>,
     pub(crate) dataset: String,
     pub(crate) month: String,
+    pub(crate) part: String,
     pub(crate) path: String,
     pub(crate) size_bytes: i64,
     pub(crate) footer_bytes: i64,
     pub(crate) row_count: i64,
     pub(crate) statistics: FileStatistics,
+    pub(crate) sorted_by: Vec<String>,
     pub(crate) source_hash: Vec<u8>,
     pub(crate) wrapped_key: Vec<u8>,
     pub(crate) key_version: i32,
@@ -295,6 +343,8 @@ impl From<Row> for FileRow {
             source_hash: row.get(10),
             wrapped_key: row.get(11),
             key_version: row.get(12),
+            part: row.get(13),
+            sorted_by: row.get(14),
         }
     }
 }
@@ -348,62 +398,4 @@ pub(crate) async fn delete_old(tx: &MspTx, customer: CustomerId, paths: &[String
 /// Lists every path that any manifest row names, of every version.
 pub(crate) async fn list_paths(tx: &Tx) -> Result<Vec<String>, DbError> {
     Ok(tx.query(LIST_PATHS, &[]).await?.iter().map(|row| row.get(0)).collect())
-}
-
-/// Composes the statement that sends a dataset's rows, month after month, in the order of its files. Names come from the
-/// code and months from [`Part`]: nothing of it is input.
-pub(crate) fn copy_statement(dataset: &Dataset, wanted: &Wanted) -> String {
-    let quoted = |name: &&str| format!("\"{name}\"");
-    let columns = dataset.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
-    let month = dataset.month_column.map(|name| {
-        let is_date = dataset.columns.iter().any(|column| column.name == name && column.kind == ColumnKind::Date);
-        (name, is_date)
-    });
-    let mut order: Vec<String> = dataset.sort.iter().map(quoted).collect();
-    if let Some((name, is_date)) = month
-        && dataset.sort.first() != Some(&name)
-        && !matches!(wanted, Wanted::Months(months) if months.len() == 1)
-    {
-        let clock = if is_date { "::timestamp" } else { " at time zone 'UTC'" };
-        order.insert(0, format!("date_trunc('month', \"{name}\"{clock})"));
-    }
-    let condition = match (wanted, month) {
-        (Wanted::Months(months), Some((name, is_date))) => {
-            let suffix = if is_date { "" } else { " 00:00:00+00" };
-            let spans = months.iter().map(|period| {
-                format!("(\"{name}\" >= '{}{suffix}' and \"{name}\" < '{}{suffix}')", period.first_day(), period.next().first_day())
-            });
-            format!(" where {}", spans.collect::<Vec<_>>().join(" or "))
-        }
-        _ => String::new(),
-    };
-    let order = if order.is_empty() { String::new() } else { format!(" order by {}", order.join(", ")) };
-    format!("copy (select {columns} from \"{}\"{condition}{order}) to stdout (format binary)", dataset.name)
-}
-
-/// A table of a silo.
-pub(crate) struct SiloTable {
-    pub(crate) name: String,
-    /// As statements write it.
-    quoted: String,
-}
-
-/// Lists the tables of the silo that a transaction is in.
-pub(crate) async fn list_tables(tx: &Tx) -> Result<Vec<SiloTable>, DbError> {
-    Ok(tx.query(LIST_TABLES, &[]).await?.iter().map(|row| SiloTable { name: row.get(0), quoted: row.get(1) }).collect())
-}
-
-/// Reads a whole table as text.
-pub(crate) fn copy_table(table: &SiloTable) -> String {
-    format!("copy {} to stdout (format csv, header)", table.quoted)
-}
-
-/// Reads a customer's rows of a control dataset as text.
-pub(crate) fn copy_rows_of(dataset: &Dataset, customer: CustomerId) -> String {
-    let columns = dataset.columns.iter().map(|column| format!("\"{}\"", column.name)).collect::<Vec<_>>().join(", ");
-    let order = dataset.sort.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "copy (select {columns} from \"{}\" where customer_id = '{customer}' order by {order}) to stdout (format csv, header)",
-        dataset.name
-    )
 }

@@ -1,23 +1,25 @@
 //! Compares Postgres and the lake: counts and checksums, per owner, dataset and month.
 
 use granary_foundation::Boxed;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use granary_tenants::{MspScope, TenantScope};
-use granary_types::{CustomerCode, CustomerStatus, Dataset, MspId};
+use granary_types::{CustomerCode, CustomerStatus, Dataset, MspId, Period};
 use granary_vault::VaultError;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::checksum::Checksum;
-use crate::copy::CopyDecoder;
-use crate::export::{Exported, OwnerTx, feed};
+use crate::copy::{Arrival, CopyDecoder};
+use crate::export::{Exported, OwnerTx};
 use crate::lake::{ACTOR, Lake};
 use crate::manifest::LakeFile;
 use crate::month::Part;
 use crate::plan::Wanted;
+use crate::read::feed;
 use crate::schema::{arrow_schema, signature};
+use crate::store::copying::{Order, copy_statement};
 use crate::{LakeError, file, store};
 
 /// How Postgres and the lake compare.
@@ -34,6 +36,8 @@ pub struct Verified {
     pub customer: Option<CustomerCode>,
     pub dataset: String,
     pub month: String,
+    /// A day of the month, when it lies in one file a day; else empty.
+    pub part: String,
     /// None for published rows, which Postgres does not have.
     pub postgres_rows: Option<u64>,
     pub lake_rows: u64,
@@ -111,7 +115,9 @@ impl Lake {
         for dataset in self.datasets().iter().filter(|dataset| dataset.source == exported.source()) {
             let (own, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file: &LakeFile| file.dataset == dataset.name);
             files = others;
-            let postgres = digest_rows(&snapshot, dataset).await?;
+            let days = own.iter().filter(|file| !file.part.is_empty()).map(|file| store::part_of(&file.month, &file.part));
+            let by_day: BTreeSet<Period> = days.filter_map(|part| part.map(Part::month).transpose()).collect::<Result<_, _>>()?;
+            let postgres = digest_rows(&snapshot, dataset, by_day).await?;
             let is_dirty = |part: &str| {
                 ["all", part].iter().any(|month| dirty.contains(&(dataset.name.to_owned(), (*month).to_owned())))
                     || (dataset.month_column.is_none() && dirty.iter().any(|(name, _)| name == dataset.name))
@@ -129,6 +135,7 @@ impl Lake {
                 customer: code.clone(),
                 dataset: published.dataset,
                 month: published.month,
+                part: published.part,
                 postgres_rows: None,
                 lake_rows: published.row_count,
                 outcome,
@@ -146,13 +153,22 @@ impl Lake {
         is_dirty: impl Fn(&str) -> bool,
         report: &mut VerifyReport,
     ) -> Result<(), LakeError> {
-        let mut absent: BTreeMap<String, (u64, [u8; 32])> = postgres.iter().map(|(part, digest)| (part.to_string(), *digest)).collect();
-        let mut verified = |month: String, postgres_rows, lake_rows, outcome| {
-            let dataset = dataset.to_owned();
-            report.rows.push(Verified { customer: code.cloned(), dataset, month, postgres_rows: Some(postgres_rows), lake_rows, outcome });
+        let mut absent = postgres.clone();
+        let mut verified = |part: Part, postgres_rows, lake_rows, outcome| {
+            let (dataset, month, part) = (dataset.to_owned(), part.month_text(), part.part_text());
+            report.rows.push(Verified {
+                customer: code.cloned(),
+                dataset,
+                month,
+                part,
+                postgres_rows: Some(postgres_rows),
+                lake_rows,
+                outcome,
+            });
         };
         for file in files {
-            let (rows, digest) = absent.remove(&file.month).unwrap_or((0, [0; 32]));
+            let part = store::part_of(&file.month, &file.part)?;
+            let (rows, digest) = absent.remove(&part).unwrap_or((0, [0; 32]));
             let outcome = match self.digest_file(&file).await {
                 Err(LakeError::Vault(silent @ VaultError::Store(_))) => return Err(silent.into()),
                 Err(error) => VerifyOutcome::Unreadable(error.to_string()),
@@ -160,11 +176,11 @@ impl Lake {
                 Ok(_) if is_dirty(&file.month) => VerifyOutcome::Waiting,
                 Ok(_) => VerifyOutcome::Differs,
             };
-            verified(file.month, rows, file.row_count, outcome);
+            verified(part, rows, file.row_count, outcome);
         }
-        for (month, (rows, _)) in absent {
-            let outcome = if is_dirty(&month) { VerifyOutcome::Waiting } else { VerifyOutcome::Differs };
-            verified(month, rows, 0, outcome);
+        for (part, (rows, _)) in absent {
+            let outcome = if is_dirty(&part.month_text()) { VerifyOutcome::Waiting } else { VerifyOutcome::Differs };
+            verified(part, rows, 0, outcome);
         }
         Ok(())
     }
@@ -191,13 +207,13 @@ impl Lake {
     }
 }
 
-/// Digests a table as the snapshot sees it.
-async fn digest_rows(snapshot: &OwnerTx, dataset: &Dataset) -> Result<Digests, LakeError> {
-    let rows = snapshot.copy_out(&store::copy_statement(dataset, &Wanted::All)).await?;
+/// Digests a table as the snapshot sees it; some months by the day.
+async fn digest_rows(snapshot: &OwnerTx, dataset: &Dataset, by_day: BTreeSet<Period>) -> Result<Digests, LakeError> {
+    let rows = snapshot.copy_out(&copy_statement(dataset, &Wanted::All, &Order::ByPart(by_day.clone()))).await?;
     let (chunks, mut chunks_in) = mpsc::channel::<Bytes>(4);
     let dataset = *dataset;
     let digesting = tokio::task::spawn_blocking(move || {
-        let mut decoder = CopyDecoder::new(dataset)?;
+        let mut decoder = CopyDecoder::new(dataset, Arrival::ByPart(by_day))?;
         let mut checksums: BTreeMap<Part, Checksum> = BTreeMap::new();
         let mut sink = |part, batch| checksums.entry(part).or_default().add(&batch);
         while let Some(chunk) = chunks_in.blocking_recv() {

@@ -7,14 +7,18 @@ use std::str::FromStr;
 use granary_foundation::Boxed;
 use granary_tenants::Msp;
 use granary_types::MspId;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::LakeError;
 use crate::lake::Lake;
+use crate::step::Step;
 use crate::store::{self, versions};
 
+/// A version that was replaced can be read for so long at least, whoever lets go of it: a session that began with it reads it to its
+/// end, and no query may take that long.
+const GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// The longest name of a version, in characters.
 const LONGEST_LABEL: usize = 100;
 
@@ -168,23 +172,28 @@ impl Lake {
     /// Labelled versions stay. May be killed anywhere and run again.
     ///
     /// Backups of Postgres name the files that were current when they were made: `before` should not be younger than the oldest
-    /// of them. A query reads the version that it began with to its end: nor should it be younger than the longest query.
+    /// of them. A query reads the version that it began with to its end: what was replaced within the last hour stays, whatever
+    /// `before` says.
     ///
     /// # Errors
     /// When the manifest or the object store fails.
     pub fn let_go_of_versions<'a>(&'a self, msp: &'a Msp, before: Timestamp) -> Boxed<'a, Result<LetGoOf, LakeError>> {
         Box::pin(async move {
             let tx = self.begin(msp).await?;
+            let before = before.min(tx.now().saturating_sub(GRACE).unwrap_or(Timestamp::MIN));
             let kept_from = versions::keep_from(&tx, msp.id, before).await?;
             let unseen = versions::list_unseen(&tx, msp.id, kept_from).await?;
             tx.commit().await?;
             self.snapshots().clear();
+            self.reach(Step::LetGo, None).await;
             let size_bytes = unseen.iter().map(|(_, bytes)| bytes).sum();
             let paths: Vec<String> = unseen.into_iter().map(|(path, _)| path).collect();
             // Objects first: a row without its object is found again, an object without its row is not.
             for path in &paths {
                 self.objects().delete(path).await?;
+                self.reach(Step::Deleted, None).await;
             }
+            self.reach(Step::Emptied, None).await;
             let tx = self.begin(msp).await?;
             versions::delete_unseen(&tx, msp.id, &paths).await?;
             tx.commit().await?;

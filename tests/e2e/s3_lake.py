@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pyarrow.parquet.encryption
 import pytest
 from botocore.exceptions import ClientError
+from faulty_store import FAULTS, FaultyStore
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -148,6 +149,42 @@ def test_a_lost_object_is_found(house, store):
     store.client.put_object(Bucket=BUCKET, Key=f"north/{lost['path']}", Body=kept)
     wrong = [row for row in json.loads(answer.stdout) if row["outcome"] != "equal"]
     assert answer.returncode == 1 and len(wrong) == 1 and "unreadable" in wrong[0]["outcome"], wrong
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_over_a_bad_line_a_night_ends_right_or_says_what_failed_and_the_next_one_heals(house, store, seed):
+    """Every fifth request fails in one of the ways that requests fail in; answers to what was done get lost as well."""
+    line = FaultyStore(store.endpoint, seed, share=0.2)
+    bad = House(house.folder, line.endpoint, f"bad-{seed}.toml")
+    before = {file["path"] for file in house.ok("export", "files", "--format", "json")}
+
+    def ends_well(*arguments):
+        answer = bad.run(*arguments, log="error")
+        # It names the store, or what it could not get from there.
+        assert answer.returncode == 0 or "127.0.0.1" in answer.stderr + answer.stdout or "lake/" in answer.stderr, answer
+        return answer.returncode == 0
+
+    [customer, *_] = house.ok("customer", "list", "--format", "json")
+    # A month is written anew that has not changed: every file of the customer goes over the line.
+    ends_well("export", "backfill", customer["code"])
+    ends_well("export", "verify", "--format", "json")
+    for attempt in range(5):
+        if ends_well("export", "run"):
+            break
+    ends_well("query", "select sum(transferred_bytes) as transferred from stg_metering__backup_runs", "--format", "json")
+    assert sum(line.met[fault] for fault in FAULTS) > 10, line.met
+    line.is_bad = False
+    healed = bad.ok("export", "run")
+    assert healed["failures"] == [], healed
+    line.close()
+    assert {row["outcome"] for row in house.ok("export", "verify", "--format", "json")} == {"equal"}
+    files = house.ok("export", "files", "--format", "json")
+    mine = [file for file in files if file["customer"] == customer["code"]]
+    assert mine and not before & {file["path"] for file in mine}, "every file of the customer was written anew"
+    # Nothing is there twice, and no half of an object is.
+    assert len({(file["customer"], file["dataset"], file["month"], file["part"]) for file in files}) == len(files)
+    sizes = {item["Key"]: item["Size"] for item in store.client.list_objects_v2(Bucket=BUCKET)["Contents"]}
+    assert all(sizes.get(f"north/{file['path']}", file["size_bytes"]) == file["size_bytes"] for file in files)
 
 
 def test_a_server_that_is_not_there_is_named_within_a_minute(house):

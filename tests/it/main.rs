@@ -15,6 +15,7 @@ mod front_door;
 mod import;
 mod isolation;
 mod jobs;
+mod lake_faults;
 mod leaving;
 mod operations;
 mod recovery;

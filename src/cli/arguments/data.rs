@@ -1,7 +1,7 @@
 //! What was counted, what goes to the lake, and what is asked of it.
 
 use clap::{Args, Subcommand};
-use granary_lake::AsOf;
+use granary_lake::{AsOf, Step};
 use granary_types::{CustomerCode, Period};
 use jiff::civil::Date;
 
@@ -48,6 +48,11 @@ pub(crate) enum Export {
         /// The night's name [default: today]
         #[arg(long, value_name = "DATE")]
         night: Option<Date>,
+        /// For tests: write by the day above this size of a month's file, in bytes
+        #[arg(long, hide = true)]
+        daily_above: Option<u64>,
+        #[command(flatten)]
+        halt: Halt,
     },
     /// Compare Postgres and lake by counts and checksums
     #[command(after_help = "Examples:\n  granary export verify\n  granary export verify --msp NORTH --format json")]
@@ -133,6 +138,8 @@ Examples:
         /// Also delete what killed exports left: files older than a day that this house does not know
         #[arg(long)]
         orphans: bool,
+        #[command(flatten)]
+        halt: Halt,
     },
     /// Hand out the key of one file for a foreign Parquet reader; audited
     #[command(
@@ -146,6 +153,19 @@ Examples:
         #[arg(long, value_parser = text::reason)]
         reason: String,
     },
+}
+
+/// For tests of what a kill leaves behind: nothing but this argument makes a process stop there.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Halt {
+    /// Say so at this step, and wait to be killed
+    #[arg(long, hide = true, value_parser = step)]
+    pub(crate) halt_at: Option<Step>,
+}
+
+fn step(name: &str) -> Result<Step, String> {
+    let known = || Step::ALL.map(Step::name).join(", ");
+    Step::ALL.into_iter().find(|step| step.name() == name).ok_or_else(|| format!("one of {}", known()))
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use granary_tenants::{Customer, DATASETS, Msp, TenantScope};
 use granary_test_support::TestDatabase;
 use granary_types::Dataset;
 use granary_vault::{Keys, MasterKey, Objects};
+use jiff::SignedDuration;
 
 use super::{EVERY_KIND, VISITS};
 use crate::lake::Lake;
@@ -66,6 +67,12 @@ impl Fixture {
         let config = LakeConfig { regions: [(region.to_owned(), store)].into(), ..LakeConfig::default() };
         let objects = Objects::open_regions(&folder("lake"), &config).unwrap();
         Lake::new(self.database.tenants().clone(), self.database.keys().clone(), objects, self.lake.datasets().to_vec())
+    }
+
+    /// Moves the clock.
+    pub(super) fn advance(&self, by: SignedDuration) {
+        let clock = self.database.clock();
+        clock.set(clock.now() + by);
     }
 
     /// Runs a statement in a customer's schema, as the customer.
