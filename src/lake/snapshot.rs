@@ -154,7 +154,7 @@ impl Lake {
             size_bytes: row.size_bytes.cast_unsigned(),
             footer_bytes: row.footer_bytes.cast_unsigned(),
             row_count: row.row_count.cast_unsigned(),
-            statistics: row.statistics,
+            statistics: Arc::new(row.statistics),
             source_hash: row.source_hash,
             key,
         }))
