@@ -54,7 +54,7 @@ pub use publish::Publication;
 pub use retention::{Kept, Letting, Retention, WentOrHeld};
 pub use schema::{arrow_schema, published_schema};
 pub use snapshot::Snapshot;
-pub use statistics::{ColumnStatistics, FileStatistics};
+pub use statistics::{ColumnStatistics, FileStatistics, statistics_of};
 pub use step::{AtStep, Step};
 pub use verify::{Verified, VerifyOutcome, VerifyReport};
 pub use version::{AsOf, Holding, LetGoOf, Version};

@@ -28,6 +28,13 @@ pub struct ColumnStatistics {
 /// What is known of a file, by column.
 pub type FileStatistics = BTreeMap<String, ColumnStatistics>;
 
+/// Returns what the manifest says of a file that holds some rows.
+pub fn statistics_of(batch: &RecordBatch) -> FileStatistics {
+    let mut gatherer = Gatherer::default();
+    gatherer.add(batch);
+    gatherer.finish(batch.schema().fields().iter().map(|field| field.name()))
+}
+
 /// Gathers statistics batch by batch.
 #[derive(Debug, Default)]
 pub(crate) struct Gatherer {

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use granary_foundation::config::QueryConfig;
 
+use crate::watchdog;
+
 /// The limits of a warehouse; whoever exceeds one is told its name.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// Memory of all running queries together, shared fairly; what does not fit spills to disk.
     pub memory_bytes: u64,
+    /// Memory of one query within that.
+    pub query_bytes: u64,
+    /// What the whole process may hold before the largest query is ended: not all that a query makes is counted.
+    pub process_bytes: u64,
     /// Temporary files of all running queries together.
     pub spill_bytes: u64,
     /// Wall time of one query.
@@ -21,6 +27,8 @@ pub struct Budget {
     pub at_once: usize,
     /// Files that one query may open.
     pub files: usize,
+    /// Memory that all sessions together keep opened footers in.
+    pub footer_bytes: usize,
     /// Memory that one session keeps answers in.
     pub cache_bytes: usize,
     /// Sessions that stay open, one per grant and version of the lake.
@@ -33,12 +41,15 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             memory_bytes: 512 << 20,
+            query_bytes: 384 << 20,
+            process_bytes: watchdog::machine_bytes().map_or(u64::MAX, |machine| machine / 4 * 3),
             spill_bytes: 2 << 30,
             time: Duration::from_secs(60),
             rows: 1_000_000,
             streamed_rows: 100_000_000,
             at_once: 2,
             files: 20_000,
+            footer_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             sessions: 64,
             threads: std::thread::available_parallelism().map_or(2, usize::from).min(16),
@@ -46,10 +57,18 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// Returns what one query may hold.
+    pub(crate) fn bytes_of_one(&self) -> u64 {
+        self.query_bytes.min(self.memory_bytes)
+    }
+}
+
 impl From<&QueryConfig> for Budget {
     fn from(config: &QueryConfig) -> Self {
         Self {
             memory_bytes: config.memory_bytes as u64,
+            query_bytes: config.memory_bytes as u64 / 4 * 3,
             time: Duration::from_secs(config.timeout_seconds),
             rows: config.max_rows,
             files: config.max_files,

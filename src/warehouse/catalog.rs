@@ -7,12 +7,13 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::parquet_encryption::EncryptionFactory;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
+use crate::footers::Footers;
 use crate::guard;
+use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
@@ -25,17 +26,24 @@ pub(crate) const MODEL_SCHEMA: &str = "warehouse";
 /// What the dataset of a published model is called: this, and the model's name.
 pub(crate) const MART_PREFIX: &str = "mart_";
 
-/// The files of one snapshot by dataset, and the keys that open them.
+/// The files of one snapshot by dataset, the keys that open them, and the footers that these have opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Contents {
     pub(crate) files: HashMap<String, Vec<TableFile>>,
     pub(crate) keys: Arc<dyn EncryptionFactory>,
+    pub(crate) footers: Arc<Footers>,
+}
+
+impl Contents {
+    fn opened_by(&self) -> (Arc<dyn EncryptionFactory>, Arc<Footers>) {
+        (Arc::clone(&self.keys), Arc::clone(&self.footers))
+    }
 }
 
 /// Everything that a catalog is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blueprint<'a> {
-    pub(crate) runtime: &'a Arc<RuntimeEnv>,
+    pub(crate) engine: &'a Arc<Engine>,
     pub(crate) budget: &'a Budget,
     pub(crate) datasets: &'a [Dataset],
     pub(crate) models: &'a Models,
@@ -52,8 +60,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn empty(runtime: &Arc<RuntimeEnv>, budget: &Budget) -> Result<Self, DataFusionError> {
-        let context = runtime::context(runtime, budget);
+    fn empty(engine: &Engine, budget: &Budget) -> Result<Self, DataFusionError> {
+        let context = runtime::context(engine, budget);
         let catalog = MemoryCatalogProvider::new();
         let (lake, models) = (Arc::new(MemorySchemaProvider::new()), Arc::new(MemorySchemaProvider::new()));
         catalog.register_schema(LAKE_SCHEMA, Arc::clone(&lake) as Arc<dyn SchemaProvider>)?;
@@ -65,7 +73,7 @@ impl Draft {
     /// Starts a catalog that holds every raw dataset of the snapshot.
     pub(crate) fn new(blueprint: &Blueprint<'_>) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
-        let draft = Self::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+        let draft = Self::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
         for dataset in blueprint.datasets {
             let table = raw_table(blueprint, dataset).map_err(engine)?;
             draft.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
@@ -111,7 +119,7 @@ pub(crate) async fn session_context(
 ) -> Result<SessionContext, WarehouseError> {
     let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
     let hidden = Draft::new(blueprint)?;
-    let shown = Draft::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+    let shown = Draft::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
     // before the first build there is nothing to read, and every model is a view
     let is_built = blueprint.contents.files.keys().any(|dataset| dataset.starts_with(MART_PREFIX));
     for model in blueprint.models.iter() {
@@ -156,8 +164,8 @@ fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn Tab
     let columns = granary_lake::arrow_schema(dataset);
     match dataset.source {
         Source::Tenant => {
-            let keys = Arc::clone(&blueprint.contents.keys);
-            Ok(Arc::new(LakeTable::new(columns, &TENANT_PARTITIONS, files, keys, runtime::store_url()?)))
+            let opened_by = blueprint.contents.opened_by();
+            Ok(Arc::new(LakeTable::new(columns, &TENANT_PARTITIONS, files, opened_by, runtime::store_url()?)))
         }
         Source::Control | Source::Published => {
             let customer_column = if dataset.name == "customers" { "id" } else { "customer_id" };
@@ -173,8 +181,7 @@ fn shared_table(
     files: Vec<TableFile>,
     customer_column: &'static str,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let keys = Arc::clone(&blueprint.contents.keys);
-    let table = LakeTable::new(columns, &MSP_PARTITIONS, files, keys, runtime::store_url()?);
+    let table = LakeTable::new(columns, &MSP_PARTITIONS, files, blueprint.contents.opened_by(), runtime::store_url()?);
     Ok(Arc::new(table.only(customer_column, blueprint.only.cloned())))
 }
 

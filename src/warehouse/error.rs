@@ -3,6 +3,8 @@
 use datafusion::error::DataFusionError;
 use granary_types::{Classify, ErrorKind};
 
+use crate::leash::End;
+use crate::pool::OWN;
 use crate::yaml::YamlError;
 
 /// A failure of the warehouse.
@@ -64,11 +66,21 @@ impl Classify for WarehouseError {
 impl WarehouseError {
     /// Says whose fault an engine error is: the query's, a budget's, or ours.
     pub(crate) fn of_engine(error: DataFusionError, budget: &crate::Budget) -> Self {
+        if let DataFusionError::External(cause) = error.find_root()
+            && let Some(end) = cause.downcast_ref::<End>()
+        {
+            return (*end).into();
+        }
         match error.find_root() {
             DataFusionError::ResourcesExhausted(message) if message.contains("disk") => {
                 Self::Budget { budget: "spill", limit: crate::budget::bytes(budget.spill_bytes) }
             }
-            DataFusionError::ResourcesExhausted(_) => Self::Budget { budget: "memory", limit: crate::budget::bytes(budget.memory_bytes) },
+            DataFusionError::ResourcesExhausted(message) if message.contains(OWN) => {
+                Self::Budget { budget: "memory", limit: crate::budget::bytes(budget.bytes_of_one()) }
+            }
+            DataFusionError::ResourcesExhausted(_) => {
+                Self::Budget { budget: "shared memory", limit: crate::budget::bytes(budget.memory_bytes) }
+            }
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) | DataFusionError::NotImplemented(_) => {
                 Self::Query(first_line(&error.strip_backtrace()))
             }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::json::ReaderBuilder;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
@@ -18,9 +17,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::footers::{FooterMemory, Footers};
 use crate::keys::SessionKeys;
 use crate::materialise::compute_all;
+use crate::runtime::Engine;
 use crate::table::TableFile;
+use crate::watched::{Reads, Watched};
 use crate::{Budget, Models, Session, WarehouseError, runtime};
 
 /// Every dataset that the house registers. The scores are published by a room above this one; their models pass them on
@@ -39,8 +41,10 @@ pub(crate) fn datasets() -> Vec<Dataset> {
 /// A lake in a temporary folder.
 pub(crate) struct Shed {
     folder: TempDir,
+    /// What was read of its files.
+    pub(crate) reads: Reads,
     pub(crate) budget: Budget,
-    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) datasets: Vec<Dataset>,
     pub(crate) models: Models,
     pub(crate) files: HashMap<String, Vec<TableFile>>,
@@ -51,9 +55,10 @@ impl Shed {
     pub(crate) fn new(datasets: Vec<Dataset>, models: Models) -> Self {
         let folder = TempDir::new().unwrap();
         let budget = Budget::default();
-        let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-        let runtime = runtime::shared(&budget, store).unwrap();
-        Self { folder, budget, runtime, datasets, models, files: HashMap::new(), keys: HashMap::new() }
+        let reads = Reads::default();
+        let store = Watched { files: LocalFileSystem::new_with_prefix(folder.path()).unwrap(), reads: reads.clone() };
+        let engine = runtime::shared(&budget, Arc::new(store)).unwrap();
+        Self { folder, reads, budget, engine, datasets, models, files: HashMap::new(), keys: HashMap::new() }
     }
 
     /// Seals a file under its path, as the lake does.
@@ -73,8 +78,14 @@ impl Shed {
         std::fs::write(full, &content).unwrap();
         let mut partition: Vec<String> = customer.into_iter().flat_map(|(id, code)| [id.to_string(), code.to_owned()]).collect();
         partition.push(month.to_owned());
-        let file =
-            TableFile { path: path.clone(), size_bytes: content.len() as u64, footer_bytes: 4096, row_count: batch.num_rows(), partition };
+        let file = TableFile {
+            path: path.clone(),
+            size_bytes: content.len() as u64,
+            footer_bytes: 4096,
+            row_count: batch.num_rows(),
+            partition,
+            statistics: Arc::new(granary_lake::statistics_of(batch)),
+        };
         self.files.entry(dataset.to_owned()).or_default().push(file);
         self.keys.insert(path.clone(), FileDecryptionProperties::builder(key).with_aad_prefix(aad).build().unwrap());
         path
@@ -90,11 +101,12 @@ impl Shed {
     }
 
     pub(crate) fn contents(&self) -> Contents {
-        Contents { files: self.files.clone(), keys: Arc::new(SessionKeys::new(self.keys.clone())) }
+        let keys = Arc::new(SessionKeys::new(self.keys.clone()));
+        Contents { files: self.files.clone(), keys, footers: Footers::new(&FooterMemory::new(self.budget.footer_bytes)) }
     }
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
-        Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
+        Blueprint { engine: &self.engine, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
     }
 
     /// Builds the models and keeps the tables among them as the lake would.
@@ -118,7 +130,7 @@ impl Shed {
         let blueprint = self.blueprint(&contents, only.as_ref());
         let schemas = plan_schemas(&blueprint).await?;
         let context = session_context(&blueprint, &schemas, grant).await?;
-        Ok(Session::new(context, 1, self.budget.clone()))
+        Ok(Session::new(context, 1, &self.engine, self.budget.clone()))
     }
 }
 

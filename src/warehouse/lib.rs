@@ -12,29 +12,42 @@ mod answer;
 mod budget;
 mod catalog;
 mod checks;
+#[cfg(test)]
+mod endless;
 mod error;
 #[cfg(test)]
 mod fences;
 #[cfg(test)]
 mod fixture;
+mod footers;
 mod functions;
 mod guard;
 mod keys;
+mod leash;
+mod led;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod manifest;
 mod materialise;
 mod model;
 mod models;
 #[cfg(test)]
 mod movements;
+mod pairs;
+mod pool;
 mod queries;
 mod question;
 mod rows;
 mod runtime;
 mod session;
+mod statistics;
 mod table;
 mod view;
 mod warehouse;
+mod watchdog;
+#[cfg(test)]
+mod watched;
 mod yaml;
 
 pub use granary_lake::AsOf;

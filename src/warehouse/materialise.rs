@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::catalog::{Blueprint, Draft};
 use crate::session::run_plan;
 use crate::warehouse::contents_of;
-use crate::{Budget, Materialised, Model, Warehouse, WarehouseError};
+use crate::{Materialised, Model, Warehouse, WarehouseError};
 
 /// What a build made.
 #[derive(Debug, Clone, Serialize)]
@@ -51,7 +51,7 @@ impl Warehouse {
     pub fn build<'a>(&'a self, msp: MspId) -> Boxed<'a, Result<BuildReport, WarehouseError>> {
         Box::pin(async move {
             let snapshot = self.lake.snapshot(&whole_msp(msp), None).await?;
-            let contents = contents_of(&snapshot)?;
+            let contents = contents_of(&snapshot, &self.footers)?;
             let (publications, models) = compute_all(&self.blueprint(&contents, None)).await?;
             let version = self.lake.publish_all(msp, publications, "warehouse build").await?;
             Ok(BuildReport { version, models })
@@ -69,7 +69,7 @@ pub(crate) async fn compute_all(blueprint: &Blueprint<'_>) -> Result<(Vec<Public
             continue;
         }
         let started = Instant::now();
-        let (schema, batches) = compute(&draft, model, blueprint.budget).await?;
+        let (schema, batches) = compute(&draft, model, blueprint).await?;
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
         models.push(BuiltModel { name: model.name.clone(), rows, duration: started.elapsed() });
         if model.description.materialised == Materialised::Table {
@@ -80,12 +80,13 @@ pub(crate) async fn compute_all(blueprint: &Blueprint<'_>) -> Result<(Vec<Public
 }
 
 /// Computes a model and puts the rows in the view's place, so that models above it read them instead of the lake.
-async fn compute(draft: &Draft, model: &Model, budget: &Budget) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
+async fn compute(draft: &Draft, model: &Model, blueprint: &Blueprint<'_>) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
+    let budget = blueprint.budget;
     let engine = |error| WarehouseError::of_engine(error, budget);
     let frame = draft.context.table(model.name.as_str()).await.map_err(engine)?;
-    let task = Arc::new(frame.task_ctx());
+    let task = frame.task_ctx();
     let plan = frame.create_physical_plan().await.map_err(engine)?;
-    let (schema, batches) = run_plan(plan, task, budget).await?;
+    let (schema, batches) = run_plan(blueprint.engine, plan, task, budget).await?;
     let table = MemTable::try_new(Arc::clone(&schema), vec![batches.clone()]).map_err(engine)?;
     draft.add(model, Arc::new(table)).map_err(engine)?;
     Ok((schema, batches))

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, ScalarValue, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::{Budget, WarehouseError};
+
+/// Steps of one query: scans, filters, joins and so on.
+const MOST_STEPS: usize = 10_000;
 
 /// One query, planned; it changes nothing and names only what its session sees.
 #[derive(Debug, Clone)]
@@ -25,6 +29,7 @@ impl Question {
     }
 
     fn of_plan(plan: LogicalPlan) -> Result<Self, DataFusionError> {
+        within_size(&plan)?;
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
         Ok(Self { plan })
     }
@@ -51,4 +56,15 @@ impl Question {
         let plan = self.plan.with_param_values(values).map_err(|error| WarehouseError::Query(error.strip_backtrace()))?;
         Ok(Self { plan })
     }
+}
+
+/// Refuses a query that is made of too many steps: a few common table expressions, each of which reads the one before it twice, make a
+/// plan that nobody ends planning.
+fn within_size(plan: &LogicalPlan) -> Result<(), DataFusionError> {
+    let mut steps = 0;
+    plan.apply_with_subqueries(|_| {
+        steps += 1;
+        Ok(if steps > MOST_STEPS { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if steps > MOST_STEPS { plan_err!("the query has more than {MOST_STEPS} steps; say it in fewer") } else { Ok(()) }
 }

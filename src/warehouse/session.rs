@@ -3,6 +3,7 @@
 use granary_foundation::{Boxed, traces};
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
@@ -11,18 +12,17 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
+use crate::runtime::Engine;
 use crate::{Budget, Question, WarehouseError};
 
 /// A read-only view of the lake at one version, for one grant. Cheap to clone.
@@ -31,6 +31,7 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     context: SessionContext,
+    engine: Arc<Engine>,
     version: i64,
     budget: Budget,
     answers: Mutex<Answers>,
@@ -50,8 +51,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(context: SessionContext, version: i64, budget: Budget) -> Self {
-        Self(Arc::new(Inner { context, version, budget, answers: Mutex::default() }))
+    pub(crate) fn new(context: SessionContext, version: i64, engine: &Arc<Engine>, budget: Budget) -> Self {
+        Self(Arc::new(Inner { context, engine: Arc::clone(engine), version, budget, answers: Mutex::default() }))
     }
 
     /// Returns the version of the lake that this session reads.
@@ -79,7 +80,9 @@ impl Session {
             let time = self.0.budget.time;
             let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
             let span = tracing::info_span!(target: traces::TARGET, "query", lake.version = self.0.version);
-            let answer = tokio::time::timeout(time, self.run(sql).instrument(span)).await.map_err(timed_out)??;
+            let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
+            let running = AssertUnwindSafe(self.run(sql).instrument(span)).catch_unwind().map(|ran| ran.unwrap_or_else(panicked));
+            let answer = tokio::time::timeout(time, running).await.map_err(timed_out)??;
             self.remember(sql, &answer);
             Ok(answer)
         })
@@ -105,7 +108,7 @@ impl Session {
 
     async fn run(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
         let (plan, task) = self.plan(self.question(sql).await?).await?;
-        run_plan(plan, task, &self.0.budget).await
+        run_plan(&self.0.engine, plan, task, &self.0.budget).await
     }
 
     /// Plans a query, and nothing but a query.
@@ -117,21 +120,22 @@ impl Session {
     }
 
     /// Settles how a question is answered, within the budget of files.
-    async fn plan(&self, question: Question) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
+    async fn plan(&self, question: Question) -> Result<(Arc<dyn ExecutionPlan>, TaskContext), WarehouseError> {
         let Inner { context, budget, .. } = &*self.0;
         let engine = |error| WarehouseError::of_engine(error, budget);
         let frame = context.execute_logical_plan(question.plan).await.map_err(engine)?;
-        let task = Arc::new(frame.task_ctx());
+        let task = frame.task_ctx();
         let plan = frame.create_physical_plan().await.map_err(engine)?;
         within_files(&plan, budget)?;
-        Ok((polite(plan).map_err(engine)?, task))
+        Ok((plan, task))
     }
 
     /// Begins to answer a question whose rows come as they are found.
     pub(crate) async fn stream(&self, question: Question) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
         let (plan, task) = self.plan(question).await?;
         let schema = plan.schema();
-        let rows = execute_stream(plan, task).map_err(|error| WarehouseError::of_engine(error, &self.0.budget))?;
+        let Inner { engine, budget, .. } = &*self.0;
+        let rows = engine.start(plan, task, budget).map_err(|error| WarehouseError::of_engine(error, budget))?;
         Ok((schema, rows))
     }
 
@@ -155,14 +159,15 @@ impl Session {
 
 /// Runs a plan within the budgets of files and rows.
 pub(crate) async fn run_plan(
+    runner: &Engine,
     plan: Arc<dyn ExecutionPlan>,
-    task: Arc<TaskContext>,
+    task: TaskContext,
     budget: &Budget,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
     within_files(&plan, budget)?;
     let engine = |error: DataFusionError| WarehouseError::of_engine(error, budget);
     let schema = plan.schema();
-    let mut stream = execute_stream(plan, task).map_err(engine)?;
+    let mut stream = runner.start(plan, task, budget).map_err(engine)?;
     let (mut batches, mut rows) = (Vec::new(), 0);
     while let Some(batch) = stream.try_next().await.map_err(engine)? {
         rows += batch.num_rows();
@@ -174,20 +179,6 @@ pub(crate) async fn run_plan(
         }
     }
     Ok((schema, batches))
-}
-
-/// Lets what makes many rows of few stop for a moment now and then: a join of joins reads its inputs so seldom that it would never
-/// see that its time is over or that nobody waits for it.
-fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-    let wrap = |node: Arc<dyn ExecutionPlan>| {
-        let multiplies = node.children().len() > 1 || node.name().contains("Unnest");
-        Ok(if multiplies {
-            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
-        } else {
-            Transformed::no(node)
-        })
-    };
-    plan.transform_up(wrap).map(|wrapped| wrapped.data)
 }
 
 fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {

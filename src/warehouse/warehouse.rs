@@ -6,14 +6,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use granary_lake::{AsOf, Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
 use tokio::sync::OnceCell;
 
 use crate::answer::{Admission, QueryThreads};
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::footers::{FooterMemory, Footers};
 use crate::keys::SessionKeys;
+use crate::runtime::Engine;
 use crate::table::TableFile;
 use crate::{Budget, Models, Session, WarehouseError, runtime};
 
@@ -23,7 +24,8 @@ pub struct Warehouse {
     pub(crate) lake: Lake,
     pub(crate) budget: Budget,
     pub(crate) models: Arc<Models>,
-    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) footers: Arc<FooterMemory>,
     schemas: Arc<OnceCell<HashMap<String, SchemaRef>>>,
     sessions: Arc<Mutex<Vec<(ReadGrant, Session)>>>,
     pub(crate) admission: Arc<Admission>,
@@ -51,12 +53,14 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::new`].
     pub fn with_models(lake: Lake, budget: Budget, models: Models) -> Result<Self, WarehouseError> {
-        let runtime = runtime::shared(&budget, lake.objects().store()).map_err(WarehouseError::Engine)?;
+        let engine = runtime::shared(&budget, lake.objects().store()).map_err(WarehouseError::Engine)?;
+        let footers = FooterMemory::new(budget.footer_bytes);
         Ok(Self {
             lake,
             budget,
+            footers,
             models: Arc::new(models),
-            runtime,
+            engine,
             schemas: Arc::default(),
             sessions: Arc::default(),
             admission: Arc::default(),
@@ -124,24 +128,25 @@ impl Warehouse {
     }
 
     async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot) -> Result<Session, WarehouseError> {
-        let contents = contents_of(snapshot)?;
+        let contents = contents_of(snapshot, &self.footers)?;
         let only = granted_ids(grant);
         let blueprint = self.blueprint(&contents, only.as_ref());
         let context = session_context(&blueprint, self.schemas().await?, grant).await?;
-        Ok(Session::new(context, snapshot.version, self.budget.clone()))
+        Ok(Session::new(context, snapshot.version, &self.engine, self.budget.clone()))
     }
 
     /// Returns the columns of every model; they follow from the SQL alone.
     pub(crate) async fn schemas(&self) -> Result<&HashMap<String, SchemaRef>, WarehouseError> {
         let plan = || async {
-            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()) };
+            let footers = Footers::new(&self.footers);
+            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()), footers };
             plan_schemas(&self.blueprint(&nothing, None)).await
         };
         self.schemas.get_or_try_init(plan).await
     }
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
-        Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: self.lake.datasets(), models: &self.models, contents, only }
+        Blueprint { engine: &self.engine, budget: &self.budget, datasets: self.lake.datasets(), models: &self.models, contents, only }
     }
 }
 
@@ -153,14 +158,14 @@ fn granted_ids(grant: &ReadGrant) -> Option<BTreeSet<String>> {
 }
 
 /// Sorts the files of a snapshot by dataset and takes their keys.
-pub(crate) fn contents_of(snapshot: &Snapshot) -> Result<Contents, LakeError> {
+pub(crate) fn contents_of(snapshot: &Snapshot, memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
     let mut files: HashMap<String, Vec<TableFile>> = HashMap::new();
     for file in &snapshot.files {
         files.entry(file.dataset.clone()).or_default().push(table_file(file));
     }
     let opened = snapshot.files.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
     let keys = SessionKeys::new(opened.collect::<Result<_, LakeError>>()?);
-    Ok(Contents { files, keys: Arc::new(keys) })
+    Ok(Contents { files, keys: Arc::new(keys), footers: Footers::new(memory) })
 }
 
 fn table_file(file: &LakeFile) -> TableFile {
@@ -174,5 +179,6 @@ fn table_file(file: &LakeFile) -> TableFile {
         footer_bytes: usize::try_from(file.footer_bytes).unwrap_or(usize::MAX),
         row_count: usize::try_from(file.row_count).unwrap_or(usize::MAX),
         partition,
+        statistics: Arc::clone(&file.statistics),
     }
 }
