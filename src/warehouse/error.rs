@@ -19,6 +19,9 @@ pub enum WarehouseError {
     /// Others of the same MSP are asking.
     #[error("{0} questions of this MSP are being answered; ask again when one is done")]
     Busy(usize),
+    /// The rest of an answer was not taken in time.
+    #[error("the rest of the answer was not taken in time, and the query has ended; ask again")]
+    Abandoned,
     /// A model file is wrong.
     #[error("model {model}: {problem}")]
     Model { model: String, problem: String },
@@ -42,6 +45,7 @@ impl Classify for WarehouseError {
             Self::Query(_) => ErrorKind::Invalid,
             Self::Budget { .. } => ErrorKind::TooLarge,
             Self::Busy(_) => ErrorKind::RateLimited,
+            Self::Abandoned => ErrorKind::Conflict,
             Self::Lake(error) => error.kind(),
             Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
             Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
@@ -54,6 +58,7 @@ impl Classify for WarehouseError {
             Self::Query(_) => "query_refused",
             Self::Budget { .. } => "query_over_budget",
             Self::Busy(_) => "too_many_queries",
+            Self::Abandoned => "answer_abandoned",
             Self::Lake(error) => error.code(),
             Self::Model { .. } | Self::Description { .. } => "model_invalid",
             Self::Rows(_) => "rows_do_not_fit",

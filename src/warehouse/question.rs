@@ -9,7 +9,9 @@ use datafusion::common::{ParamValues, ScalarValue, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
 
+use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
 use crate::{Budget, WarehouseError};
 
 /// Steps of one query: scans, filters, joins and so on.
@@ -28,6 +30,13 @@ impl Question {
         Self::of_plan(plan).map_err(engine)
     }
 
+    /// Plans a query that a door has read already.
+    pub(crate) async fn of_statement(context: &SessionContext, statement: Statement, budget: &Budget) -> Result<Self, WarehouseError> {
+        let engine = |error| WarehouseError::of_engine(error, budget);
+        let plan = context.state().statement_to_plan(statement).await.map_err(engine)?;
+        Self::of_plan(plan).map_err(engine)
+    }
+
     fn of_plan(plan: LogicalPlan) -> Result<Self, DataFusionError> {
         within_size(&plan)?;
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
@@ -37,6 +46,19 @@ impl Question {
     /// Returns the columns of the answer.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(self.plan.schema().inner())
+    }
+
+    /// Tells whether rows of the lake or of a model are asked for; what there is, and how it is called, is told without.
+    pub fn reads_rows(&self) -> bool {
+        let mut reads = false;
+        // The visit itself never fails.
+        let _ = self.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                reads |= scan.table_name.schema().is_none_or(|schema| [LAKE_SCHEMA, MODEL_SCHEMA].contains(&schema));
+            }
+            Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        reads
     }
 
     /// Returns the places for values, `$1` and on, with their types where the query tells them.
