@@ -19,6 +19,7 @@ mod fences;
 mod fixture;
 mod functions;
 mod guard;
+mod inventory;
 mod keys;
 #[cfg(test)]
 mod limits;
@@ -44,7 +45,7 @@ pub use budget::Budget;
 pub use checks::TestOutcome;
 pub use error::WarehouseError;
 pub use materialise::{BuildReport, BuiltModel};
-pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};
+pub use model::{ColumnDescription, ColumnTest, Description, Freshness, Increment, Materialised, Model, Need};
 pub use models::{Check, Models};
 pub use question::Question;
 pub use rows::RowStream;
