@@ -12,11 +12,11 @@ use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
 use crate::footers::Footers;
-use crate::guard;
 use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
+use crate::{guard, inventory};
 
 /// The schema of raw datasets.
 pub(crate) const LAKE_SCHEMA: &str = "lake";
@@ -74,6 +74,7 @@ impl Draft {
     pub(crate) fn new(blueprint: &Blueprint<'_>) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
         let draft = Self::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
+        draft.lake.register_table(inventory::NAME.to_owned(), inventory::table(blueprint.contents).map_err(engine)?).map_err(engine)?;
         for dataset in blueprint.datasets {
             let table = raw_table(blueprint, dataset).map_err(engine)?;
             draft.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;

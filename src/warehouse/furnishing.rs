@@ -83,7 +83,7 @@ impl Session {
     pub fn furnished(&self, furnishing: Furnishing<'_>) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, &self.0.budget);
         let context = self.furnish(furnishing).map_err(engine)?;
-        Ok(Self::new(context, self.version(), self.0.budget.clone()))
+        Ok(Self::new(context, self.version(), &self.0.engine, self.0.budget.clone()))
     }
 
     fn furnish(&self, furnishing: Furnishing<'_>) -> Result<SessionContext, DataFusionError> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use datafusion::common::TableReference;
 use granary_types::Role;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::{WarehouseError, yaml};
 
@@ -19,6 +20,34 @@ pub enum Materialised {
     DuringBuild,
     /// Published to the lake by a build and read from there.
     Table,
+}
+
+/// Which months of a published model a build computes anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Increment {
+    /// All of them as soon as anything that it reads has changed: its months depend on one another.
+    #[default]
+    Whole,
+    /// A month whose own inputs, or those of its neighbours, have changed: what it says of a month follows from that month's rows.
+    Month,
+}
+
+/// When data counts as stale.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freshness {
+    /// The day or instant whose newest value is looked at.
+    pub column: String,
+    /// Older than this many days, and a test says so.
+    #[serde(deserialize_with = "number")]
+    pub warn_after_days: u32,
+}
+
+/// A number as the files have it: plain text.
+fn number<'de, D: Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(source)?;
+    text.parse().map_err(|_| D::Error::custom(format!("'{text}' is not a whole number")))
 }
 
 /// What a reader of a model must have beside a role.
@@ -46,6 +75,9 @@ pub enum ColumnTest {
 #[serde(deny_unknown_fields)]
 pub struct ColumnDescription {
     pub description: String,
+    /// Whether it may name somebody, or was written by somebody.
+    #[serde(default)]
+    pub personal: bool,
     #[serde(default)]
     pub tests: Vec<ColumnTest>,
     /// The only values that may occur.
@@ -62,8 +94,13 @@ pub struct Description {
     pub description: String,
     /// What one row is.
     pub grain: String,
+    /// Who answers for it.
+    pub owner: String,
     #[serde(default)]
     pub materialised: Materialised,
+    #[serde(default)]
+    pub increment: Increment,
+    pub freshness: Option<Freshness>,
     /// Who has the model in the catalog.
     pub roles: Vec<Role>,
     #[serde(default)]
@@ -73,6 +110,26 @@ pub struct Description {
     pub unique: Vec<Vec<String>>,
     /// Every column, with what it means.
     pub columns: BTreeMap<String, ColumnDescription>,
+}
+
+impl Description {
+    /// Finds what the fields say that cannot be, together.
+    fn check(&self) -> Result<(), String> {
+        let has = |column: &String| self.columns.contains_key(column);
+        if let Some(column) = self.unique.iter().flatten().find(|column| !has(column)) {
+            return Err(format!("unique names {column}, which is no column"));
+        }
+        if let Some(freshness) = self.freshness.as_ref().filter(|freshness| !has(&freshness.column)) {
+            return Err(format!("freshness names {}, which is no column", freshness.column));
+        }
+        if self.increment == Increment::Month && self.materialised != Materialised::Table {
+            return Err("increment: month is for tables".to_owned());
+        }
+        if self.increment == Increment::Month && !["period", "source_month"].iter().any(|column| self.columns.contains_key(*column)) {
+            return Err("increment: month needs a column period or source_month".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// A model: its name, query, description and the tables that it reads.
@@ -88,9 +145,15 @@ impl Model {
     /// Parses a model from the two files that make it up.
     pub(crate) fn parse(name: &str, sql: &str, yml: &str, inputs: Vec<TableReference>) -> Result<Self, WarehouseError> {
         let value = yaml::parse(yml).map_err(|source| WarehouseError::Description { model: name.to_owned(), source })?;
-        let description =
-            serde_json::from_value(value).map_err(|error| WarehouseError::Model { model: name.to_owned(), problem: error.to_string() })?;
+        let broken = |problem: String| WarehouseError::Model { model: name.to_owned(), problem };
+        let description: Description = serde_json::from_value(value).map_err(|error| broken(error.to_string()))?;
+        description.check().map_err(broken)?;
         Ok(Self { name: name.to_owned(), sql: sql.to_owned(), description, inputs })
+    }
+
+    /// Returns the column by whose months the published rows are parted; none for a model that is one part.
+    pub(crate) fn month_column(&self) -> Option<&'static str> {
+        ["period", "source_month"].into_iter().find(|column| self.description.columns.contains_key(*column))
     }
 
     /// Returns the name of the dataset that holds the published rows.
