@@ -77,7 +77,8 @@ impl Place {
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let server = Server::start(folder.path(), Silent::shared()).await.unwrap();
         let mut place = Self { folder, server, schemas: Vec::new() };
-        let made = Command::new(GRANARY).args(["msp", "add", "NORTH", "--name", "Northern Backup", "--data-dir"]).arg(place.folder.path());
+        let mut made = Command::new(GRANARY);
+        made.args(["msp", "add", "NORTH", "--name", "Northern Backup", "--data-dir"]).arg(place.folder.path());
         assert!(made.env("GRANARY_LOG", "error").stdout(Stdio::null()).status().unwrap().success());
         provision(&rooms(place.folder.path(), place.server.url()).await.0, customers).await;
         place.schemas = place.ask("select schema_name from control.customers order by code").lines().map(ToOwned::to_owned).collect();
