@@ -17,7 +17,8 @@ def duckdb_postgres():
     connection = duckdb.connect(config={"threads": CONNECTIONS})
     connection.execute(f"load '{extension}'")
     connection.execute(f"set pg_connection_limit = {CONNECTIONS}")
-    connection.execute(f"attach '{URL}' as pg (type postgres, read_only)")
+    url = URL.replace("'", "''")
+    connection.execute(f"attach '{url}' as pg (type postgres, read_only)")
     for schema in SCHEMAS:
         rows = f"select {COLUMNS} from pg.{schema}.backup_runs order by ended_at, id"
         connection.execute(f"copy ({rows}) to '{FOLDER / schema}.parquet' (format parquet, compression zstd)")

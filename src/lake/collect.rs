@@ -11,7 +11,7 @@ use crate::lake::{ACTOR, Lake};
 use crate::step::Step;
 use crate::{LakeError, store};
 
-/// What was collected.
+/// What was collected; objects that were never finished among it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Collected {
     pub objects_deleted: u64,
@@ -35,7 +35,8 @@ impl Lake {
             let tx = self.tenants().begin_operator(&OperatorScope::for_job(ACTOR, "collect unreferenced objects")).await?;
             let named: HashSet<String> = store::list_paths(&tx).await?.into_iter().collect();
             tx.commit().await?;
-            let mut collected = Collected { objects_deleted: 0, bytes_deleted: 0, objects_kept: 0 };
+            let (objects_deleted, bytes_deleted) = self.objects().delete_unfinished(stored_before).await?;
+            let mut collected = Collected { objects_deleted, bytes_deleted, objects_kept: 0 };
             for object in objects {
                 let path = object.location.to_string();
                 if named.contains(&path) || object.last_modified.timestamp_micros() >= stored_before.as_microsecond() {

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use granary_types::{Column, ColumnKind, Dataset, Period};
@@ -321,7 +321,14 @@ impl Builder {
             Self::Int64(values) => Arc::new(values.finish()),
             Self::Float64(values) => Arc::new(values.finish()),
             Self::Decimal { values, .. } => Arc::new(values.finish()),
-            Self::Text(values) | Self::Uuid(values) => Arc::new(values.finish()),
+            Self::Text(values) | Self::Uuid(values) => {
+                let texts = values.finish();
+                if texts.len() == BATCH_ROWS {
+                    // The next ones are about as long: room for them need not be doubled into.
+                    *values = StringBuilder::with_capacity(BATCH_ROWS, texts.value_data().len() / 16 * 17);
+                }
+                Arc::new(texts)
+            }
             Self::Date(values) => Arc::new(values.finish()),
             Self::Timestamp(values) => Arc::new(values.finish()),
         }
@@ -334,7 +341,7 @@ fn fixed<const N: usize>(raw: &[u8]) -> Result<[u8; N], FieldError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::AsArray;
     use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
     use granary_types::Source;
     use proptest::prelude::*;

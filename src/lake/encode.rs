@@ -20,7 +20,7 @@ use crate::sort::Sorter;
 
 /// Rows wait in memory up to this size before they are encoded: a part that turns out to be what the lake holds costs no more than
 /// its checksum.
-const WAITING_BYTES: usize = 32 << 20;
+const WAITING_BYTES: usize = 16 << 20;
 
 /// A file that is ready to be stored.
 pub(crate) struct Encoded {

@@ -24,7 +24,7 @@ const SORTING_MOST_BYTES: u64 = 256 << 20;
 /// Silos that are read at the same time.
 const READERS: usize = 2;
 /// Rows that are sorted in memory, of all silos together, as tables on the disk.
-const SORTED_AT_ONCE_MIB: usize = 192;
+const SORTED_AT_ONCE_MIB: usize = 160;
 
 /// What may be set otherwise, for tests and measurements; nothing of it comes from the configuration.
 #[derive(Clone)]

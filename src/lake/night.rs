@@ -124,14 +124,21 @@ impl Lake {
         }
         progress.begin("export", due.len() as u64);
         let started_at = self.tenants().clock().now();
-        let (mut owners, mut unchanged, mut with_work) = (Vec::new(), HashMap::<MspId, Vec<Exported>>::new(), Vec::new());
+        let (mut owners, mut unchanged, mut with_work, mut failed) =
+            (Vec::new(), HashMap::<MspId, Vec<Exported>>::new(), Vec::new(), Vec::new());
         let mut looks = futures::stream::iter(due).map(|due| self.look(due)).buffer_unordered(PARALLEL_LOOKS);
         while let Some(looked) = looks.next().await {
             match looked {
                 Looked::Due(exported) => with_work.push(exported),
                 Looked::Unchanged(exported) => unchanged.entry(exported.owner().msp).or_default().push(exported),
-                Looked::Failed(exported, error) => owners.push(self.end_owner(night, exported, Err(error), started_at).await),
+                // Noted when nobody is looked at any more: a look that is not waited for holds its connection.
+                Looked::Failed(exported, error) => failed.push((exported, error)),
             }
+        }
+        drop(looks);
+        for (exported, error) in failed {
+            progress.advance(1);
+            owners.push(self.end_owner(night, exported, Err(error), started_at).await);
         }
         for (msp, looked_at) in unchanged {
             progress.advance(looked_at.len() as u64);

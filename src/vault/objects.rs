@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use granary_foundation::Boxed;
 use granary_foundation::config::{LakeConfig, S3Config};
+use jiff::Timestamp;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -150,6 +151,24 @@ impl Objects {
         Box::pin(async move { Ok(self.store.list(Some(&Path::from(prefix))).try_collect().await?) })
     }
 
+    /// Deletes what a process left in a folder that was killed while it stored an object: files that [`Self::list`] does not show, last
+    /// written before an instant. Returns how many, and their bytes. A bucket's own rules end uploads that nobody completes.
+    ///
+    /// # Errors
+    /// When a folder cannot be read, or a file not deleted.
+    pub fn delete_unfinished<'a>(&'a self, before: Timestamp) -> Boxed<'a, Result<(u64, u64), VaultError>> {
+        Box::pin(async move {
+            let folders: Vec<PathBuf> = self.folders.iter().map(|(root, folder)| folder.join(root)).collect();
+            let deleting = tokio::task::spawn_blocking(move || {
+                folders.iter().try_fold((0, 0), |(files, bytes), folder| {
+                    let went = delete_staged(folder, before)?;
+                    Ok::<_, std::io::Error>((files + went.0, bytes + went.1))
+                })
+            });
+            deleting.await.map_err(std::io::Error::other).and_then(|outcome| outcome).map_err(of_folder)
+        })
+    }
+
     /// Makes objects survive a power cut: flushes local files to the disk; what S3 has acknowledged is safe already.
     ///
     /// # Errors
@@ -164,9 +183,40 @@ impl Objects {
                 flushed.map_err(std::io::Error::other).and_then(|outcome| outcome)
             });
             let outcome: Result<(), std::io::Error> = flushes.buffer_unordered(PARALLEL_FLUSHES).try_collect().await;
-            outcome.map_err(|source| VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }))
+            outcome.map_err(of_folder)
         })
     }
+}
+
+fn of_folder(source: std::io::Error) -> VaultError {
+    VaultError::Store(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) })
+}
+
+/// Deletes the files under a folder that were to become objects: their names end in `#` and a number.
+fn delete_staged(folder: &std::path::Path, before: Timestamp) -> std::io::Result<(u64, u64)> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((0, 0)),
+        entries => entries?,
+    };
+    let (mut files, mut bytes) = (0, 0);
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            let went = delete_staged(&entry.path(), before)?;
+            (files, bytes) = (files + went.0, bytes + went.1);
+            continue;
+        }
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+        let is_staged = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+        // One that is gone meanwhile was finished.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if is_staged && Timestamp::try_from(metadata.modified()?).is_ok_and(|modified| modified < before) {
+            std::fs::remove_file(entry.path())?;
+            (files, bytes) = (files + 1, bytes + metadata.len());
+        }
+    }
+    Ok((files, bytes))
 }
 
 /// Opens one store; the folder, when it is one.
@@ -223,6 +273,22 @@ mod tests {
         objects.delete("lake/a/b").await.unwrap();
         objects.delete("lake/a/b").await.unwrap();
         assert!(matches!(objects.get("lake/a/b").await.unwrap_err(), VaultError::ObjectMissing(_)));
+    }
+
+    #[tokio::test]
+    async fn what_was_never_finished_is_deleted_when_it_is_old_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = local(folder.path());
+        objects.put_new("lake/a/b", Bytes::from_static(b"whole")).await.unwrap();
+        for name in ["b#1", "b#23", "b#", "b#x", "c"] {
+            std::fs::write(folder.path().join("lake/a").join(name), "half").unwrap();
+        }
+        assert_eq!(objects.delete_unfinished(Timestamp::UNIX_EPOCH).await.unwrap(), (0, 0), "they may still become objects");
+        assert_eq!(objects.delete_unfinished(Timestamp::MAX).await.unwrap(), (2, 8));
+        assert_eq!(objects.get("lake/a/b").await.unwrap(), "whole");
+        let mut left: Vec<_> = std::fs::read_dir(folder.path().join("lake/a")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["b", "b#", "b#x", "c"]);
     }
 
     #[tokio::test]
