@@ -22,11 +22,14 @@ mod fixture;
 mod footers;
 mod functions;
 mod guard;
+#[cfg(test)]
+mod hostile;
 mod keys;
 mod leash;
 mod led;
 #[cfg(test)]
 mod limits;
+mod loose;
 #[cfg(test)]
 mod manifest;
 mod materialise;
@@ -35,6 +38,7 @@ mod models;
 #[cfg(test)]
 mod movements;
 mod pairs;
+mod patience;
 mod pool;
 mod queries;
 mod question;
@@ -53,9 +57,10 @@ mod yaml;
 pub use granary_lake::AsOf;
 
 pub use answer::{AnswerFormat, AnswerStream};
-pub use budget::Budget;
+pub use budget::{Budget, Tuning};
 pub use checks::TestOutcome;
 pub use error::WarehouseError;
+pub use loose::Seal;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};
 pub use models::{Check, Models};

@@ -78,6 +78,18 @@ impl LakeTable {
         Self { schema, files, statistics, keys, footers, store, only: None }
     }
 
+    /// Reads texts as views of what was decoded.
+    pub(crate) fn with_text_views(self) -> Self {
+        let view = |field: &Arc<Field>| match field.data_type() {
+            DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+            _ => Field::clone(field),
+        };
+        let columns: Schema = Schema::new(self.schema.file_schema().fields().iter().map(view).collect::<Vec<_>>());
+        let schema = TableSchema::builder(Arc::new(columns)).with_table_partition_cols(self.schema.table_partition_cols().to_vec()).build();
+        let statistics = TableStatistics::new(Arc::clone(schema.table_schema()), schema.file_schema().fields().len());
+        Self { schema, statistics, ..self }
+    }
+
     /// Lets only the rows of some customers through, whatever a query asks.
     pub(crate) fn only(mut self, column: &'static str, customers: Option<BTreeSet<String>>) -> Self {
         let has_column = self.schema.file_schema().column_with_name(column).is_some();
