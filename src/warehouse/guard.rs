@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, Int64Array};
 use datafusion::arrow::compute::kernels::length::length;
-use datafusion::arrow::compute::{cast, max, min, sum};
+use datafusion::arrow::compute::{cast, concat, max, min, sum};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
@@ -20,6 +20,8 @@ const MOST_BYTES: u128 = 64 << 20;
 const WORST_BYTES: u128 = 512 << 20;
 /// Letters that one call may compare with each other.
 const MOST_STEPS: u128 = 256 << 20;
+/// What is made or compared between two looks at whether the query still runs.
+const LOT: u128 = 4 << 20;
 /// The longest letter.
 const LETTER_BYTES: u128 = 4;
 /// Texts of a length that an argument names: the second.
@@ -52,6 +54,29 @@ struct Bounded {
 }
 
 impl Bounded {
+    /// Works on lots of rows that cost little each, so that the end of the query is noticed between them.
+    fn in_lots(&self, arguments: ScalarFunctionArgs, cost: u128) -> Result<ColumnarValue> {
+        let rows = arguments.number_rows;
+        let lot = usize::try_from((rows as u128).saturating_mul(LOT) / cost.max(1)).unwrap_or(rows).max(1);
+        if lot >= rows || !arguments.args.iter().any(|argument| matches!(argument, ColumnarValue::Array(_))) {
+            return self.inner.invoke_with_args(arguments);
+        }
+        let mut made = Vec::new();
+        for start in (0..rows).step_by(lot) {
+            Leash::check_current()?;
+            let number_rows = lot.min(rows - start);
+            let slice = |argument: &ColumnarValue| match argument {
+                ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(start, number_rows)),
+                ColumnarValue::Scalar(_) => argument.clone(),
+            };
+            let args = arguments.args.iter().map(slice).collect();
+            let answer = self.inner.invoke_with_args(ScalarFunctionArgs { args, number_rows, ..arguments.clone() })?;
+            made.push(answer.into_array(number_rows)?);
+        }
+        let made: Vec<&dyn Array> = made.iter().map(AsRef::as_ref).collect();
+        Ok(ColumnarValue::Array(concat(&made)?))
+    }
+
     /// Returns what a call takes at the worst, and what it may.
     fn cost(&self, arguments: &ScalarFunctionArgs) -> Result<(u128, u128)> {
         let has_rows = arguments.args.iter().any(|argument| matches!(argument, ColumnarValue::Array(_)));
@@ -142,6 +167,6 @@ impl ScalarUDFImpl for Bounded {
         if cost > most {
             return exec_err!("{} would make more than {} MiB at once", self.name(), most >> 20);
         }
-        self.inner.invoke_with_args(arguments)
+        self.in_lots(arguments, cost)
     }
 }

@@ -81,6 +81,7 @@ async fn no_statement_shows_what_is_not_ones_own_or_takes_the_process_with_it() 
     for (section, sql) in
         ["refused", "harmless", "expanded"].iter().flat_map(|section| statements(section).into_iter().map(move |sql| (section, sql)))
     {
+        println!("{section}: {}", sql.chars().take(100).collect::<String>());
         let (asked, begun, text) = (session.clone(), Instant::now(), sql.clone());
         let answer = tokio::spawn(async move { asked.query(&text).await }).await;
         let took = begun.elapsed();

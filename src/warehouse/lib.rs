@@ -15,6 +15,7 @@ mod checks;
 #[cfg(test)]
 mod endless;
 mod error;
+mod extent;
 #[cfg(test)]
 mod fences;
 #[cfg(test)]
