@@ -12,7 +12,6 @@ use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -35,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_secs(5);
 /// How much longer than its time a query may take to notice that it is over.
 const GRACE: Duration = Duration::from_secs(5);
+/// The stack of a thread of queries: plans are walked from top to bottom.
+const STACK: usize = 16 << 20;
 /// Rows of one group of a Parquet answer, which is held until it is full.
 const GROUP_ROWS: usize = 65_536;
 
@@ -94,8 +95,8 @@ pub(crate) struct QueryThreads(std::sync::OnceLock<Option<tokio::runtime::Runtim
 impl QueryThreads {
     fn handle(&self, threads: usize) -> tokio::runtime::Handle {
         let start = || {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("query").enable_all().build();
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(threads.max(1)).thread_name("query").thread_stack_size(STACK).enable_all().build();
             runtime.inspect_err(|error| tracing::error!(%error, "queries have no threads of their own")).ok()
         };
         self.0.get_or_init(start).as_ref().map_or_else(tokio::runtime::Handle::current, |runtime| runtime.handle().clone())
@@ -148,7 +149,7 @@ impl Warehouse {
             let _permit = permit;
             // A panic of the engine must not pass for the end of an answer.
             let driven = AssertUnwindSafe(drive(&session, question, make, &budget, &sender)).catch_unwind().await;
-            let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
+            let panicked = |_| Err(WarehouseError::panicked());
             let is_told = match driven.unwrap_or_else(panicked) {
                 Ok(is_told) => is_told,
                 Err(error) => sender.send_timeout(Err(error), PATIENCE).await.is_ok(),

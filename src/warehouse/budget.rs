@@ -35,6 +35,25 @@ pub struct Budget {
     pub sessions: usize,
     /// Threads that one query may keep busy.
     pub threads: usize,
+    /// How the engine reads.
+    pub tuning: Tuning,
+}
+
+/// How the engine reads files: for measuring which way is fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Rows of one batch.
+    pub batch_rows: usize,
+    /// Whether texts are read as views of what was decoded instead of copies of it.
+    pub has_text_views: bool,
+    /// Whether the columns of a filter are decoded first, and the others only where it passes.
+    pub filters_first: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { batch_rows: 8_192, has_text_views: false, filters_first: false }
+    }
 }
 
 impl Default for Budget {
@@ -53,6 +72,7 @@ impl Default for Budget {
             cache_bytes: 4 << 20,
             sessions: 64,
             threads: std::thread::available_parallelism().map_or(2, usize::from).min(16),
+            tuning: Tuning::default(),
         }
     }
 }

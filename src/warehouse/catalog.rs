@@ -16,7 +16,7 @@ use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
-use crate::{guard, inventory};
+use crate::{guard, inventory, patience};
 
 /// The schema of raw datasets.
 pub(crate) const LAKE_SCHEMA: &str = "lake";
@@ -142,6 +142,7 @@ pub(crate) async fn session_context(
         }
     }
     guard::bound(&shown.context).map_err(engine)?;
+    patience::lead_aggregates(&shown.context).map_err(engine)?;
     Ok(shown.context)
 }
 
@@ -166,13 +167,18 @@ fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn Tab
     match dataset.source {
         Source::Tenant => {
             let opened_by = blueprint.contents.opened_by();
-            Ok(Arc::new(LakeTable::new(columns, &TENANT_PARTITIONS, files, opened_by, runtime::store_url()?)))
+            let table = LakeTable::new(columns, &TENANT_PARTITIONS, files, opened_by, runtime::store_url()?);
+            Ok(Arc::new(tuned(blueprint, table)))
         }
         Source::Control | Source::Published => {
             let customer_column = if dataset.name == "customers" { "id" } else { "customer_id" };
             shared_table(blueprint, columns, files, customer_column)
         }
     }
+}
+
+fn tuned(blueprint: &Blueprint<'_>, table: LakeTable) -> LakeTable {
+    if blueprint.budget.tuning.has_text_views { table.with_text_views() } else { table }
 }
 
 /// A table whose files hold rows of several customers.
@@ -183,7 +189,7 @@ fn shared_table(
     customer_column: &'static str,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let table = LakeTable::new(columns, &MSP_PARTITIONS, files, blueprint.contents.opened_by(), runtime::store_url()?);
-    Ok(Arc::new(table.only(customer_column, blueprint.only.cloned())))
+    Ok(Arc::new(tuned(blueprint, table).only(customer_column, blueprint.only.cloned())))
 }
 
 /// A file of an older model may lack a column, so that none is required.

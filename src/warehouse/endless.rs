@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Statements that multiply rows, repeat steps or work long on few rows.
-const ENDLESS: [&str; 22] = [
+const ENDLESS: [&str; 27] = [
     "with recursive t as (select 1 as n union all select n + 1 from t) select count(*) from t",
     "with recursive t as (select 1 as n union all select n from t) select n from t",
     "with recursive t as (select 1 as n union all select n + 1 from t) select * from t as a, t as b where a.n < 0",
@@ -33,6 +33,11 @@ const ENDLESS: [&str; 22] = [
     "select sum(a.value) over (order by a.value rows between unbounded preceding and unbounded following) from range(1000000000) as a",
     "select max(n) from (select row_number() over (order by a.value % 3) as n from range(1000000000) as a)",
     "select max(length(s)) from (select string_agg('x', ',') over (order by a.value) as s from range(300000) as a)",
+    "select max(m) from (select median(a.value) over (order by a.value) as m from range(1000000) as a)",
+    "select max(m) from (select approx_percentile_cont(0.9) within group (order by a.value) over (order by a.value) as m from range(9000000) as a)",
+    "select max(m[1]) from (select array_agg(a.value) over (order by a.value) as m from range(1000000) as a)",
+    "select count(*) from range(1000000000) as a where levenshtein(repeat('a', 100) || a.value, repeat('b', 100)) < 0",
+    "select count(*) from range(1000000000) as a where length(replace(repeat('ab', 500) || a.value, 'a', repeat('x', 20))) < 0",
     "select max(m) from (select count(distinct a.value) over (order by a.value rows between 100000 preceding and current row) as m from range(1000000) as a)",
     "select count(*) from range(1000000000) as a where regexp_like(repeat('a', 200) || a.value, '^(([a-z])+.)+[A-Z]([a-z])+$')",
     "select count(*) from range(100000000) as a cross join unnest([1, 2, 3, 4, 5, 6, 7, 8]) as u (x), range(100000) as c where a.value + u.x + c.value < 0",

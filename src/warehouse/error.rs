@@ -69,6 +69,12 @@ impl Classify for WarehouseError {
 }
 
 impl WarehouseError {
+    /// Says that a step of a query broke off with a panic, which is the engine's fault and no reason for ours to end.
+    pub(crate) fn panicked() -> Self {
+        tracing::error!("a query panicked");
+        Self::Query("the engine broke off within this query; ask in another way".to_owned())
+    }
+
     /// Says whose fault an engine error is: the query's, a budget's, or ours.
     pub(crate) fn of_engine(error: DataFusionError, budget: &crate::Budget) -> Self {
         if let DataFusionError::External(cause) = error.find_root()

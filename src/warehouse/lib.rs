@@ -15,6 +15,7 @@ mod checks;
 #[cfg(test)]
 mod endless;
 mod error;
+mod extent;
 #[cfg(test)]
 mod fences;
 #[cfg(test)]
@@ -23,12 +24,15 @@ mod footers;
 mod functions;
 mod furnishing;
 mod guard;
+#[cfg(test)]
+mod hostile;
 mod inventory;
 mod keys;
 mod leash;
 mod led;
 #[cfg(test)]
 mod limits;
+mod loose;
 #[cfg(test)]
 mod manifest;
 mod materialise;
@@ -37,6 +41,7 @@ mod models;
 #[cfg(test)]
 mod movements;
 mod pairs;
+mod patience;
 mod pool;
 mod queries;
 mod question;
@@ -55,10 +60,11 @@ mod yaml;
 pub use granary_lake::AsOf;
 
 pub use answer::{AnswerFormat, AnswerStream};
-pub use budget::Budget;
+pub use budget::{Budget, Tuning};
 pub use checks::TestOutcome;
 pub use error::WarehouseError;
 pub use furnishing::{Furnishing, Shown};
+pub use loose::Seal;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Freshness, Increment, Materialised, Model, Need};
 pub use models::{Check, Models};

@@ -35,7 +35,14 @@ async fn answer(session: &Session, sql: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn counts_and_bounds_come_from_the_manifest() {
-    let (shed, _) = shed();
+    let (mut shed, _) = shed();
+    for has_text_views in [false, true] {
+        shed.budget.tuning.has_text_views = has_text_views;
+        counts_and_bounds(&shed).await;
+    }
+}
+
+async fn counts_and_bounds(shed: &Shed) {
     let session = shed.session(&grant(Role::MspAdmin, None)).await.unwrap();
     for (sql, expected) in [
         ("select count(*) as n from lake.heartbeats", json!({"n": 18})),
@@ -85,6 +92,13 @@ async fn what_the_manifest_cannot_tell_is_read() {
 async fn files_whose_bounds_leave_no_row_are_not_opened() {
     let (mut shed, _) = shed();
     shed.budget.files = 2;
+    for has_text_views in [false, true] {
+        shed.budget.tuning.has_text_views = has_text_views;
+        bounded(&shed).await;
+    }
+}
+
+async fn bounded(shed: &Shed) {
     let session = shed.session(&grant(Role::MspAdmin, None)).await.unwrap();
     for (sql, expected) in [
         ("select sum(received) as n from lake.heartbeats where received > 20", 2 * (21 + 22 + 23)),

@@ -4,18 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, ScalarValue, plan_err};
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 
 use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
+use crate::extent::{within_length, within_steps};
 use crate::{Budget, WarehouseError};
-
-/// Steps of one query: scans, filters, joins and so on.
-const MOST_STEPS: usize = 10_000;
 
 /// One query, planned; it changes nothing and names only what its session sees.
 #[derive(Debug, Clone)]
@@ -26,6 +23,7 @@ pub struct Question {
 impl Question {
     pub(crate) async fn new(context: &SessionContext, sql: &str, budget: &Budget) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, budget);
+        within_length(sql).map_err(engine)?;
         let plan = context.state().create_logical_plan(sql).await.map_err(engine)?;
         Self::of_plan(plan).map_err(engine)
     }
@@ -38,7 +36,7 @@ impl Question {
     }
 
     fn of_plan(plan: LogicalPlan) -> Result<Self, DataFusionError> {
-        within_size(&plan)?;
+        within_steps(&plan)?;
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
         Ok(Self { plan })
     }
@@ -78,15 +76,4 @@ impl Question {
         let plan = self.plan.with_param_values(values).map_err(|error| WarehouseError::Query(error.strip_backtrace()))?;
         Ok(Self { plan })
     }
-}
-
-/// Refuses a query that is made of too many steps: a few common table expressions, each of which reads the one before it twice, make a
-/// plan that nobody ends planning.
-fn within_size(plan: &LogicalPlan) -> Result<(), DataFusionError> {
-    let mut steps = 0;
-    plan.apply_with_subqueries(|_| {
-        steps += 1;
-        Ok(if steps > MOST_STEPS { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if steps > MOST_STEPS { plan_err!("the query has more than {MOST_STEPS} steps; say it in fewer") } else { Ok(()) }
 }

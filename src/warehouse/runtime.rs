@@ -68,9 +68,12 @@ pub(crate) fn context(engine: &Engine, budget: &Budget) -> SessionContext {
         .with_target_partitions(budget.threads.max(1))
         .with_default_catalog_and_schema(CATALOG, crate::catalog::MODEL_SCHEMA)
         .with_information_schema(true)
+        .with_batch_size(budget.tuning.batch_rows)
         .with_collect_statistics(false);
     // Files are dealt to the threads by the provider, and an encrypted file that is split reads its footer again and again.
     config.options_mut().optimizer.repartition_file_scans = false;
+    config.options_mut().execution.parquet.pushdown_filters = budget.tuning.filters_first;
+    config.options_mut().execution.parquet.reorder_filters = budget.tuning.filters_first;
     let context = SessionContext::new_with_config_rt(config, Arc::clone(&engine.runtime));
     for function in functions::all() {
         context.register_udf(function);

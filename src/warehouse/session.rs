@@ -80,7 +80,7 @@ impl Session {
             let time = self.0.budget.time;
             let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
             let span = tracing::info_span!(target: traces::TARGET, "query", lake.version = self.0.version);
-            let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
+            let panicked = |_| Err(WarehouseError::panicked());
             let running = AssertUnwindSafe(self.run(sql).instrument(span)).catch_unwind().map(|ran| ran.unwrap_or_else(panicked));
             let answer = tokio::time::timeout(time, running).await.map_err(timed_out)??;
             self.remember(sql, &answer);

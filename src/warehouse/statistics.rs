@@ -183,7 +183,7 @@ fn widen(bounds: Option<(ScalarValue, ScalarValue)>, min: ScalarValue, max: Scal
 }
 
 /// Makes a column of values, null where there is none.
-fn column(values: impl Iterator<Item = Option<ScalarValue>>, data_type: &DataType) -> ArrayRef {
+pub(crate) fn column(values: impl Iterator<Item = Option<ScalarValue>>, data_type: &DataType) -> ArrayRef {
     let count = values.size_hint().0;
     let nothing = || datafusion::arrow::array::new_null_array(data_type, count);
     let Ok(null) = ScalarValue::try_new_null(data_type) else { return nothing() };
@@ -193,7 +193,7 @@ fn column(values: impl Iterator<Item = Option<ScalarValue>>, data_type: &DataTyp
 
 /// Reads a bound as the manifest writes it; see [`granary_lake::ColumnStatistics`]. Decimals have none: the manifest does not say with
 /// how many places a file was written.
-fn value(text: &str, data_type: &DataType) -> Option<ScalarValue> {
+pub(crate) fn value(text: &str, data_type: &DataType) -> Option<ScalarValue> {
     Some(match data_type {
         DataType::Boolean => ScalarValue::Boolean(Some(text.parse().ok()?)),
         DataType::Int32 => ScalarValue::Int32(Some(text.parse().ok()?)),

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::source::ParquetSource;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -27,7 +27,7 @@ use datafusion::physical_plan::filter::FilterExecBuilder;
 use granary_lake::FileStatistics;
 
 use crate::footers::{Footers, Readers};
-use crate::statistics::TableStatistics;
+use crate::statistics::{TableStatistics, column, value};
 
 /// The columns that the lake keeps in the manifest instead of in a tenant's files.
 pub(crate) const TENANT_PARTITIONS: [&str; 3] = ["customer_id", "customer_code", "month"];
@@ -78,6 +78,19 @@ impl LakeTable {
         Self { schema, files, statistics, keys, footers, store, only: None }
     }
 
+    /// Reads texts as views of what was decoded.
+    pub(crate) fn with_text_views(self) -> Self {
+        let view = |field: &Arc<Field>| match field.data_type() {
+            DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+            _ => Field::clone(field),
+        };
+        let columns: Schema = Schema::new(self.schema.file_schema().fields().iter().map(view).collect::<Vec<_>>());
+        let partitions: Fields = self.schema.table_partition_cols().iter().map(view).collect();
+        let schema = TableSchema::builder(Arc::new(columns)).with_table_partition_cols(partitions.to_vec()).build();
+        let statistics = TableStatistics::new(Arc::clone(schema.table_schema()), schema.file_schema().fields().len());
+        Self { schema, statistics, ..self }
+    }
+
     /// Lets only the rows of some customers through, whatever a query asks.
     pub(crate) fn only(mut self, column: &'static str, customers: Option<BTreeSet<String>>) -> Self {
         let has_column = self.schema.file_schema().column_with_name(column).is_some();
@@ -102,10 +115,11 @@ impl LakeTable {
         }
         if let Some(filter) = conjunction(filters.iter().filter(|filter| self.is_of_partition(filter)).cloned()) {
             let schema = Arc::new(self.partition_schema());
-            let column = |index: usize| -> ArrayRef {
-                Arc::new(StringArray::from_iter_values(self.files.iter().map(|file| &file.partition[index])))
-            };
-            let values = RecordBatch::try_new(Arc::clone(&schema), (0..schema.fields().len()).map(column).collect())?;
+            let values = schema.fields().iter().enumerate().map(|(index, field)| {
+                let values = self.files.iter().map(|file| file.partition.get(index).and_then(|text| value(text, field.data_type())));
+                column(values, field.data_type())
+            });
+            let values = RecordBatch::try_new(Arc::clone(&schema), values.collect())?;
             let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
             let passed = filter.evaluate(&values)?.into_array(self.files.len())?;
             let passed: &BooleanArray = as_boolean_array(&passed)?;
@@ -134,8 +148,10 @@ impl LakeTable {
     }
 
     fn partitioned(&self, file: &TableFile, is_described: bool) -> PartitionedFile {
+        let fields = self.schema.table_partition_cols().iter();
+        let values = file.partition.iter().zip(fields).filter_map(|(text, field)| value(text, field.data_type()));
         let partitioned = PartitionedFile::new(file.path.clone(), file.size_bytes)
-            .with_partition_values(file.partition.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect())
+            .with_partition_values(values.collect())
             .with_metadata_size_hint(file.footer_bytes);
         if is_described { partitioned.with_statistics(Arc::new(self.statistics.of_file(file))) } else { partitioned }
     }

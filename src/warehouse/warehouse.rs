@@ -159,11 +159,15 @@ fn granted_ids(grant: &ReadGrant) -> Option<BTreeSet<String>> {
 
 /// Sorts the files of a snapshot by dataset and takes their keys.
 pub(crate) fn contents_of(snapshot: &Snapshot, memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
+    contents_of_files(&snapshot.files, memory)
+}
+
+pub(crate) fn contents_of_files(opened: &[LakeFile], memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
     let mut files: HashMap<String, Vec<TableFile>> = HashMap::new();
-    for file in &snapshot.files {
+    for file in opened {
         files.entry(file.dataset.clone()).or_default().push(table_file(file));
     }
-    let opened = snapshot.files.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
+    let opened = opened.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
     let keys = SessionKeys::new(opened.collect::<Result<_, LakeError>>()?);
     Ok(Contents { files, keys: Arc::new(keys), footers: Footers::new(memory) })
 }
