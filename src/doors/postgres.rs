@@ -53,7 +53,7 @@ const BEFORE_THE_DOOR: usize = 64;
 /// How long a question may go on when the house closes.
 const LAST_ORDERS: Duration = Duration::from_secs(5);
 
-/// The open door; dropped without [`PostgresDoor::stop`] it stays open until the process ends.
+/// The open door; dropped, it closes like [`PostgresDoor::stop`], and nobody waits for that.
 #[derive(Debug)]
 pub struct PostgresDoor {
     address: SocketAddr,

@@ -93,9 +93,11 @@ impl WarehouseError {
                 Self::Budget { budget: "shared memory", limit: crate::budget::bytes(budget.memory_bytes) }
             }
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) | DataFusionError::NotImplemented(_) => {
-                Self::Query(first_line(&error.strip_backtrace()))
+                Self::Query(first_line(&error.find_root().strip_backtrace()))
             }
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::Query(first_line(&error.strip_backtrace())),
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
+                Self::Query(first_line(&error.find_root().strip_backtrace()))
+            }
             _ => Self::Engine(error),
         }
     }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
 
 use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
@@ -64,7 +65,22 @@ impl Question {
     /// # Errors
     /// When one place would have to hold two types.
     pub fn parameters(&self) -> Result<HashMap<String, Option<DataType>>, WarehouseError> {
-        self.plan.get_parameter_types().map_err(|error| WarehouseError::Query(error.strip_backtrace()))
+        let mut told = self.plan.get_parameter_types().map_err(|error| WarehouseError::Query(error.strip_backtrace()))?;
+        // How many rows, and from which one on, is a number; the engine does not say so.
+        let _ = self.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::Limit(limit) = node {
+                for place in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                    let _ = place.apply(|part| {
+                        if let Expr::Placeholder(place) = part {
+                            told.entry(place.id.clone()).or_default().get_or_insert(DataType::Int64);
+                        }
+                        Ok(TreeNodeRecursion::Continue)
+                    });
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        Ok(told)
     }
 
     /// Puts values into the places, in the order of their numbers.

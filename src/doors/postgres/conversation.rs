@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use granary_access::Principal;
 use granary_foundation::traces;
@@ -24,7 +26,7 @@ use super::functions::About;
 use super::hall::{Guest, Hall};
 use super::portal::{Answer, Portal, Prepared};
 use super::settings::{AS_OF, Settings};
-use super::statement::{Command, Piece, is_about_the_catalog, read, read_as_postgres};
+use super::statement::{Command, Piece, is_about_the_catalog, is_question, read, read_as_postgres};
 use super::welcome::{In, Out, Turned, Visitor, greet};
 
 /// The name of the door in the audit log.
@@ -67,6 +69,8 @@ pub(super) struct Conversation {
     pub(super) status: TransactionStatus,
     pub(super) statements: HashMap<String, Arc<Prepared>>,
     pub(super) portals: HashMap<String, Portal>,
+    /// How long the statement has been worked on.
+    worked: Duration,
     /// After an error in the extended protocol nothing counts until the client says so.
     pub(super) is_skipping: bool,
 }
@@ -112,6 +116,7 @@ impl Conversation {
             status: TransactionStatus::Idle,
             statements: HashMap::new(),
             portals: HashMap::new(),
+            worked: Duration::ZERO,
             is_skipping: false,
         })
     }
@@ -174,12 +179,11 @@ impl Conversation {
     }
 
     async fn answer(&mut self, message: Message) -> Result<(), Stop> {
-        if self.is_skipping && !matches!(message, Message::Sync | Message::Query(_)) {
+        if self.is_skipping && !matches!(message, Message::Sync) {
             return Ok(());
         }
         match message {
             Message::Query(sql) => {
-                self.is_skipping = false;
                 self.simple(&sql).await?;
                 self.outbox.put(&ready(self.status))?;
                 Ok(self.outbox.flush().await?)
@@ -323,9 +327,9 @@ impl Conversation {
         let session = &self.session.session;
         let plan = async {
             if is_about_the_catalog(&piece.sql) {
-                return Ok(session.question_of(read_as_postgres(&piece.sql)?).await?);
+                return Ok(session.question_of(asked(read_as_postgres(&piece.sql)?)?).await?);
             }
-            match session.question_of(read(&piece.sql)?).await {
+            match session.question_of(asked(read(&piece.sql)?)?).await {
                 Ok(question) => Ok(question),
                 // Some words of Postgres have another spelling here.
                 Err(error) if error.kind() == ErrorKind::Invalid => {
@@ -371,6 +375,7 @@ impl Conversation {
         let sql = piece.sql.clone();
         // What was called off before is over.
         self.guest.called_off.mark_unchanged();
+        self.worked = Duration::ZERO;
         let work = async move {
             if question.reads_rows() {
                 desk.note(&principal, DOOR, &sql).await?;
@@ -391,20 +396,29 @@ impl Conversation {
     pub(super) async fn until_called_off<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Stop> {
         let most = self.hall.limits.statement;
         let time = self.settings(|settings| Ok(settings.statement_timeout().map_or(most, |wanted| wanted.min(most))))?;
+        let begun = Instant::now();
+        let left = time.saturating_sub(self.worked);
         let Self { guest, inbox, .. } = self;
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             Ok(()) = guest.called_off.changed() => Err(Fault::cancelled().into()),
-            done = work => Ok(done?),
+            done = work => done.map_err(Stop::from),
             () = inbox.until_gone() => Err(Stop::Gone),
-            () = tokio::time::sleep(time) => Err(Fault::timed_out().into()),
-        }
+            () = tokio::time::sleep(left) => Err(Fault::timed_out().into()),
+        };
+        self.worked += begun.elapsed();
+        outcome
     }
 
     /// Returns one setting, or all of them.
     pub(super) fn show(&self, name: Option<&str>, formats: &[i16]) -> Result<Answer, Fault> {
         self.settings(|settings| super::showing::show(settings, name, formats))
     }
+}
+
+/// Refuses what is no question before it is planned: how a change fails is nobody's business.
+fn asked(statement: ast::Statement) -> Result<ast::Statement, Fault> {
+    if is_question(&statement) { Ok(statement) } else { Err(Fault::read_only()) }
 }
 
 pub(super) fn ready(status: TransactionStatus) -> Backend {

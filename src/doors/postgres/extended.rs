@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pgwire::api::Type;
 use pgwire::messages::PgWireBackendMessage as Backend;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
@@ -13,7 +14,7 @@ use super::fault::Fault;
 use super::frames::{Bind, Target};
 use super::portal::{Answer, Portal, Prepared, State, places};
 use super::showing;
-use super::statement::{Command, pieces};
+use super::statement::{Command, pieces, places_of_lists};
 use super::values;
 
 /// Statements and portals that one connection keeps, and their texts together.
@@ -45,6 +46,11 @@ impl Conversation {
                 Command::Ask => {
                     let question = self.question(piece).await?;
                     at = places(&question, &named)?;
+                    for number in places_of_lists(&piece.sql) {
+                        if let Some(place) = at.get_mut(number.wrapping_sub(1)).filter(|place| !place.is_named) {
+                            place.kind = Type::TEXT_ARRAY;
+                        }
+                    }
                     schema = Some(question.schema());
                     // What cannot be written is refused before it is asked.
                     Columns::new(&question.schema(), &[])?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, StringArray, new_null_array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::common::ScalarValue;
@@ -13,8 +13,9 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 use datafusion_pg_catalog::pg_catalog as foreign;
 
 use super::catalog::Inventory;
+use super::schema_tables;
 use super::settings::{SERVER_VERSION, Settings};
-use super::system_tables::said;
+use super::system_tables::{SYSTEM, said};
 
 /// What a connection knows of itself.
 #[derive(Debug, Clone)]
@@ -88,25 +89,28 @@ fn of_the_catalog(inventory: &Inventory, about: &About) -> Vec<ScalarUDF> {
     let comments: Arc<HashMap<(i64, i64), String>> =
         Arc::new(said(inventory).into_iter().map(|(oid, number, text)| ((oid.into(), number.into()), text.to_owned())).collect());
     let of_columns = Arc::clone(&comments);
-    let names: HashMap<String, i32> = inventory
-        .relations
-        .iter()
-        .flat_map(|relation| {
-            let is_default = relation.schema == about.default_schema;
-            let short = is_default.then(|| (relation.name.clone(), relation.oid));
-            short.into_iter().chain([(format!("{}.{}", relation.schema, relation.name), relation.oid)])
-        })
-        .collect();
+    let mut names: HashMap<String, i32> = HashMap::new();
+    for (name, oid) in SYSTEM {
+        names.extend([(name.to_owned(), oid), (format!("pg_catalog.{name}"), oid)]);
+    }
+    for relation in &inventory.relations {
+        names.insert(format!("{}.{}", relation.schema, relation.name), relation.oid);
+        if relation.schema == about.default_schema {
+            names.insert(relation.name.clone(), relation.oid);
+        }
+    }
     let hidden: Vec<i64> =
         inventory.relations.iter().filter(|relation| relation.schema != about.default_schema).map(|relation| relation.oid.into()).collect();
     let mut functions = vec![
         texts("obj_description", 1, move |given, row| comments.get(&(given.int(0, row)?, 0)).cloned()),
         texts("col_description", 2, move |given, row| of_columns.get(&(given.int(0, row)?, given.int(1, row)?)).cloned()),
         texts("format", 1, formatted),
-        ints("to_regclass", 1, move |given, row| names.get(given.text(0, row)?.to_lowercase().trim()).copied()),
+        ints("to_regtype", 1, |given, row| type_by_name(&given.text(0, row)?)),
+        ints("to_regclass", 1, move |given, row| names.get(&given.text(0, row)?.to_lowercase().replace('"', "")).copied()),
         bools("pg_table_is_visible", 1, move |given, row| given.int(0, row).map(|oid| !hidden.contains(&oid))),
         ints("pg_char_to_encoding", 1, |given, row| given.text(0, row).map(|name| if is_utf8(&name) { 6 } else { -1 })),
     ];
+    functions.push(expanded());
     functions.extend(
         ["pg_type_is_visible", "pg_function_is_visible", "pg_opclass_is_visible", "pg_collation_is_visible", "pg_has_role"]
             .map(|name| bools(name, 1, |_, _| Some(true))),
@@ -132,6 +136,7 @@ fn of_the_catalog(inventory: &Inventory, about: &About) -> Vec<ScalarUDF> {
         "pg_get_function_identity_arguments",
         "pg_get_serial_sequence",
         "pg_tablespace_location",
+        "pg_size_pretty",
     ];
     functions.extend(without_answer.map(|name| texts(name, 1, |_, _| None)));
     // Nobody is told how large things are.
@@ -185,10 +190,25 @@ fn is_utf8(name: &str) -> bool {
     ["utf8", "utf-8", "unicode"].contains(&name.to_lowercase().as_str())
 }
 
+/// The number of a type that values here may have, by any of its names.
+fn type_by_name(name: &str) -> Option<i32> {
+    let name = name.trim().to_lowercase();
+    let known = schema_tables::TYPES.iter().find(|kind| kind.name() == name || schema_tables::standard_name(kind) == name)?;
+    i32::try_from(known.oid()).ok()
+}
+
 /// What is shown may be read, and nothing may be done but that.
 fn is_granted(given: &Given, row: usize) -> Option<bool> {
     let last = given.text(given.count().checked_sub(1)?, row)?;
     Some(last.split(',').all(|wish| ["SELECT", "USAGE", "CONNECT", "EXECUTE"].contains(&wish.trim().to_uppercase().as_str())))
+}
+
+/// The numbers of a key's columns, one a row; there are no keys here.
+fn expanded() -> ScalarUDF {
+    let number = |name: &str| Field::new(name, DataType::Int32, true);
+    let kind = DataType::Struct(vec![number("x"), number("n")].into());
+    let rows = kind.clone();
+    function("_pg_expandarray", 1, kind, move |given: &Given| Ok(new_null_array(&rows, given.rows)))
 }
 
 fn schemas(default_schema: &'static str) -> ScalarUDF {

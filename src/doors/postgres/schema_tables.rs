@@ -195,8 +195,26 @@ fn precision(column: &Column) -> Option<i32> {
     }
 }
 
+/// The types that columns have here.
+pub(super) const TYPES: [Type; 14] = [
+    Type::BOOL,
+    Type::INT2,
+    Type::INT4,
+    Type::INT8,
+    Type::FLOAT4,
+    Type::FLOAT8,
+    Type::NUMERIC,
+    Type::TEXT,
+    Type::BYTEA,
+    Type::DATE,
+    Type::TIME,
+    Type::TIMESTAMP,
+    Type::TIMESTAMPTZ,
+    Type::INTERVAL,
+];
+
 /// The name of a type in the standard.
-fn standard_name(kind: &Type) -> &str {
+pub(super) fn standard_name(kind: &Type) -> &str {
     match *kind {
         Type::BOOL => "boolean",
         Type::INT2 => "smallint",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_pg::datatypes::PG_CHAR_KEY;
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, RecordBatch, StringArray, new_null_array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
@@ -71,6 +71,13 @@ impl<'a, T> Sheet<'a, T> {
     /// Nothing for all.
     pub(super) fn none(self, name: &str) -> Self {
         self.texts(name, |_| None)
+    }
+
+    /// No list for all.
+    pub(super) fn no_list(self, name: &str) -> Self {
+        let kind = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        let array = new_null_array(&kind, self.things.len());
+        self.with(Field::new(name, kind, true), array)
     }
 
     /// One letter, which Postgres has a type of its own for.

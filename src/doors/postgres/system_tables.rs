@@ -14,7 +14,7 @@ use super::sheet::{Sheet, empty};
 type Table = (String, Arc<dyn TableProvider>);
 
 /// Tables of the catalog whose numbers clients know by heart, or ask for by name.
-const SYSTEM: [(&str, i32); 16] = [
+pub(super) const SYSTEM: [(&str, i32); 16] = [
     ("pg_type", 1247),
     ("pg_attribute", 1249),
     ("pg_proc", 1255),
@@ -145,8 +145,8 @@ fn relations(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusion
         .oid("relrewrite", kind::OID, |_| 0)
         .int4("relfrozenxid", |_| Some(0))
         .int4("relminmxid", |_| Some(0))
-        .none("relacl")
-        .none("reloptions")
+        .no_list("relacl")
+        .no_list("reloptions")
         .none("relpartbound")
         .table()
 }
@@ -188,9 +188,9 @@ fn columns(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusionEr
         .bool("attislocal", |_| true)
         .int4("attinhcount", |_| Some(0))
         .oid("attcollation", kind::OID, |place| if is_text(&place.column.kind) { 100 } else { 0 })
-        .none("attacl")
-        .none("attoptions")
-        .none("attfdwoptions")
+        .no_list("attacl")
+        .no_list("attoptions")
+        .no_list("attfdwoptions")
         .none("attmissingval")
         .table()
 }
@@ -200,7 +200,7 @@ fn schemas(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusionEr
         .oid("oid", kind::OID, |(_, oid)| *oid)
         .text("nspname", |(name, _)| (*name).to_owned())
         .oid("nspowner", kind::OID, |_| USER_OID)
-        .none("nspacl")
+        .no_list("nspacl")
         .table()
 }
 
@@ -221,7 +221,7 @@ fn databases(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusion
         .all("datctype", "C")
         .none("daticulocale")
         .none("datcollversion")
-        .none("datacl")
+        .no_list("datacl")
         .table()
 }
 
@@ -283,7 +283,7 @@ fn roles(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusionErro
         .none("rolpassword")
         .none("rolvaliduntil")
         .bool("rolbypassrls", |_| false)
-        .none("rolconfig")
+        .no_list("rolconfig")
         .table()
 }
 
@@ -297,6 +297,6 @@ fn users(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusionErro
         .bool("usebypassrls", |_| false)
         .none("passwd")
         .none("valuntil")
-        .none("useconfig")
+        .no_list("useconfig")
         .table()
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use granary_warehouse::Budget;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,9 +22,19 @@ async fn answered(house: &House, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// One house for all: an export takes longer than everything that is asked of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_beginning_is_turned_away_with_a_word() {
+async fn nobody_takes_the_door_down() {
     let house = House::open().await;
+    what_is_no_beginning_is_turned_away_with_a_word(&house).await;
+    a_beginning_without_end_is_ended(&house).await;
+    messages_in_a_wrong_order_are_errors_and_no_more(&house).await;
+    random_messages_of_somebody_inside_end_nobody_else(&house).await;
+    statements_and_portals_that_are_kept_are_bounded(&house).await;
+    nobody_calls_off_anothers_question(&house).await;
+}
+
+async fn what_is_no_beginning_is_turned_away_with_a_word(house: &House) {
     for bytes in [
         &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -35,12 +44,12 @@ async fn what_is_no_beginning_is_turned_away_with_a_word() {
         b"\0\0\0\x0d\0\x03\0\0user\0",
         b"\0\0\0\x09\0\x03\0\0\0",
     ] {
-        let answer = answered(&house, bytes).await;
+        let answer = answered(house, bytes).await;
         assert!(answer.is_empty() || answer.windows(5).any(|window| window == b"FATAL"), "{bytes:?}: {answer:?}");
     }
     let started = b"\0\0\0\x11\0\x03\0\0user\0me\0\0";
-    for proof in [&b"p\0\0\0\x05x"[..], b"Q\0\0\0\x0dselect 1\0", b"p\x7f\xff\xff\xff", b"p\0\0\0\x1eSCRAM-SHA-256\0\x7f\xff\xff\xffn,,"] {
-        let answer = answered(&house, &[started, proof].concat()).await;
+    for proof in [&b"p\0\0\0\x05x"[..], b"Q\0\0\0\x0dselect 1\0", b"p\x7f\xff\xff\xff", b"p\0\0\0\x19SCRAM-SHA-256\0\x7f\xff\xff\xffn,,"] {
+        let answer = answered(house, &[started, proof].concat()).await;
         assert!(answer.windows(5).any(|window| window == b"FATAL"), "{proof:?}: {answer:?}");
     }
     let mut generator = StdRng::seed_from_u64(7);
@@ -50,16 +59,15 @@ async fn what_is_no_beginning_is_turned_away_with_a_word() {
         if generator.random() {
             garbage = [started, &garbage[..]].concat();
         }
-        answered(&house, &garbage).await;
+        answered(house, &garbage).await;
     }
     assert_eq!(one(&house.north().await, "select 1").await, "1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_beginning_without_end_is_ended() {
+async fn a_beginning_without_end_is_ended(house: &House) {
     let limits = DoorLimits { handshake: Duration::from_millis(300), ..DoorLimits::default() };
-    let house = House::open_with(Budget::default(), limits, None).await;
-    let mut stream = TcpStream::connect(house.door.address()).await.unwrap();
+    let door = house.door(limits, None).await;
+    let mut stream = TcpStream::connect(door.address()).await.unwrap();
     stream.write_all(b"\0\0\0\x11\0").await.unwrap();
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
@@ -119,10 +127,8 @@ fn message(letter: u8, body: &[u8]) -> Vec<u8> {
     [&[letter], &length.to_be_bytes()[..], body].concat()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_in_a_wrong_order_are_errors_and_no_more() {
-    let house = House::open().await;
-    let (mut stream, _) = inside(&house).await;
+async fn messages_in_a_wrong_order_are_errors_and_no_more(house: &House) {
+    let (mut stream, _) = inside(house).await;
     let sync = message(b'S', b"");
     for (sent, expected) in [
         (message(b'B', b"\0nosuch\0\0\0\0\0\0\0"), "EZ"),
@@ -147,19 +153,17 @@ async fn messages_in_a_wrong_order_are_errors_and_no_more() {
     for broken in
         [b"Q\x7f\xff\xff\xff".to_vec(), b"Q\0\0\0\x01".to_vec(), message(b'!', b""), message(b'Q', b"\xff\0"), message(b'P', b"\0")]
     {
-        let (mut stream, _) = inside(&house).await;
+        let (mut stream, _) = inside(house).await;
         stream.write_all(&broken).await.unwrap();
         assert_eq!(letters(&mut stream).await, "E", "{broken:?}");
     }
     assert_eq!(one(&house.north().await, "select 1").await, "1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn random_messages_of_somebody_inside_end_nobody_else() {
-    let house = House::open().await;
+async fn random_messages_of_somebody_inside_end_nobody_else(house: &House) {
     let mut generator = StdRng::seed_from_u64(11);
     for _ in 0..40 {
-        let (mut stream, _) = inside(&house).await;
+        let (mut stream, _) = inside(house).await;
         let mut sent = Vec::new();
         for _ in 0..20 {
             let mut body = vec![0; generator.random_range(0..60)];
@@ -177,9 +181,7 @@ async fn random_messages_of_somebody_inside_end_nobody_else() {
     assert_eq!(one(&house.north().await, "select 1").await, "1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn statements_and_portals_that_are_kept_are_bounded() {
-    let house = House::open().await;
+async fn statements_and_portals_that_are_kept_are_bounded(house: &House) {
     let mut client = house.north().await;
     let mut kept = Vec::new();
     let error = loop {
@@ -214,14 +216,12 @@ async fn statements_and_portals_that_are_kept_are_bounded() {
     assert_eq!(one(&client, "select 1").await, "1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_calls_off_anothers_question() {
-    let house = House::open().await;
-    let (_stream, pid) = inside(&house).await;
+async fn nobody_calls_off_anothers_question(house: &House) {
+    let (_stream, pid) = inside(house).await;
     assert_ne!(pid, 0);
     for secret in [&[0; 4][..], &[0; 32], b""] {
         let length = u32::try_from(12 + secret.len()).unwrap();
         let request = [&length.to_be_bytes()[..], &80_877_102_i32.to_be_bytes(), &pid.to_be_bytes(), secret].concat();
-        assert!(answered(&house, &request).await.is_empty(), "nothing is said about it");
+        assert!(answered(house, &request).await.is_empty(), "nothing is said about it");
     }
 }

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use granary_foundation::Silent;
 use granary_tenants::{NewContract, NewCustomer};
 use granary_types::{Currency, Tier};
-use granary_warehouse::Budget;
+use granary_warehouse::{Budget, Warehouse};
 use jiff::civil::{Date, date};
 use tokio_postgres::NoTls;
 use tokio_postgres::types::Type;
@@ -12,9 +12,24 @@ use tokio_postgres::types::Type;
 use super::house::{House, code, connect, one, rows, said};
 use crate::postgres::DoorLimits;
 
+/// One house for all: an export takes longer than everything that is asked of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_sees_the_rows_of_its_grant() {
+async fn questions_are_answered_as_postgres_would() {
     let house = House::open().await;
+    a_key_sees_the_rows_of_its_grant(&house).await;
+    values_come_typed_both_ways(&house).await;
+    an_answer_comes_in_portions_and_in_a_stream(&house).await;
+    transactions_are_brackets(&house).await;
+    what_is_set_holds_and_is_shown(&house).await;
+    a_question_ends_when_it_is_called_off_or_its_time_is_over(&house).await;
+    an_exceeded_budget_is_named(&house).await;
+    more_questions_than_places_wait_for_their_turn(&house).await;
+    every_question_about_rows_is_in_the_audit_log(&house).await;
+    an_error_says_what_and_where(&house).await;
+    a_connection_asks_as_of_a_version_and_in_a_transaction_of_one(&house).await;
+}
+
+async fn a_key_sees_the_rows_of_its_grant(house: &House) {
     let (north, acme) = (house.north().await, house.acme().await);
     let codes = "select code, name from lake.customers order by code";
     let text = |value: &str| Some(value.to_owned());
@@ -25,9 +40,7 @@ async fn a_key_sees_the_rows_of_its_grant() {
     assert_eq!(one(&acme, "select count(*) from pg_class where relname = 'margin'").await, "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn values_come_typed_both_ways() {
-    let house = House::open().await;
+async fn values_come_typed_both_ways(house: &House) {
     let client = house.north().await;
     let sql = "select code, created_at, $1 + 1 as n from lake.customers where code = $2 and created_at < $3 and $4";
     let statement = client.prepare_typed(sql, &[Type::INT8]).await.unwrap();
@@ -52,9 +65,7 @@ async fn values_come_typed_both_ways() {
     assert_eq!(&shown[..8], [Some("1.5000"), Some("2025-10-01"), Some("1.25"), None, Some("t"), Some("ü"), Some("7"), Some("{a,b}")]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_comes_in_portions_and_in_a_stream() {
-    let house = House::open().await;
+async fn an_answer_comes_in_portions_and_in_a_stream(house: &House) {
     let mut client = house.north().await;
     let transaction = client.transaction().await.unwrap();
     let portal = transaction.bind("select value from generate_series(1, 10000) order by 1", &[]).await.unwrap();
@@ -78,9 +89,7 @@ async fn an_answer_comes_in_portions_and_in_a_stream() {
     assert_eq!(count, 200_000);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn transactions_are_brackets() {
-    let house = House::open().await;
+async fn transactions_are_brackets(house: &House) {
     let client = house.north().await;
     client.batch_execute("begin; select 1; commit; start transaction read only; savepoint a; rollback to a; rollback").await.unwrap();
     client.batch_execute("begin").await.unwrap();
@@ -91,9 +100,7 @@ async fn transactions_are_brackets() {
     assert_eq!(code(&client, "begin read write").await, "25006");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_holds_and_is_shown() {
-    let house = House::open().await;
+async fn what_is_set_holds_and_is_shown(house: &House) {
     let client = house.north().await;
     client.batch_execute("set application_name = 'tests'; set extra_float_digits to 3; set time zone 'UTC'").await.unwrap();
     assert_eq!(one(&client, "show application_name").await, "tests");
@@ -115,9 +122,7 @@ async fn what_is_set_holds_and_is_shown() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_asks_as_of_a_version_and_in_a_transaction_of_one() {
-    let house = House::open().await;
+async fn a_connection_asks_as_of_a_version_and_in_a_transaction_of_one(house: &House) {
     let client = house.north().await;
     let count = "select count(*) from lake.customers";
     client.batch_execute("begin").await.unwrap();
@@ -144,9 +149,7 @@ async fn a_connection_asks_as_of_a_version_and_in_a_transaction_of_one() {
 
 const ENDLESS: &str = "select count(*) from generate_series(1, 100000000) as a (x), generate_series(1, 1000) as b (y) where x * y % 7 = 8";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_question_ends_when_it_is_called_off_or_its_time_is_over() {
-    let house = House::open().await;
+async fn a_question_ends_when_it_is_called_off_or_its_time_is_over(house: &House) {
     let client = house.north().await;
     let cancel = client.cancel_token();
     let asking = client.simple_query(ENDLESS);
@@ -162,43 +165,40 @@ async fn a_question_ends_when_it_is_called_off_or_its_time_is_over() {
     client.batch_execute("set statement_timeout = '200ms'").await.unwrap();
     assert_eq!(said(&client.simple_query(ENDLESS).await.unwrap_err()), "57014 canceling statement due to statement timeout");
     assert_eq!(said(&client.query(ENDLESS, &[]).await.unwrap_err()), "57014 canceling statement due to statement timeout");
+    client.batch_execute("reset statement_timeout").await.unwrap();
     assert_eq!(one(&client, "select 1").await, "1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_exceeded_budget_is_named() {
+async fn an_exceeded_budget_is_named(house: &House) {
     let budget = Budget { streamed_rows: 1_000, time: std::time::Duration::from_millis(300), ..Budget::default() };
-    let house = House::open_with(budget, DoorLimits::default(), None).await;
-    let client = house.north().await;
+    let warehouse = Warehouse::new(house.lake.clone(), budget).unwrap();
+    // The first question is not about the time that planning the models takes.
+    let door = house.door_to(&warehouse, DoorLimits::default(), None).await;
+    let client = house.north_by(&door).await;
     let error = client.simple_query("select value from generate_series(1, 100000)").await.unwrap_err();
     assert_eq!(said(&error), "54000 the query exceeds the warehouse's rows budget of 1000");
     assert_eq!(said(&client.simple_query(ENDLESS).await.unwrap_err()), "57014 the query exceeds the warehouse's time budget of 0.3 s");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn more_questions_than_places_wait_for_their_turn() {
-    let house = House::open().await;
+async fn more_questions_than_places_wait_for_their_turn(house: &House) {
     let clients = futures::future::join_all((0..6).map(|_| house.north())).await;
     let sql = "select count(*) from lake.customers, generate_series(1, 300000) as a (x) where x % 3 = 1";
     let answers = futures::future::join_all(clients.iter().map(|client| one(client, sql))).await;
     assert!(answers.iter().all(|answer| answer == "200000"), "{answers:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_question_about_rows_is_in_the_audit_log() {
-    let house = House::open().await;
+async fn every_question_about_rows_is_in_the_audit_log(house: &House) {
     let client = house.north().await;
     rows(&client, "select 'the one' from lake.customers").await;
     rows(&client, "select relname from pg_class").await;
     let sql = "select detail->>'sql', detail->>'door' from control.audit_log where action = 'warehouse.query'";
     let noted = house.test.superuser().await.query(sql, &[]).await.unwrap();
     let noted: Vec<(String, String)> = noted.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(noted, [("select 'the one' from lake.customers".to_owned(), "postgres".to_owned())]);
+    assert!(noted.contains(&("select 'the one' from lake.customers".to_owned(), "postgres".to_owned())), "{noted:?}");
+    assert!(!noted.iter().any(|(sql, _)| sql.contains("pg_class")), "{noted:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_error_says_what_and_where() {
-    let house = House::open().await;
+async fn an_error_says_what_and_where(house: &House) {
     let client = house.north().await;
     for (sql, expected) in [
         ("select * from nosuch", "42P01"),

@@ -6,16 +6,27 @@ fn text(value: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
+/// One house for all: an export takes longer than everything that is asked of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn descriptions_are_comments() {
+async fn tools_learn_what_there_is() {
     let house = House::open().await;
+    descriptions_are_comments(&house).await;
+    the_catalog_is_the_same_over_every_connection(&house).await;
+    columns_have_the_types_that_their_values_have(&house).await;
+    npgsql_learns_the_types(&house).await;
+    dbeaver_unfolds_its_tree(&house).await;
+    metabase_learns_tables_and_fields(&house).await;
+    grafana_lists_tables_and_columns(&house).await;
+}
+
+async fn descriptions_are_comments(house: &House) {
     let client = house.north().await;
-    let said = one(&client, "select obj_description('warehouse.usage_by_month'::regclass, 'pg_class')").await;
-    let model = house.warehouse.models().iter().find(|model| model.name == "usage_by_month");
+    let said = one(&client, "select obj_description('warehouse.customer_months'::regclass, 'pg_class')").await;
+    let model = house.warehouse.models().iter().find(|model| model.name == "customer_months");
     let (description, columns) = model.map(|model| (model.description.description.clone(), model.description.columns.clone())).unwrap();
     assert!(said.starts_with(&description), "{said}");
     let sql = "select a.attname, d.description from pg_attribute a join pg_description d on d.objoid = a.attrelid and d.objsubid = a.attnum \
-        join pg_class c on c.oid = a.attrelid where c.relname = 'usage_by_month' and d.classoid = 'pg_class'::regclass";
+        join pg_class c on c.oid = a.attrelid where c.relname = 'customer_months' and d.classoid = 'pg_class'::regclass";
     let found = rows(&client, sql).await;
     assert_eq!(found.len(), columns.len());
     for row in &found {
@@ -23,15 +34,13 @@ async fn descriptions_are_comments() {
         assert_eq!(row[1].as_deref(), Some(columns[name].description.as_str()), "{name}");
         let sql = format!(
             "select col_description(c.oid, a.attnum) from pg_class c join pg_attribute a on a.attrelid = c.oid \
-            where c.relname = 'usage_by_month' and a.attname = '{name}'"
+            where c.relname = 'customer_months' and a.attname = '{name}'"
         );
         assert_eq!(one(&client, &sql).await, columns[name].description);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_catalog_is_the_same_over_every_connection() {
-    let house = House::open().await;
+async fn the_catalog_is_the_same_over_every_connection(house: &House) {
     let (one, other) = (house.north().await, house.north().await);
     let sql = "select c.oid, n.nspname, c.relname, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace \
         where n.nspname in ('lake', 'warehouse') order by 2, 3";
@@ -41,9 +50,7 @@ async fn the_catalog_is_the_same_over_every_connection() {
     assert_eq!(code(&one, "select 'nosuch.table'::regclass from nosuch").await, "42P01");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn columns_have_the_types_that_their_values_have() {
-    let house = House::open().await;
+async fn columns_have_the_types_that_their_values_have(house: &House) {
     let client = house.north().await;
     let described = "select column_name, data_type, udt_name, numeric_precision, numeric_scale from information_schema.columns \
         where table_schema = 'lake' and table_name = 'customers' order by ordinal_position";
@@ -60,9 +67,7 @@ async fn columns_have_the_types_that_their_values_have() {
 
 /// Asks what Npgsql asks when it first meets a server, on which Power BI stands: every type in one text, read from the answers in text.
 /// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd.
-#[tokio::test(flavor = "multi_thread")]
-async fn npgsql_learns_the_types() {
-    let house = House::open().await;
+async fn npgsql_learns_the_types(house: &House) {
     let client = house.north().await;
     let types = "
         select ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid
@@ -111,9 +116,7 @@ async fn npgsql_learns_the_types() {
 /// Asks as DBeaver does when a connection is opened and its tree unfolded. Constraints and indexes after dbeaver/dbeaver,
 /// plugins/org.jkiss.dbeaver.ext.postgresql/src/org/jkiss/dbeaver/ext/postgresql/model/PostgreSchema.java at
 /// 001f621c651677a0e920556d41f533da67bd638b; the rest by hand.
-#[tokio::test(flavor = "multi_thread")]
-async fn dbeaver_unfolds_its_tree() {
-    let house = House::open().await;
+async fn dbeaver_unfolds_its_tree(house: &House) {
     let client = house.north().await;
     for sql in ["SET application_name = 'DBeaver 25.3 - Main'", "SET search_path = warehouse,public", "SHOW search_path"] {
         client.simple_query(sql).await.unwrap();
@@ -135,7 +138,7 @@ async fn dbeaver_unfolds_its_tree() {
         WHERE c.relnamespace = {oid} AND c.relkind not in ('i', 'I', 'c')"
     );
     let tables = rows(&client, &tables).await;
-    let usage = tables.iter().find(|row| row[2] == text("usage_by_month")).expect("the models are shown");
+    let usage = tables.iter().find(|row| row[2] == text("customer_months")).expect("the models are shown");
     let columns = format!(
         "SELECT c.relname, a.*, pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as def_value, dsc.description, dep.objid \
         FROM pg_catalog.pg_attribute a \
@@ -165,9 +168,7 @@ async fn dbeaver_unfolds_its_tree() {
 
 /// Asks as Metabase does when it learns a database. Written after `get-tables-sql` and `describe-fields-sql` in metabase/metabase,
 /// src/metabase/driver/postgres.clj at 008fd6675457cdd62da2265628bed3b725a607ea.
-#[tokio::test(flavor = "multi_thread")]
-async fn metabase_learns_tables_and_fields() {
-    let house = House::open().await;
+async fn metabase_learns_tables_and_fields(house: &House) {
     let client = house.north().await;
     assert_eq!(one(&client, "show timezone;").await, "UTC");
     let enums = "SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
@@ -187,7 +188,7 @@ async fn metabase_learns_tables_and_fields() {
     let found = rows(&client, tables).await;
     let customers = found.iter().find(|row| row[..2] == [text("lake"), text("customers")]).expect("raw rows are shown");
     assert_eq!(customers[2], text("TABLE"));
-    assert!(found.iter().any(|row| row[1] == text("usage_by_month") && row[3].is_some()), "{found:?}");
+    assert!(found.iter().any(|row| row[1] == text("customer_months") && row[3].is_some()), "{found:?}");
     let fields = r#"SELECT "c"."column_name" AS "name",
             CASE WHEN "c"."udt_schema" IN ('public', 'pg_catalog') THEN FORMAT('%s', "c"."udt_name")
                 ELSE FORMAT('"%s"."%s"', "c"."udt_schema", "c"."udt_name") END AS "database-type",
@@ -209,9 +210,7 @@ async fn metabase_learns_tables_and_fields() {
 
 /// Asks as Grafana does for its query builder. Written after grafana/grafana,
 /// public/app/plugins/datasource/grafana-postgresql-datasource/postgresMetaQuery.ts at 12f912ab8d010f4d95a4043a0efaa20fc4ca0100.
-#[tokio::test(flavor = "multi_thread")]
-async fn grafana_lists_tables_and_columns() {
-    let house = House::open().await;
+async fn grafana_lists_tables_and_columns(house: &House) {
     let client = house.north().await;
     assert_eq!(one(&client, "SELECT current_setting('server_version_num')::int/100 as version").await, "1600");
     assert!(rows(&client, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").await.is_empty());

@@ -1,6 +1,6 @@
-//! A house with two MSPs whose customers share codes, exported and built, and a door.
+//! A house with two MSPs whose customers share codes, exported, and its doors.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use granary_access::{Access, ApiKey, ApiKeyScope, Manager, NewApiKey};
@@ -23,6 +23,8 @@ pub(super) const COMMAND: Manager<'static> = Manager::Command("test");
 const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/data/tls/first.pem");
 const PRIVATE: &[u8] = include_bytes!("../../../../tests/data/tls/first.key");
 
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub(super) struct House {
     pub(super) test: TestDatabase,
     pub(super) made: TwoCustomers,
@@ -34,24 +36,28 @@ pub(super) struct House {
 
 impl House {
     pub(super) async fn open() -> Self {
-        Self::open_with(Budget::default(), DoorLimits::default(), None).await
-    }
-
-    pub(super) async fn open_with(budget: Budget, limits: DoorLimits, tls: Option<Acceptor>) -> Self {
         let test = TestDatabase::new().await;
         let made = test.two_customers().await;
         let access = Access::new(test.tenants().clone());
         let datasets =
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(test.tenants().clone(), test.keys().clone(), test.objects().clone(), datasets);
-        let warehouse = Warehouse::new(lake.clone(), budget).unwrap();
+        let warehouse = Warehouse::new(lake.clone(), Budget::default()).unwrap();
         lake.export_night("2025-11-10".parse().unwrap(), Silent::shared()).await.unwrap();
-        for msp in [&made.north, &made.south] {
-            warehouse.build(msp.id).await.unwrap();
-        }
         let desk = Desk::new(access.clone(), test.tenants().clone(), warehouse.clone());
-        let door = PostgresDoor::open(desk, SocketAddr::from(([127, 0, 0, 1], 0)), tls, limits).await.unwrap();
+        let door = PostgresDoor::open(desk, LOCAL, None, DoorLimits::default()).await.unwrap();
         Self { test, made, access, lake, warehouse, door }
+    }
+
+    /// Opens one door more.
+    pub(super) async fn door(&self, limits: DoorLimits, tls: Option<Acceptor>) -> PostgresDoor {
+        self.door_to(&self.warehouse, limits, tls).await
+    }
+
+    /// Opens a door to a warehouse with other budgets.
+    pub(super) async fn door_to(&self, warehouse: &Warehouse, limits: DoorLimits, tls: Option<Acceptor>) -> PostgresDoor {
+        let desk = Desk::new(self.access.clone(), self.test.tenants().clone(), warehouse.clone());
+        PostgresDoor::open(desk, LOCAL, tls, limits).await.unwrap()
     }
 
     /// A key of an MSP, or of one of its customers.
@@ -73,21 +79,33 @@ impl House {
     }
 
     pub(super) fn config(&self, user: &str, password: &str) -> Config {
+        self.config_of(&self.door, user, password)
+    }
+
+    pub(super) fn config_of(&self, door: &PostgresDoor, user: &str, password: &str) -> Config {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.door.address().port()).user(user).password(password);
+        config.host("127.0.0.1").port(door.address().port()).user(user).password(password);
         config
     }
 
     /// Lets somebody in with a key of NORTH.
     pub(super) async fn north(&self) -> Client {
+        self.north_by(&self.door).await
+    }
+
+    pub(super) async fn north_by(&self, door: &PostgresDoor) -> Client {
         let (key, secret) = self.key(&self.made.north, None).await;
-        connect(&self.config(&key.prefix, secret.reveal())).await.unwrap()
+        connect(&self.config_of(door, &key.prefix, secret.reveal())).await.unwrap()
     }
 
     /// Lets somebody in with a key of NORTH's ACME.
     pub(super) async fn acme(&self) -> Client {
+        self.acme_by(&self.door).await
+    }
+
+    pub(super) async fn acme_by(&self, door: &PostgresDoor) -> Client {
         let (key, secret) = self.key(&self.made.north, Some(&self.made.acme)).await;
-        connect(&self.config(&key.prefix, secret.reveal())).await.unwrap()
+        connect(&self.config_of(door, &key.prefix, secret.reveal())).await.unwrap()
     }
 }
 
