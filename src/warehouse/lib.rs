@@ -21,18 +21,25 @@ mod functions;
 mod guard;
 mod inventory;
 mod keys;
+mod ledger;
 #[cfg(test)]
 mod limits;
+mod lineage;
 mod materialise;
+#[cfg(test)]
+mod metrics;
 mod model;
 mod models;
+mod months;
 #[cfg(test)]
 mod movements;
+mod own;
 mod queries;
 mod question;
 mod rows;
 mod runtime;
 mod session;
+mod store;
 mod table;
 mod view;
 mod warehouse;
@@ -42,11 +49,13 @@ pub use granary_lake::AsOf;
 
 pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::Budget;
-pub use checks::TestOutcome;
+pub use checks::{Severity, TestOutcome};
 pub use error::WarehouseError;
+pub use lineage::Lineage;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Freshness, Increment, Materialised, Model, Need};
 pub use models::{Check, Models};
+pub use own::{OwnVersion, Trial};
 pub use question::Question;
 pub use rows::RowStream;
 pub use session::Session;

@@ -9,13 +9,15 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use granary_lake::{AsOf, Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
+use granary_types::MspId;
 use tokio::sync::OnceCell;
 
 use crate::answer::{Admission, QueryThreads};
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
 use crate::keys::SessionKeys;
+use crate::own::{self, Own};
 use crate::table::TableFile;
-use crate::{Budget, Models, Session, WarehouseError, runtime};
+use crate::{Budget, Models, Session, WarehouseError, ledger, runtime};
 
 /// Opens sessions over the lake, builds and tests the models. Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +27,9 @@ pub struct Warehouse {
     pub(crate) models: Arc<Models>,
     pub(crate) runtime: Arc<RuntimeEnv>,
     schemas: Arc<OnceCell<HashMap<String, SchemaRef>>>,
-    sessions: Arc<Mutex<Vec<(ReadGrant, Session)>>>,
+    /// By grant and version of the MSP's own models.
+    sessions: Arc<Mutex<Vec<(ReadGrant, i32, Session)>>>,
+    pub(crate) own: Arc<Mutex<HashMap<MspId, Own>>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) threads: Arc<QueryThreads>,
 }
@@ -59,6 +63,7 @@ impl Warehouse {
             runtime,
             schemas: Arc::default(),
             sessions: Arc::default(),
+            own: Arc::default(),
             admission: Arc::default(),
             threads: Arc::default(),
         })
@@ -76,17 +81,18 @@ impl Warehouse {
     pub fn session<'a>(&'a self, grant: &'a ReadGrant) -> Boxed<'a, Result<Session, WarehouseError>> {
         Box::pin(async move {
             let version = self.lake.version(grant.msp).await?;
-            if let Some(session) = self.open_session(grant, version) {
+            let own = self.own_models(grant.msp).await?;
+            if let Some(session) = self.open_session(grant, version, own.version) {
                 return Ok(session);
             }
             let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            let session = self.session_on(grant, &snapshot).await?;
+            let session = self.session_on(grant, &snapshot, &own).await?;
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.retain(|(other, _)| other != grant);
+            sessions.retain(|(other, ..)| other != grant);
             if sessions.len() >= self.budget.sessions {
                 sessions.remove(0);
             }
-            sessions.push((grant.clone(), session.clone()));
+            sessions.push((grant.clone(), own.version, session.clone()));
             Ok(session)
         })
     }
@@ -98,7 +104,7 @@ impl Warehouse {
     pub fn session_at<'a>(&'a self, grant: &'a ReadGrant, version: i64) -> Boxed<'a, Result<Session, WarehouseError>> {
         Box::pin(async move {
             let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            self.session_on(grant, &snapshot).await
+            self.session_on(grant, &snapshot, &self.own_models(grant.msp).await?).await
         })
     }
 
@@ -113,28 +119,30 @@ impl Warehouse {
         })
     }
 
-    fn open_session(&self, grant: &ReadGrant, version: i64) -> Option<Session> {
+    fn open_session(&self, grant: &ReadGrant, version: i64, own: i32) -> Option<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = sessions.iter().position(|(other, session)| other == grant && session.version() == version)?;
+        let index =
+            sessions.iter().position(|(other, of_own, session)| other == grant && *of_own == own && session.version() == version)?;
         // the session used last stands last, and goes last
         let entry = sessions.remove(index);
-        let session = entry.1.clone();
+        let session = entry.2.clone();
         sessions.push(entry);
         Some(session)
     }
 
-    async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot) -> Result<Session, WarehouseError> {
+    async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot, own: &Own) -> Result<Session, WarehouseError> {
         let contents = contents_of(snapshot)?;
         let only = granted_ids(grant);
         let blueprint = self.blueprint(&contents, only.as_ref());
         let context = session_context(&blueprint, self.schemas().await?, grant).await?;
+        own::add_seen(&context, &own.models, grant).await;
         Ok(Session::new(context, snapshot.version, self.budget.clone()))
     }
 
     /// Returns the columns of every model; they follow from the SQL alone.
     pub(crate) async fn schemas(&self) -> Result<&HashMap<String, SchemaRef>, WarehouseError> {
         let plan = || async {
-            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()) };
+            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()), digests: HashMap::new() };
             plan_schemas(&self.blueprint(&nothing, None)).await
         };
         self.schemas.get_or_try_init(plan).await
@@ -160,7 +168,8 @@ pub(crate) fn contents_of(snapshot: &Snapshot) -> Result<Contents, LakeError> {
     }
     let opened = snapshot.files.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
     let keys = SessionKeys::new(opened.collect::<Result<_, LakeError>>()?);
-    Ok(Contents { files, keys: Arc::new(keys) })
+    let digests = snapshot.files.iter().map(|file| (file.path.clone(), ledger::hex(&file.source_hash))).collect();
+    Ok(Contents { files, keys: Arc::new(keys), digests })
 }
 
 fn table_file(file: &LakeFile) -> TableFile {
