@@ -15,7 +15,7 @@ use crate::footers::Footers;
 use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
-use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
+use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, ledger, runtime};
 use crate::{guard, inventory, patience};
 
 /// The schema of raw datasets.
@@ -32,11 +32,18 @@ pub(crate) struct Contents {
     pub(crate) files: HashMap<String, Vec<TableFile>>,
     pub(crate) keys: Arc<dyn EncryptionFactory>,
     pub(crate) footers: Arc<Footers>,
+    /// Digests of the files' rows by path, where they are known.
+    pub(crate) digests: HashMap<String, String>,
 }
 
 impl Contents {
     fn opened_by(&self) -> (Arc<dyn EncryptionFactory>, Arc<Footers>) {
         (Arc::clone(&self.keys), Arc::clone(&self.footers))
+    }
+
+    /// Returns what tells a file's rows from others: their digest, else the file's name, which is never used twice.
+    pub(crate) fn identity<'a>(&'a self, file: &'a TableFile) -> &'a str {
+        self.digests.get(&file.path).filter(|digest| !digest.is_empty()).unwrap_or(&file.path)
     }
 }
 
@@ -100,6 +107,20 @@ impl Draft {
         self.models.deregister_table(&model.name)?;
         self.models.register_table(model.name.clone(), table).map(drop)
     }
+
+    /// Adds a model whose rows lie in two places.
+    pub(crate) async fn add_both(
+        &self,
+        model: &Model,
+        schema: &SchemaRef,
+        one: Arc<dyn TableProvider>,
+        other: Arc<dyn TableProvider>,
+    ) -> Result<(), DataFusionError> {
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let one = self.context.read_table(one)?.select_columns(&columns)?;
+        let both = one.union(self.context.read_table(other)?.select_columns(&columns)?)?;
+        self.add(model, Arc::new(ModelView::new(&model.name, &model.sql, both.into_unoptimized_plan())))
+    }
 }
 
 /// Plans every model on an empty lake and returns its columns; fails on the first that does not plan.
@@ -126,8 +147,7 @@ pub(crate) async fn session_context(
     for model in blueprint.models.iter() {
         match schemas.get(&model.name) {
             Some(schema) if is_built && model.description.materialised == Materialised::Table => {
-                let files = blueprint.contents.files.get(&model.dataset()).cloned().unwrap_or_default();
-                let table = shared_table(blueprint, Arc::clone(schema), files, "customer_id").map_err(engine)?;
+                let table = built_table(blueprint, model, schema, |_| true).map_err(engine)?;
                 hidden.add(model, table).map_err(engine)?;
             }
             _ => drop(hidden.add_view(model).await?),
@@ -179,6 +199,31 @@ fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn Tab
 
 fn tuned(blueprint: &Blueprint<'_>, table: LakeTable) -> LakeTable {
     if blueprint.budget.tuning.has_text_views { table.with_text_views() } else { table }
+}
+
+/// What builds wrote of a model, of the months that are asked for. A model that is parted by month finds them in the manifest.
+pub(crate) fn built_table(
+    blueprint: &Blueprint<'_>,
+    model: &Model,
+    schema: &SchemaRef,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let mut files = blueprint.contents.files.get(&model.dataset()).cloned().unwrap_or_default();
+    files.retain(|file| is_wanted(file.month()));
+    let schema = nullable(schema);
+    let is_parted = files.iter().all(|file| file.month() != ledger::WHOLE);
+    let (columns, partitions) = match model.month_column().filter(|_| is_parted) {
+        Some(month) => {
+            let others = schema.fields().iter().filter(|field| field.name() != month).cloned().collect::<Vec<_>>();
+            (Arc::new(Schema::new(others)), vec![month])
+        }
+        None => {
+            files.iter_mut().for_each(|file| file.partition.clear());
+            (schema, Vec::new())
+        }
+    };
+    let table = LakeTable::new(columns, &partitions, files, blueprint.contents.opened_by(), runtime::store_url()?);
+    Ok(Arc::new(tuned(blueprint, table).only("customer_id", blueprint.only.cloned())))
 }
 
 /// A table whose files hold rows of several customers.

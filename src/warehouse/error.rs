@@ -28,6 +28,15 @@ pub enum WarehouseError {
     /// A description beside a model is not in the YAML subset.
     #[error("description of {model}: {source}")]
     Description { model: String, source: YamlError },
+    /// A file of an MSP's own models is wrong; the place names it, and the line when it is known.
+    #[error("{place}: {problem}")]
+    OwnModel { place: String, problem: String },
+    /// The MSP never pushed that version.
+    #[error("there is no version {0} of the MSP's models; granary warehouse models lists them")]
+    NoOwnVersion(i32),
+    /// No model has the name.
+    #[error("there is no model {0}; granary warehouse lineage lists them")]
+    NoModel(String),
     /// Rows do not have the shape that the caller asked for.
     #[error("rows do not fit: {0}")]
     Rows(#[from] serde_json::Error),
@@ -47,6 +56,8 @@ impl Classify for WarehouseError {
             Self::Busy(_) => ErrorKind::RateLimited,
             Self::Abandoned => ErrorKind::Conflict,
             Self::Lake(error) => error.kind(),
+            Self::NoModel(_) | Self::NoOwnVersion(_) => ErrorKind::NotFound,
+            Self::OwnModel { .. } => ErrorKind::Invalid,
             Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
             Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
             Self::Rows(_) | Self::Files(_) | Self::Engine(_) => ErrorKind::Internal,
@@ -60,6 +71,9 @@ impl Classify for WarehouseError {
             Self::Busy(_) => "too_many_queries",
             Self::Abandoned => "answer_abandoned",
             Self::Lake(error) => error.code(),
+            Self::NoModel(_) => "no_model",
+            Self::NoOwnVersion(_) => "no_model_version",
+            Self::OwnModel { .. } => "own_model_refused",
             Self::Model { .. } | Self::Description { .. } => "model_invalid",
             Self::Rows(_) => "rows_do_not_fit",
             Self::Files(_) => "models_unreadable",

@@ -30,16 +30,22 @@ mod inventory;
 mod keys;
 mod leash;
 mod led;
+mod ledger;
 #[cfg(test)]
 mod limits;
+mod lineage;
 mod loose;
 #[cfg(test)]
 mod manifest;
 mod materialise;
+#[cfg(test)]
+mod metrics;
 mod model;
 mod models;
+mod months;
 #[cfg(test)]
 mod movements;
+mod own;
 mod pairs;
 mod patience;
 mod pool;
@@ -49,6 +55,7 @@ mod rows;
 mod runtime;
 mod session;
 mod statistics;
+mod store;
 mod table;
 mod view;
 mod warehouse;
@@ -61,13 +68,15 @@ pub use granary_lake::AsOf;
 
 pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::{Budget, Tuning};
-pub use checks::TestOutcome;
+pub use checks::{Severity, TestOutcome};
 pub use error::WarehouseError;
 pub use furnishing::{Furnishing, Shown};
+pub use lineage::Lineage;
 pub use loose::Seal;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Freshness, Increment, Materialised, Model, Need};
 pub use models::{Check, Models};
+pub use own::{OwnVersion, Trial};
 pub use question::Question;
 pub use rows::RowStream;
 pub use session::Session;

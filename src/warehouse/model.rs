@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use datafusion::common::TableReference;
 use granary_types::Role;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{WarehouseError, yaml};
 
 /// How a model exists outside its SQL text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Materialised {
     /// A view: planned into whatever reads it.
@@ -51,7 +51,7 @@ fn number<'de, D: Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
 }
 
 /// What a reader of a model must have beside a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Need {
     /// The right to see margin and wholesale prices.
     #[serde(rename = "billing.read")]
@@ -68,6 +68,17 @@ pub enum ColumnTest {
     NotNull,
     Unique,
     NotNegative,
+}
+
+impl ColumnTest {
+    /// Says what must be true of a value.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NotNull => "not null",
+            Self::Unique => "unique",
+            Self::NotNegative => "not negative",
+        }
+    }
 }
 
 /// What the description says about a column.
@@ -113,6 +124,20 @@ pub struct Description {
 }
 
 impl Description {
+    /// Returns every promise about the rows, in words.
+    pub fn promises(&self) -> Vec<String> {
+        let mut promises: Vec<String> = self.unique.iter().map(|columns| format!("({}) is unique", columns.join(", "))).collect();
+        for (column, described) in &self.columns {
+            promises.extend(described.tests.iter().map(|test| format!("{column} is {}", test.words())));
+            if !described.accepted_values.is_empty() {
+                promises.push(format!("{column} is one of {}", described.accepted_values.join(", ")));
+            }
+            promises.extend(described.relationship.iter().map(|target| format!("{column} is in {target}")));
+        }
+        promises.extend(self.freshness.iter().map(|fresh| format!("{} is at most {} days old", fresh.column, fresh.warn_after_days)));
+        promises
+    }
+
     /// Finds what the fields say that cannot be, together.
     fn check(&self) -> Result<(), String> {
         let has = |column: &String| self.columns.contains_key(column);
@@ -141,6 +166,16 @@ pub struct Model {
     pub(crate) inputs: Vec<TableReference>,
 }
 
+impl Need {
+    /// Says what it is.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::BillingRead => "billing.read",
+            Self::AllCustomers => "all customers",
+        }
+    }
+}
+
 impl Model {
     /// Parses a model from the two files that make it up.
     pub(crate) fn parse(name: &str, sql: &str, yml: &str, inputs: Vec<TableReference>) -> Result<Self, WarehouseError> {
@@ -162,12 +197,12 @@ impl Model {
     }
 
     /// Returns the names of the raw datasets that the query reads.
-    pub(crate) fn datasets(&self) -> impl Iterator<Item = &str> {
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().filter(|input| input.schema() == Some(crate::catalog::LAKE_SCHEMA)).map(TableReference::table)
     }
 
     /// Returns the names of the models that the query reads.
-    pub(crate) fn parents(&self) -> impl Iterator<Item = &str> {
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().filter(|input| input.schema() != Some(crate::catalog::LAKE_SCHEMA)).map(TableReference::table)
     }
 }

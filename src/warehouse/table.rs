@@ -49,6 +49,13 @@ pub(crate) struct TableFile {
     pub(crate) statistics: Arc<FileStatistics>,
 }
 
+impl TableFile {
+    /// Returns the month whose rows it holds, or `all`.
+    pub(crate) fn month(&self) -> &str {
+        self.partition.last().map_or("all", String::as_str)
+    }
+}
+
 /// A dataset as a session sees it.
 #[derive(Debug)]
 pub(crate) struct LakeTable {

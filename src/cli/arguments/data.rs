@@ -1,6 +1,8 @@
 //! What was counted, what goes to the lake, and what is asked of it.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 use granary_lake::{AsOf, Step};
 use granary_types::{CustomerCode, Period};
 use jiff::civil::Date;
@@ -193,6 +195,15 @@ pub(crate) struct Query {
     pub(crate) format: Format,
 }
 
+/// How a graph of models is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Table,
+    Json,
+    Dot,
+    Mermaid,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum WarehouseCommand {
     /// Materialise every mart
@@ -201,6 +212,55 @@ pub(crate) enum WarehouseCommand {
         /// The MSP, by its code; needed when there are several
         #[arg(long)]
         msp: Option<String>,
+    },
+    /// Test models of the MSP's own, and use them from then on
+    #[command(after_help = "Examples:\n  granary warehouse push models --dry-run\n  granary warehouse push models --msp NORTH")]
+    Push {
+        /// The folder of their .sql and .yml files
+        folder: PathBuf,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// Test only, keep nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the versions of the MSP's own models
+    #[command(after_help = "Examples:\n  granary warehouse models\n  granary warehouse models --msp NORTH --format json")]
+    Models {
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// How the answer is written: a table, JSON or CSV
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Use an earlier version of the MSP's own models again
+    #[command(after_help = "Examples:\n  granary warehouse rollback 3\n  granary warehouse rollback 3 --msp NORTH")]
+    Rollback {
+        /// The version, as granary warehouse models lists it
+        version: i32,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+    },
+    /// Show which model reads which
+    #[command(
+        after_help = "Examples:\n  granary warehouse lineage\n  granary warehouse lineage margin\n  granary warehouse lineage --format dot | dot -Tsvg > models.svg"
+    )]
+    Lineage {
+        /// Only what this model is made of, and what is made of it
+        model: Option<String>,
+        /// How it is written: a table, JSON, or a graph for Graphviz or Mermaid
+        #[arg(long, value_enum, default_value_t = GraphFormat::Table)]
+        format: GraphFormat,
+    },
+    /// Write the page that describes every model
+    #[command(after_help = "Examples:\n  granary warehouse docs --out models.html")]
+    Docs {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Run the tests that stand beside the models
     #[command(after_help = "Examples:\n  granary warehouse test\n  granary warehouse test --format json")]
