@@ -29,6 +29,11 @@ impl Desk {
         &self.access
     }
 
+    /// Returns what is said of the models.
+    pub fn models(&self) -> &granary_warehouse::Models {
+        self.warehouse.models()
+    }
+
     /// Opens a session within what a principal may read, on the newest version of the lake or as of what is wanted.
     ///
     /// # Errors

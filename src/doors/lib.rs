@@ -12,6 +12,8 @@
 
 mod desk;
 mod error;
+mod flight;
 
 pub use desk::Desk;
 pub use error::DoorError;
+pub use flight::{FlightDoor, TlsSource};
