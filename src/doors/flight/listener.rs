@@ -19,6 +19,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use super::front::Front;
+use super::running::Running;
 use super::service::Service;
 use super::{MOST_IN_BYTES, MOST_OUT_BYTES, NAME};
 use crate::{Desk, DoorError};
@@ -36,6 +37,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const LIFE: Duration = Duration::from_secs(3_600);
 /// How long answers that are being read may go on when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long their readers have to hear that it does.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long nobody is let in after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -62,6 +65,7 @@ pub struct FlightDoor {
     address: SocketAddr,
     is_private: bool,
     stop: watch::Sender<bool>,
+    running: Running,
     task: JoinHandle<()>,
 }
 
@@ -78,8 +82,9 @@ impl FlightDoor {
         let (sender, lines) = mpsc::channel(1);
         let is_private = tls.is_some();
         tokio::spawn(accept(socket, tls, sender, stopped.clone()));
-        let task = tokio::spawn(serve(lines, desk, stopped));
-        Ok(Self { address, is_private, stop, task })
+        let running = Running::new();
+        let task = tokio::spawn(serve(lines, Service::new(desk, running.clone()), stopped));
+        Ok(Self { address, is_private, stop, running, task })
     }
 
     /// Returns where it listens.
@@ -92,14 +97,17 @@ impl FlightDoor {
         format!("grpc{}://{}", if self.is_private { "+tls" } else { "" }, self.address)
     }
 
-    /// Lets the answers that are being read go on for five seconds, and stops.
-    pub async fn stop(self) {
+    /// Lets the answers that are being read go on for five seconds, tells their readers, and stops.
+    pub async fn stop(mut self) {
         // Nobody listens any more when the task has ended by itself.
         let _ = self.stop.send(true);
-        let abort = self.task.abort_handle();
-        if tokio::time::timeout(FAREWELL, self.task).await.is_err() {
-            abort.abort();
-            tracing::warn!("answers of Flight SQL were still being read after five seconds");
+        if tokio::time::timeout(FAREWELL, &mut self.task).await.is_ok() {
+            return;
+        }
+        tracing::warn!("answers of Flight SQL were still being read after five seconds");
+        self.running.close();
+        if tokio::time::timeout(LAST_WORD, &mut self.task).await.is_err() {
+            self.task.abort();
         }
     }
 }
@@ -148,11 +156,10 @@ async fn shake_hands(stream: TcpStream, tls: Option<TlsSource>, place: OwnedSema
     let _ = sender.send(Ok(Line { wire, _place: place })).await;
 }
 
-async fn serve(lines: mpsc::Receiver<io::Result<Line>>, desk: Desk, stopped: watch::Receiver<bool>) {
+async fn serve(lines: mpsc::Receiver<io::Result<Line>>, service: Service, stopped: watch::Receiver<bool>) {
     let incoming = futures::stream::unfold(lines, |mut lines| async move { lines.recv().await.map(|line| (line, lines)) });
-    let service = FlightServiceServer::new(Front::new(Service::new(desk)))
-        .max_decoding_message_size(MOST_IN_BYTES)
-        .max_encoding_message_size(MOST_OUT_BYTES);
+    let service =
+        FlightServiceServer::new(Front::new(service)).max_decoding_message_size(MOST_IN_BYTES).max_encoding_message_size(MOST_OUT_BYTES);
     let served = Server::builder()
         .max_concurrent_streams(MOST_CALLS)
         .http2_keepalive_interval(Some(ASK_AGAIN))

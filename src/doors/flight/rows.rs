@@ -93,10 +93,10 @@ fn bounded(message: Result<FlightData, FlightError>) -> Result<FlightData, Statu
 /// Ends an answer when it is to stop; its place among those that are being read goes with it.
 pub(super) fn until_stopped(messages: Messages, reading: Reading) -> Messages {
     futures::stream::unfold(Some((messages, reading)), |open| async move {
-        let (mut messages, reading) = open?;
+        let (mut messages, mut reading) = open?;
         tokio::select! {
             biased;
-            () = reading.stopped() => Some((Err(stopped()), None)),
+            told = reading.stopped() => Some((Err(told), None)),
             message = messages.next() => match message? {
                 Ok(message) => Some((Ok(message), Some((messages, reading)))),
                 Err(status) => Some((Err(status), None)),
@@ -104,11 +104,6 @@ pub(super) fn until_stopped(messages: Messages, reading: Reading) -> Messages {
         }
     })
     .boxed()
-}
-
-/// What a reader is told whose answer was stopped.
-pub(super) fn stopped() -> Status {
-    Status::cancelled("the answer was stopped by whoever asked")
 }
 
 /// Writes columns as the format has them outside a stream.

@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use granary_access::Principal;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tonic::Status;
 use uuid::Uuid;
 
 /// Who asked, and the answer's name: nobody stops what somebody else reads.
 type Name = (String, Uuid);
 
 /// The answers of this process. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Running(Arc<Mutex<HashMap<Name, Arc<Notify>>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    answers: Arc<Mutex<HashMap<Name, Arc<Notify>>>>,
+    /// Whether the door has closed.
+    closed: watch::Sender<bool>,
+}
 
 /// An answer's place among them, until it is dropped.
 #[derive(Debug)]
@@ -20,15 +25,25 @@ pub(super) struct Reading {
     running: Running,
     name: Name,
     stop: Arc<Notify>,
+    closed: watch::Receiver<bool>,
 }
 
 impl Running {
+    pub(super) fn new() -> Self {
+        Self { answers: Arc::default(), closed: watch::Sender::new(false) }
+    }
+
+    /// Ends every answer that is being read.
+    pub(super) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
     /// Adds an answer.
     pub(super) fn begin(&self, principal: &Principal, answer: Option<Uuid>) -> Reading {
         let name = (principal.actor().to_string(), answer.unwrap_or_else(Uuid::new_v4));
         let stop = Arc::new(Notify::new());
         self.lock().insert(name.clone(), Arc::clone(&stop));
-        Reading { running: self.clone(), name, stop }
+        Reading { running: self.clone(), name, stop, closed: self.closed.subscribe() }
     }
 
     /// Stops an answer of somebody's own, and tells whether it was being read.
@@ -41,14 +56,18 @@ impl Running {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Arc<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reading {
-    /// Waits until the answer is to stop.
-    pub(super) async fn stopped(&self) {
-        self.stop.notified().await;
+    /// Waits until the answer is to stop, and returns what its reader is told.
+    pub(super) async fn stopped(&mut self) -> Status {
+        tokio::select! {
+            () = self.stop.notified() => Status::cancelled("the answer was stopped by whoever asked"),
+            // It never fails: the sender is here as well.
+            _ = self.closed.wait_for(|is_closed| *is_closed) => Status::unavailable("the server stops; ask again when it is back"),
+        }
     }
 }
 

@@ -51,8 +51,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, running: Running::default() }
+    pub(super) const fn new(desk: Desk, running: Running) -> Self {
+        Self { desk, running }
     }
 
     pub(super) const fn desk(&self) -> &Desk {
@@ -82,10 +82,10 @@ impl Service {
         let visitor = Visitor::of(request)?;
         self.desk.note(&visitor.principal, NAME, &asked.sql).await.map_err(status::of)?;
         let (session, question) = self.plan(visitor, &asked).await?;
-        let reading = self.running.begin(&visitor.principal, asked.answer);
+        let mut reading = self.running.begin(&visitor.principal, asked.answer);
         let answer = tokio::select! {
             biased;
-            () = reading.stopped() => return Err(rows::stopped()),
+            told = reading.stopped() => return Err(told),
             answer = self.desk.answer(&visitor.principal, &session, question) => answer.map_err(status::of)?,
         };
         let batches = answer.batches.map(|batch| batch.map_err(status::of));
