@@ -67,12 +67,24 @@ impl Tls {
         let seen = Seen { at: Instant::now(), files: [cert, key].map(stamp) };
         let current = RwLock::new(Arc::new(load(cert, key)?));
         let certificate = Arc::new(Certificate { cert: cert.into(), key: key.into(), current, seen: Mutex::new(seen) });
+        Self::over(certificate, &[b"http/1.1"])
+    }
+
+    /// Returns the same certificate for connections that speak other protocols.
+    ///
+    /// # Errors
+    /// When the provider of ciphers does not know TLS 1.3.
+    pub(crate) fn speaking(&self, protocols: &[&[u8]]) -> Result<Self, Failure> {
+        Self::over(Arc::clone(&self.certificate), protocols)
+    }
+
+    fn over(certificate: Arc<Certificate>, protocols: &[&[u8]]) -> Result<Self, Failure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
