@@ -16,7 +16,7 @@ use super::visitor::Visitor;
 
 const NO_COMMAND: &str = "this is no command of Flight SQL";
 
-/// The actions that there are, with what they take.
+/// The actions that there are, with what they take; the first three take commands, the last is Flight's own.
 const ACTIONS: [(&str, &str); 4] = [
     ("CreatePreparedStatement", "Prepares a statement; takes ActionCreatePreparedStatementRequest"),
     ("ClosePreparedStatement", "Forgets a prepared statement; takes ActionClosePreparedStatementRequest"),
@@ -101,6 +101,9 @@ impl FlightService for Front {
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let request = self.admit(request).await?;
+        if ACTIONS[..3].iter().any(|(name, _)| *name == request.get_ref().r#type) {
+            must_be_command(&request.get_ref().body)?;
+        }
         self.service.do_action(request).await
     }
 

@@ -125,6 +125,10 @@ async fn bytes_that_are_no_call_are_refused_and_the_door_stands() {
         assert_eq!(raw.get_flight_info(request).await.unwrap_err().code(), Code::InvalidArgument);
         let request = with(Request::new(bytes.clone())).map(|body| Action::new("CreatePreparedStatement", body));
         assert!(raw.do_action(request).await.is_err());
+        if bytes.is_empty() {
+            // No values at all are none that are wrong.
+            continue;
+        }
         let request = with(Request::new(bytes)).map(|body| {
             let descriptor = FlightDescriptor::new_cmd(prepared(br#"{"sql":"select $1"}"#));
             let rows = |data: Vec<u8>| FlightData { data_header: data.clone().into(), data_body: data.into(), ..FlightData::default() };
