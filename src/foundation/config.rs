@@ -10,9 +10,11 @@ use serde::Deserialize;
 use crate::Secret;
 use crate::traces::TracesConfig;
 
+mod doors;
 mod keys;
 mod outbound;
 
+pub use doors::DoorsConfig;
 pub use keys::{KeysConfig, KmsConfig};
 pub use outbound::OutboundConfig;
 
@@ -200,19 +202,6 @@ pub struct QueryConfig {
     pub max_files: usize,
 }
 
-/// `[doors]`: where analysts' tools ask in SQL. What they ask goes with the certificate of `[tls]`; without one a door opens to this
-/// machine alone.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DoorsConfig {
-    /// The address and port of Postgres' protocol, for psql, JDBC, ODBC and the tools that use them: `127.0.0.1:5433`. Default none:
-    /// closed. Overridden by `GRANARY_DOORS_POSTGRES`.
-    pub postgres: Option<std::net::SocketAddr>,
-    /// The address and port of Arrow Flight SQL, for answers of many rows: `127.0.0.1:8815`. Default none: closed. Overridden by
-    /// `GRANARY_DOORS_FLIGHT`.
-    pub flight: Option<std::net::SocketAddr>,
-}
-
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -329,6 +318,10 @@ pub enum ConfigError {
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
     #[error(
+        "doors.{name} is {given}; it needs an address and a port, of this machine alone unless tls.cert and tls.key name a certificate"
+    )]
+    Door { name: &'static str, given: String },
+    #[error(
         "metrics.listen is {0}; it needs an address and a port, and a metrics.token of 16 characters unless it is an address of this machine alone"
     )]
     Metrics(String),
@@ -346,6 +339,7 @@ impl Classify for ConfigError {
             | Self::NightHour(_)
             | Self::PublicUrl(_)
             | Self::Tls
+            | Self::Door { .. }
             | Self::Leaving
             | Self::Metrics(_)
             | Self::Traces => "configuration_invalid",
@@ -405,6 +399,7 @@ impl Config {
         if config.tls.cert.is_some() != config.tls.key.is_some() {
             return Err(ConfigError::Tls);
         }
+        config.doors.read(&environment, config.tls.cert.is_some())?;
         if !(0..=100).contains(&config.leaving.keep_invoices_years) || config.leaving.backup_days > 3_650 {
             return Err(ConfigError::Leaving);
         }
