@@ -123,7 +123,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Writes control characters as `\n` or `\u{1b}`, so that a value neither breaks a table nor speaks to the terminal.
-fn visible(text: String) -> String {
+pub(crate) fn visible(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

@@ -12,7 +12,9 @@
 
 mod desk;
 mod error;
+mod flight;
 pub mod postgres;
 
 pub use desk::Desk;
 pub use error::DoorError;
+pub use flight::{FlightDoor, TlsSource};

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
     TableFunctionImpl, TableProvider,
@@ -11,8 +10,8 @@ use datafusion::catalog::{
 use datafusion::common::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::{ScalarUDF, TableType};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -20,17 +19,6 @@ use granary_foundation::Boxed;
 
 use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
 use crate::{Question, Session, WarehouseError, runtime};
-
-/// A table that a session shows.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// `lake` for raw datasets, `warehouse` for models.
-    pub schema: &'static str,
-    pub name: String,
-    pub columns: SchemaRef,
-    /// Whether it is computed when it is read.
-    pub is_view: bool,
-}
 
 /// What a protocol adds to a session.
 pub struct Furnishing<'a> {
@@ -53,28 +41,6 @@ impl std::fmt::Debug for Furnishing<'_> {
 }
 
 impl Session {
-    /// Lists what the session shows, by schema and name.
-    ///
-    /// # Errors
-    /// When the catalog cannot be read.
-    pub fn shown(&self) -> Boxed<'_, Result<Vec<Shown>, WarehouseError>> {
-        Box::pin(async move {
-            let engine = |error| WarehouseError::of_engine(error, &self.0.budget);
-            let mut shown = Vec::new();
-            for schema in [LAKE_SCHEMA, MODEL_SCHEMA] {
-                let Some(tables) = self.own_schema(schema) else { continue };
-                let mut names = tables.table_names();
-                names.sort_unstable();
-                for name in names {
-                    if let Some(table) = tables.table(&name).await.map_err(engine)? {
-                        shown.push(Shown { schema, columns: table.schema(), is_view: table.table_type() == TableType::View, name });
-                    }
-                }
-            }
-            Ok(shown)
-        })
-    }
-
     /// Returns a session with the same tables under a protocol's names. It shares nothing else: what is asked in one is not seen in
     /// another.
     ///

@@ -60,6 +60,10 @@ impl Session {
         self.0.version
     }
 
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.0.context
+    }
+
     /// Answers a query; nothing but a query is accepted.
     ///
     /// # Errors

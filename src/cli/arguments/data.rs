@@ -9,6 +9,7 @@ use jiff::civil::Date;
 
 use super::text;
 use crate::cli::output::Format;
+use crate::cli::query::AnswerForm;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -172,15 +173,20 @@ fn step(name: &str) -> Result<Step, String> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Without SQL, a terminal becomes a shell (\\? helps there), and anything else is read as one question. What an operator reads is written
+down with its reason, where the MSP and its customers see it; a demo needs none.
+
 Examples:
   granary query 'select period, mrr from revenue_by_month order by period'
+  granary query --reason 'ticket 4711: what was billed'
   granary query --format csv 'select * from mrr_movements' > movements.csv
+  granary query --format parquet 'select * from invoice_lines' > lines.parquet
   granary query --as analyst@north.example 'show tables'
   granary query --as-of 2025-10 'select count(*) from invoice_lines'
   granary query --as-of 2025-11-03T00:00:00Z 'select * from mrr_movements'")]
 pub(crate) struct Query {
-    /// One SELECT; - reads it from standard input
-    pub(crate) sql: String,
+    /// One SELECT; without it, or with -, it is read from standard input
+    pub(crate) sql: Option<String>,
     /// Read the lake as it was: at an instant, at a version (v12), or under a name; a closed month's is the month
     #[arg(long, value_name = "TIME|LABEL")]
     pub(crate) as_of: Option<AsOf>,
@@ -190,9 +196,12 @@ pub(crate) struct Query {
     /// The MSP, by its code; needed when there are several
     #[arg(long)]
     pub(crate) msp: Option<String>,
-    /// How the answer is written: a table, JSON or CSV
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// Why, for the audit log; a demo needs none
+    #[arg(long, value_parser = text::reason)]
+    pub(crate) reason: Option<String>,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AnswerForm::Table)]
+    pub(crate) format: AnswerForm,
 }
 
 /// How a graph of models is written.
