@@ -12,6 +12,7 @@ use granary_vault::Objects;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
 
+use crate::checksum::Checksum;
 use crate::file::SealedWriter;
 use crate::{LakeError, LakeFile};
 
@@ -50,9 +51,14 @@ impl LooseFiles {
         Box::pin(async move {
             let (name, objects, runtime) = (path.to_owned(), self.objects.clone(), Handle::current());
             let encoding = tokio::task::spawn_blocking(move || {
-                let mut writer = SealedWriter::create(name, schema, objects, runtime)?;
-                batches.iter().try_for_each(|batch| writer.write(batch))?;
-                writer.finish()
+                let empty = RecordBatch::new_empty(schema);
+                let mut writer = SealedWriter::create(name, batches.first().unwrap_or(&empty), objects, runtime)?;
+                let mut checksum = Checksum::default();
+                for batch in &batches {
+                    checksum.add(batch)?;
+                    writer.write(batch)?;
+                }
+                writer.finish(&checksum)
             });
             let mut file = encoding.await.map_err(|_| LakeError::WorkerEnded)??;
             file.store(&self.objects).await?;
@@ -61,11 +67,13 @@ impl LooseFiles {
                 customer: Some(customer),
                 dataset: dataset.to_owned(),
                 month: month.to_owned(),
+                part: String::new(),
                 path: file.path,
                 size_bytes: file.size_bytes,
                 footer_bytes: file.footer_bytes,
                 row_count: file.row_count,
                 statistics: Arc::new(file.statistics),
+                sorted_by: Vec::new(),
                 source_hash: file.source_hash.to_vec(),
                 key: file.key,
             })

@@ -85,7 +85,7 @@ impl Warehouse {
                 let schema = add(&context, model).await.map_err(|error| misplanned(model, &error))?;
                 describes(model, &schema)?;
             }
-            let session = Session::new(context, version, self.budget.clone());
+            let session = Session::new(context, version, &self.engine, self.budget.clone());
             let mut outcomes = Vec::new();
             for model in &models {
                 outcomes.extend(run_own(&session, model, now).await?);
@@ -190,7 +190,7 @@ impl Warehouse {
                 Err(error) => broken.push((model.name.clone(), reason(&error))),
             }
         }
-        Ok(Some(Planned { session: Session::new(context, version, self.budget.clone()), models, broken }))
+        Ok(Some(Planned { session: Session::new(context, version, &self.engine, self.budget.clone()), models, broken }))
     }
 
     /// Returns the models in use; a version is read once.
@@ -219,7 +219,7 @@ impl Warehouse {
     async fn administrators_context(&self, msp: MspId) -> Result<(SessionContext, i64), WarehouseError> {
         let grant = ReadGrant { msp, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true };
         let snapshot = self.lake.snapshot(&grant, None).await?;
-        let contents = contents_of(&snapshot)?;
+        let contents = contents_of(&snapshot, &self.footers)?;
         let context = session_context(&self.blueprint(&contents, None), self.schemas().await?, &grant).await?;
         context.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
         Ok((context, snapshot.version))
