@@ -446,3 +446,6 @@ select x'{100000*ff}'
 select {100000*;}
 {100000* }select 1
 {20000*select }
+select {45*cast(}1{40* as int)}
+select {45*not(}true{40*)} from
+select {45*substring(}'x'{44* from 1)}
