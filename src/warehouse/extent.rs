@@ -47,6 +47,45 @@ const LINKS: [&str; 20] = [
     "notnull",
 ];
 
+/// Words that the parser reads as a function when it cannot read them as what they are: where that fails, it has read all within the
+/// parentheses twice, and so on at each level.
+const READ_TWICE: [&str; 32] = [
+    "array",
+    "box",
+    "case",
+    "cast",
+    "ceil",
+    "circle",
+    "convert",
+    "exists",
+    "extract",
+    "floor",
+    "interval",
+    "lambda",
+    "line",
+    "lseg",
+    "map",
+    "match",
+    "not",
+    "overlay",
+    "path",
+    "point",
+    "polygon",
+    "position",
+    "prior",
+    "safe_cast",
+    "session_user",
+    "struct",
+    "substr",
+    "substring",
+    "trim",
+    "try_cast",
+    "try_convert",
+    "user",
+];
+/// How deep such words may stand within each other.
+const MOST_READ_TWICE: usize = 12;
+
 /// Refuses a statement that is too long or chains too much, before anybody parses it.
 pub(crate) fn within_length(sql: &str) -> Result<()> {
     if sql.len() > MOST_BYTES {
@@ -75,6 +114,9 @@ pub(crate) fn within_length(sql: &str) -> Result<()> {
             _ => 1,
         };
     }
+    if depth_read_twice(&tokens) > MOST_READ_TWICE {
+        return plan_err!("the statement nests cast, case, not and the like more than {MOST_READ_TWICE} deep; say it flatter");
+    }
     if readings(&tokens) > MOST_STEPS as u64 {
         return plan_err!("the statement reads its own tables of `with` more than {MOST_STEPS} times; say it in fewer");
     }
@@ -83,6 +125,24 @@ pub(crate) fn within_length(sql: &str) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+fn depth_read_twice(tokens: &[Token]) -> usize {
+    let (mut open, mut depth, mut most, mut is_after) = (Vec::new(), 0_usize, 0, false);
+    for token in tokens {
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::LParen => {
+                open.push(is_after);
+                depth += usize::from(is_after);
+                most = most.max(depth);
+            }
+            Token::RParen => depth -= usize::from(open.pop().unwrap_or(false)),
+            _ => {}
+        }
+        is_after = matches!(token, Token::Word(word) if READ_TWICE.contains(&&*word.value.to_lowercase()));
+    }
+    most
 }
 
 /// Counts how often tables of `with` are read when each is written out where it is read: one that reads the one before it twice, and so
@@ -192,6 +252,17 @@ mod tests {
         let chain =
             (1..40).fold("t0 as (select 1 as n)".to_owned(), |with, level| format!("{with}, t{level} as (select n from t{})", level - 1));
         assert!(within_length(&format!("with {chain} select * from t39")).is_ok());
+    }
+
+    #[test]
+    fn what_the_parser_reads_twice_is_not_nested_deep() {
+        for (head, tail) in [("cast(", " as int)"), ("not (", ")"), ("CASE (", ") when 1 then 1 end"), ("floor( ", ")")] {
+            let nested = |levels: usize| format!("select {}1{}", head.repeat(levels), tail.repeat(levels));
+            assert!(within_length(&nested(12)).is_ok(), "{head}");
+            assert!(within_length(&nested(13)).is_err(), "{head}");
+        }
+        assert!(within_length(&format!("select {}", "cast(1 as int), ".repeat(100))).is_ok(), "side by side");
+        assert!(within_length(&format!("select {}1{}", "coalesce(".repeat(40), ")".repeat(40))).is_ok());
     }
 
     #[test]
