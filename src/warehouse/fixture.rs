@@ -79,7 +79,10 @@ impl Shed {
     /// Seals a file under its path, as the lake does.
     pub(crate) fn write(&mut self, dataset: &str, customer: Option<(CustomerId, &str)>, month: &str, batch: &RecordBatch) -> String {
         let owner = customer.map_or("msp".to_owned(), |(id, _)| id.to_string());
-        let path = format!("{owner}/{dataset}/{month}.parquet");
+        // a name is never used twice, as in the lake
+        let name = format!("{owner}/{dataset}/{month}");
+        let path = (0..).map(|n| if n == 0 { format!("{name}.parquet") } else { format!("{name}.{n}.parquet") });
+        let path = path.into_iter().find(|path| !self.keys.contains_key(path)).unwrap();
         let key = (0..32).map(|byte| byte + u8::try_from(self.keys.len() % 200).unwrap()).collect::<Vec<u8>>();
         let aad = path.as_bytes().to_vec();
         let sealed =
@@ -102,7 +105,7 @@ impl Shed {
             statistics: Arc::new(granary_lake::statistics_of(batch)),
         };
         let files = self.files.entry(dataset.to_owned()).or_default();
-        files.retain(|other| other.path != path);
+        files.retain(|other| other.partition != file.partition);
         files.push(file);
         let rows =
             Publication { dataset: dataset.to_owned(), month: month.to_owned(), schema: batch.schema(), batches: vec![batch.clone()] };
