@@ -1,7 +1,7 @@
 //! Whoever calls: looked up with every call.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use granary_access::{AccessError, Permission, Principal};
 use granary_warehouse::AsOf;
 use tonic::metadata::MetadataMap;
@@ -51,8 +51,14 @@ const NOBODY: &str =
     "nobody is named: send `authorization: Bearer KEY` with an API key of scope sql, or a login by name with the key as its password";
 const NO_BASIC: &str = "the authorization header is no login by name: it takes NAME:KEY in base64 after the word Basic";
 
+/// Arrow's client in Go, and with it ADBC's driver, leaves the padding out.
+const BASE64: GeneralPurpose = {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, config)
+};
+
 fn password(encoded: &str) -> Option<String> {
-    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let text = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
@@ -83,8 +89,11 @@ mod tests {
     #[test]
     fn a_key_comes_as_a_bearer_or_as_a_password() {
         assert_eq!(secret_of(&headers("bearer  gk_1 ")).unwrap(), "gk_1");
-        let login = format!("Basic {}", STANDARD.encode("anybody:gk_1:2"));
-        assert_eq!(secret_of(&headers(&login)).unwrap(), "gk_1:2");
+        for name in ["a", "an", "any"] {
+            let login = format!("Basic {}", BASE64.encode(format!("{name}:gk_1:2")));
+            assert_eq!(secret_of(&headers(&login)).unwrap(), "gk_1:2");
+            assert_eq!(secret_of(&headers(login.trim_end_matches('='))).unwrap(), "gk_1:2", "without its padding");
+        }
         for wrong in ["Bearer", "gk_1", "Digest x", "Basic ???", "Basic YQ=="] {
             let refused = secret_of(&headers(wrong)).unwrap_err();
             assert!(matches!(refused.code(), tonic::Code::Unauthenticated | tonic::Code::InvalidArgument), "{wrong}: {refused}");
