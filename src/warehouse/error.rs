@@ -109,7 +109,7 @@ impl WarehouseError {
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) | DataFusionError::NotImplemented(_) => {
                 Self::Query(first_line(&error.find_root().strip_backtrace()))
             }
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) | DataFusionError::Configuration(_) => {
                 Self::Query(first_line(&error.find_root().strip_backtrace()))
             }
             _ => Self::Engine(error),
@@ -135,7 +135,14 @@ fn first_line(message: &str) -> String {
     } else if line.contains("No SQL statements") {
         "there is no query: write a select".to_owned()
     } else {
-        for prefix in ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "ParserError(\""] {
+        for prefix in [
+            "Error during planning: ",
+            "This feature is not implemented: ",
+            "Schema error: ",
+            "Invalid or Unsupported Configuration: ",
+            "SQL error: ",
+            "ParserError(\"",
+        ] {
             line = line.strip_prefix(prefix).unwrap_or(line);
         }
         line.strip_suffix("\")").unwrap_or(line).to_owned()

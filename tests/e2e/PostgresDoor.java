@@ -40,7 +40,7 @@ class PostgresDoor {
             connection.setAutoCommit(true);
             // After five times a statement is kept by the server, and values go in binary.
             for (int time = 0; time < 8; time++) {
-                String sql = "select ? + 1, cast(? as decimal(20, 4)), ?, created_at from lake.customers where code <> ? order by code";
+                String sql = "select ? + 1, cast(? as decimal(20, 4)), cast(? as date), created_at from lake.customers where code <> ? order by code";
                 try (PreparedStatement statement = connection.prepareStatement(sql)) {
                     statement.setLong(1, 41);
                     statement.setBigDecimal(2, new BigDecimal("12.3456"));

@@ -105,6 +105,7 @@ fn of_the_catalog(inventory: &Inventory, about: &About) -> Vec<ScalarUDF> {
         texts("obj_description", 1, move |given, row| comments.get(&(given.int(0, row)?, 0)).cloned()),
         texts("col_description", 2, move |given, row| of_columns.get(&(given.int(0, row)?, given.int(1, row)?)).cloned()),
         texts("format", 1, formatted),
+        texts("json_build_object", 2, built),
         ints("to_regtype", 1, |given, row| type_by_name(&given.text(0, row)?)),
         ints("to_regclass", 1, move |given, row| names.get(&given.text(0, row)?.to_lowercase().replace('"', "")).copied()),
         bools("pg_table_is_visible", 1, move |given, row| given.int(0, row).map(|oid| !hidden.contains(&oid))),
@@ -176,6 +177,20 @@ fn formatted(given: &Given, row: usize) -> Option<String> {
         }
     }
     Some(out)
+}
+
+/// `json_build_object('name', value, …)`.
+fn built(given: &Given, row: usize) -> Option<String> {
+    let mut object = serde_json::Map::new();
+    for at in (0..given.count()).step_by(2) {
+        let value = match (given.truth(at + 1, row), given.number(at + 1, row)) {
+            (Some(truth), _) => truth.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => given.shown(at + 1, row).into(),
+        };
+        object.insert(given.shown(at, row)?, value);
+    }
+    serde_json::to_string(&object).ok()
 }
 
 /// What a formatted text may grow to.
@@ -261,21 +276,24 @@ struct Given {
     numbers: Vec<Option<Int64Array>>,
     words: Vec<Option<StringArray>>,
     truths: Vec<Option<BooleanArray>>,
+    /// Everything else, as it is shown.
+    others: Vec<Option<StringArray>>,
     rows: usize,
 }
 
 impl Given {
     fn new(arguments: &ScalarFunctionArgs) -> Result<Self> {
-        let (mut numbers, mut words, mut truths) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut numbers, mut words, mut truths, mut others) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for argument in &arguments.args {
             let array = argument.to_array(arguments.number_rows)?;
             let kind = array.data_type().clone();
             numbers.push(if kind.is_integer() { Some(cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()) } else { None });
             let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
             words.push(if is_text { Some(cast(&array, &DataType::Utf8)?.as_string::<i32>().clone()) } else { None });
+            others.push(cast(&array, &DataType::Utf8).ok().map(|shown| shown.as_string::<i32>().clone()));
             truths.push(if kind == DataType::Boolean { Some(array.as_boolean().clone()) } else { None });
         }
-        Ok(Self { numbers, words, truths, rows: arguments.number_rows })
+        Ok(Self { numbers, words, truths, others, rows: arguments.number_rows })
     }
 
     fn count(&self) -> usize {
@@ -292,6 +310,18 @@ impl Given {
 
     fn text(&self, at: usize, row: usize) -> Option<String> {
         self.words.get(at)?.as_ref().filter(|words| words.is_valid(row)).map(|words| words.value(row).to_owned())
+    }
+
+    fn number(&self, at: usize, row: usize) -> Option<i64> {
+        self.numbers.get(at)?.as_ref().filter(|numbers| numbers.is_valid(row)).map(|numbers| numbers.value(row))
+    }
+
+    fn truth(&self, at: usize, row: usize) -> Option<bool> {
+        self.truths.get(at)?.as_ref().filter(|truths| truths.is_valid(row)).map(|truths| truths.value(row))
+    }
+
+    fn shown(&self, at: usize, row: usize) -> Option<String> {
+        self.others.get(at)?.as_ref().filter(|others| others.is_valid(row)).map(|others| others.value(row).to_owned())
     }
 
     fn is_true(&self, at: usize) -> bool {

@@ -182,9 +182,9 @@ async fn an_exceeded_budget_is_named(house: &House) {
 
 async fn more_questions_than_places_wait_for_their_turn(house: &House) {
     let clients = futures::future::join_all((0..6).map(|_| house.north())).await;
-    let sql = "select count(*) from lake.customers, generate_series(1, 300000) as a (x) where x % 3 = 1";
+    let sql = "select count(*) from lake.customers, generate_series(1, 3000) as a (x) where x % 3 = 1";
     let answers = futures::future::join_all(clients.iter().map(|client| one(client, sql))).await;
-    assert!(answers.iter().all(|answer| answer == "200000"), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer == "2000"), "{answers:?}");
 }
 
 async fn every_question_about_rows_is_in_the_audit_log(house: &House) {

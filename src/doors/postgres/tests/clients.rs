@@ -34,7 +34,7 @@ async fn descriptions_are_comments(house: &House) {
         assert_eq!(row[1].as_deref(), Some(columns[name].description.as_str()), "{name}");
         let sql = format!(
             "select col_description(c.oid, a.attnum) from pg_class c join pg_attribute a on a.attrelid = c.oid \
-            where c.relname = 'customer_months' and a.attname = '{name}'"
+            where c.oid = 'warehouse.customer_months'::regclass and a.attname = '{name}'"
         );
         assert_eq!(one(&client, &sql).await, columns[name].description);
     }
