@@ -97,6 +97,10 @@ impl WarehouseError {
             return (*end).into();
         }
         match error.find_root() {
+            // The engine hands on what the library says that it uses.
+            DataFusionError::External(cause) if cause.to_string().contains("regex") => {
+                Self::Query("a regular expression in the query cannot be read".to_owned())
+            }
             DataFusionError::ResourcesExhausted(message) if message.contains("disk") => {
                 Self::Budget { budget: "spill", limit: crate::budget::bytes(budget.spill_bytes) }
             }

@@ -30,6 +30,10 @@ const STRETCHING: [&str; 3] = ["repeat", "lpad", "rpad"];
 const REPLACING: [&str; 2] = ["replace", "regexp_replace"];
 /// Texts put together with another between them: the first argument, and the second.
 const JOINING: [&str; 2] = ["concat_ws", "array_to_string"];
+/// Every letter of a text is held against a pattern, whose length is what that may take.
+const MATCHING: [&str; 4] = ["regexp_like", "regexp_match", "regexp_count", "regexp_instr"];
+/// Letters of the longest text and of its pattern, multiplied.
+const MOST_MATCHING: u128 = 16 << 20;
 /// Every letter of one text is held against every letter of another.
 const COMPARING: &str = "levenshtein";
 /// Lists of a length that an argument names. Series of rows are there as tables.
@@ -40,7 +44,7 @@ pub(crate) fn bound(context: &SessionContext) -> Result<()> {
     for name in LISTING {
         context.deregister_udf(name);
     }
-    for name in STRETCHING.into_iter().chain(REPLACING).chain(JOINING).chain([COMPARING]) {
+    for name in STRETCHING.into_iter().chain(REPLACING).chain(JOINING).chain(MATCHING).chain([COMPARING]) {
         let inner = context.udf(name)?;
         context.register_udf(ScalarUDF::new_from_impl(Bounded { inner }));
     }
@@ -95,6 +99,10 @@ impl Bounded {
             }
             ("array_to_string", [list, between, ..]) => (total(list, rows)?.saturating_mul(longest(between)?), WORST_BYTES),
             (COMPARING, [one, other, ..]) => (longest(one)?.saturating_mul(longest(other)?).saturating_mul(rows), MOST_STEPS),
+            (name, [text, pattern, ..]) if MATCHING.contains(&name) => {
+                let each = longest(text)?.saturating_mul(longest(pattern)?);
+                (each.saturating_mul(rows), MOST_MATCHING.saturating_mul(rows))
+            }
             _ => (0, 0),
         };
         Ok(worst)
@@ -161,12 +169,52 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Leash::check_current()?;
         let (cost, most) = self.cost(&arguments)?;
-        if cost > most && self.name() == COMPARING {
-            return exec_err!("{COMPARING} would compare more than {} million letters at once", most >> 20);
+        if cost > most && (self.name() == COMPARING || MATCHING.contains(&self.name())) {
+            return exec_err!("{} would compare more than {} million letters at once", self.name(), most >> 20);
         }
         if cost > most {
             return exec_err!("{} would make more than {} MiB at once", self.name(), most >> 20);
         }
         self.in_lots(arguments, cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_types::Role;
+    use serde_json::{Value, json};
+
+    use crate::fixture::{Shed, datasets, grant, models};
+
+    #[tokio::test]
+    async fn what_is_made_in_lots_is_what_is_made_at_once() {
+        let shed = Shed::new(datasets(), models());
+        let session = shed.session(&grant(Role::MspAdmin, None)).await.unwrap();
+        let rows: Vec<Value> = session
+            .rows(
+                "select sum(length(replace(repeat('ab', 300) || a.value, 'b', 'ccc'))) as replaced, sum(length(a.value || '')) as digits,
+                    max(levenshtein(repeat('x', 40) || a.value, repeat('y', 40) || a.value)) as apart,
+                    count(*) filter (where regexp_like(repeat('a', 300) || a.value, '^a+7$')) as sevens
+                 from range(5000) as a",
+            )
+            .await
+            .unwrap();
+        assert_eq!(rows, [json!({"replaced": 5_000 * 1_200 + 18_890, "digits": 18_890, "apart": 40, "sevens": 1})]);
+    }
+
+    #[tokio::test]
+    async fn what_would_take_too_much_is_refused_by_name() {
+        let shed = Shed::new(datasets(), models());
+        let session = shed.session(&grant(Role::MspAdmin, None)).await.unwrap();
+        for (sql, function) in [
+            ("select repeat('x', 100000000)", "repeat"),
+            ("select replace(repeat('a', 1000000), 'a', repeat('b', 1000000))", "replace"),
+            ("select list_join(string_to_array(repeat('a,', 100000), ','), repeat('b', 100000))", "array_to_string"),
+            ("select levenshtein(repeat('a', 100000), repeat('b', 100000))", "levenshtein"),
+            ("select regexp_like(repeat('a', 100000), repeat('a?', 10000))", "regexp_like"),
+        ] {
+            let error = session.query(sql).await.unwrap_err().to_string();
+            assert!(error.contains(&format!("{function} would")), "{sql}: {error}");
+        }
     }
 }
