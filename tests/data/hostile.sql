@@ -358,6 +358,7 @@ select * from lake.customers where code ~ '^(G|A).*' or code !~ 'x'
 select * from lake.customers where code similar to '%(GLOBEX|ACME)%'
 select regexp_replace('aaaa', '(a*)*b', 'x'), regexp_count('aaaa', ''), regexp_instr('aaaa', 'a{1000}')
 select regexp_like('a', '(?i)(?:(?:(?:a{1,100}){1,100}){1,100}){1,100}')
+select regexp_like('a', '[[:alpha:]') union all select regexp_like('a', '(?=a)')
 select 1 union all select 'x'
 select 1 union all select now() union all select array[1]
 select cast(code as int) from lake.customers
@@ -433,6 +434,8 @@ select * from lake.customers{300* natural join lake.customers}
 select {200*(select code from lake.customers limit 1) || }''
 select cast({300*cast(}1{300* as int)} as text)
 select 1 from lake.customers where code like '{20000*%_}'
+select regexp_like('{5000*a}', '{5000*a?}{5000*a}')
+select regexp_like('x', '{2000*(}x{2000*)}')
 select {4000*x.}y from lake.customers as x
 with a as (select 1 as n){2000*, b as (select 1)} select 1
 select interval '{1000*9} days'
