@@ -128,7 +128,7 @@ impl Sorter {
 
     fn part_of(&self, key: u128) -> Result<Part, LakeError> {
         let Some(index) = part_column(&self.dataset)? else { return Ok(Part::Whole) };
-        #[expect(clippy::cast_possible_truncation, reason = "the 32 bits above the shift")]
+        // The 32 bits above the shift.
         let first_day = ((key >> PART_SHIFT) as u32 ^ (1 << 31)).cast_signed();
         let kind = self.dataset.columns[index].kind;
         let unit = if kind == ColumnKind::Date { 1 } else { crate::month::DAY_US };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
 use crate::sort::text_prefix;
@@ -86,7 +86,7 @@ fn bounds_of(column: &dyn Array) -> Bounds {
         DataType::Int32 => ints::<Int32Type>(column),
         DataType::Int64 => ints::<Int64Type>(column),
         DataType::Date32 => ints::<Date32Type>(column),
-        DataType::Timestamp(..) => ints::<TimestampMicrosecondType>(column),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => ints::<TimestampMicrosecondType>(column),
         DataType::Decimal128(..) => ints::<Decimal128Type>(column),
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();

@@ -20,6 +20,9 @@ use granary_foundation::Boxed;
 use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
 use crate::{Question, Session, WarehouseError, runtime};
 
+/// Tables by name.
+pub type NamedTables = Vec<(String, Arc<dyn TableProvider>)>;
+
 /// What a protocol adds to a session.
 pub struct Furnishing<'a> {
     /// What the database is called.
@@ -27,7 +30,7 @@ pub struct Furnishing<'a> {
     /// The schema of tables without one.
     pub default_schema: &'a str,
     /// Schemas of the protocol's own, by name, with their tables.
-    pub schemas: Vec<(&'static str, Vec<(String, Arc<dyn TableProvider>)>)>,
+    pub schemas: Vec<(&'static str, NamedTables)>,
     pub functions: Vec<ScalarUDF>,
     pub table_functions: Vec<(&'static str, Arc<dyn TableFunctionImpl>)>,
     /// How types are read that the engine does not know by name.

@@ -71,7 +71,7 @@ pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::{Budget, Tuning};
 pub use checks::{Severity, TestOutcome};
 pub use error::WarehouseError;
-pub use furnishing::Furnishing;
+pub use furnishing::{Furnishing, NamedTables};
 pub use lineage::Lineage;
 pub use loose::Seal;
 pub use materialise::{BuildReport, BuiltModel};

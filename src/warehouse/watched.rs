@@ -14,9 +14,12 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
-/// What was read: of which file, up to which byte; no byte for its end.
+/// One read: of which file, up to which byte; no byte for its end.
+type Read = (String, Option<u64>);
+
+/// What was read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Reads(Arc<Mutex<Vec<(String, Option<u64>)>>>);
+pub(crate) struct Reads(Arc<Mutex<Vec<Read>>>);
 
 impl Reads {
     fn note(&self, path: &Path, end: Option<u64>) {
@@ -24,7 +27,7 @@ impl Reads {
     }
 
     /// Returns what was read since it was asked last.
-    pub(crate) fn take(&self) -> Vec<(String, Option<u64>)> {
+    pub(crate) fn take(&self) -> Vec<Read> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(5), None, Some(1_000)]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "\u{1b}[31mred", "c\nd"]));
         let text = written(vec![("n", numbers), ("t", texts)], None);
-        assert_eq!(text, "   n  t\n────  ────────────\n   5  a\n      \\u{1b}[31mred\n1000  c\\nd\n(3 rows)\n");
+        assert_eq!(text, "   n  t\n────  ─────────────\n   5  a\n      \\u{1b}[31mred\n1000  c\\nd\n(3 rows)\n");
     }
 
     #[test]
