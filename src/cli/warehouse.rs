@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use granary_warehouse::{Models, Severity, Trial, WarehouseError};
+use granary_warehouse::{Models, OwnVersion, Severity, Trial, WarehouseError};
 use serde_json::json;
 
 use super::Failure;
@@ -44,16 +44,7 @@ pub(crate) async fn run(global: &Global, command: WarehouseCommand) -> Result<Ex
         }
         WarehouseCommand::Models { msp, format } => {
             let msp = house.msp(msp.as_deref()).await?;
-            let versions = house.warehouse.own_versions(&Rooms::msp_scope(&msp)).await?;
-            let rows: Vec<_> = versions
-                .iter()
-                .map(|version| {
-                    json!({"version": version.version, "models": version.models.join(", "), "restores": version.restores,
-                        "pushed_by": version.pushed_by, "pushed_at": version.pushed_at})
-                })
-                .collect();
-            Rows::of(&["version", "models", "restores", "pushed_by", "pushed_at"], &rows).print(format)?;
-            Ok(ExitCode::SUCCESS)
+            show_versions(&house.warehouse.own_versions(&Rooms::msp_scope(&msp)).await?, format)
         }
         WarehouseCommand::Rollback { version, msp } => {
             let msp = house.msp(msp.as_deref()).await?;
@@ -76,6 +67,19 @@ pub(crate) async fn run(global: &Global, command: WarehouseCommand) -> Result<Ex
         }
     })
     .await
+}
+
+/// Shows the versions of an MSP's own models.
+fn show_versions(versions: &[OwnVersion], format: Format) -> Result<ExitCode, Failure> {
+    let rows: Vec<_> = versions
+        .iter()
+        .map(|version| {
+            json!({"version": version.version, "models": version.models.join(", "), "restores": version.restores,
+                "pushed_by": version.pushed_by, "pushed_at": version.pushed_at})
+        })
+        .collect();
+    Rows::of(&["version", "models", "restores", "pushed_by", "pushed_at"], &rows).print(format)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows which model reads which.

@@ -61,7 +61,7 @@ pub(super) struct Inventory {
 /// Returns a session with the catalog of what it shows, under the name of the MSP's database.
 pub(super) async fn furnish(session: &Session, models: &Models, about: About) -> Result<Session, WarehouseError> {
     let inventory = Inventory::of(session.shown().await?, models, &about);
-    let schemas = tables(&inventory).map_err(|error| WarehouseError::Engine(error))?;
+    let schemas = tables(&inventory).map_err(WarehouseError::Engine)?;
     let default_schema = about.default_schema;
     let functions = functions::all(&inventory, about);
     let database = inventory.database.clone();

@@ -149,7 +149,7 @@ impl From<DoorError> for Fault {
 
 impl Fault {
     /// What is our own fault is told to the log alone.
-    fn hidden(error: &(impl Classify + std::error::Error)) -> Self {
+    fn hidden(error: &(impl Classify)) -> Self {
         tracing::error!(error = %error, code = error.code(), "a statement at the Postgres door failed");
         match error.kind() {
             ErrorKind::Unavailable => Self::new("57P03", "the warehouse does not answer now; try again in a moment"),

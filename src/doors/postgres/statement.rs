@@ -162,7 +162,7 @@ fn name(tokens: &[&Token]) -> Option<(String, usize)> {
             _ => return (index % 2 == 1).then_some((name, index)),
         }
     }
-    (tokens.len() % 2 == 1).then(|| (name, tokens.len()))
+    (tokens.len() % 2 == 1).then_some((name, tokens.len()))
 }
 
 fn named(tokens: &[&Token], at: usize) -> Option<String> {

@@ -140,64 +140,48 @@ fn in_binary(mut bytes: Bytes, kind: &Type) -> Result<ScalarValue, Fault> {
         let values = elements.into_iter().map(|element| element.map_or_else(|| Ok(None), |bytes| in_binary(bytes, &of).map(Some)));
         return list(values.collect::<Result<_, _>>()?, &of);
     }
-    let is_sized = |size: usize| if bytes.len() == size { Ok(()) } else { Err(broken()) };
+    if let Some(size) = width(kind)
+        && bytes.len() != size
+    {
+        return Err(broken());
+    }
     Ok(match *kind {
-        Type::BOOL => {
-            is_sized(1)?;
-            ScalarValue::Boolean(Some(bytes[0] != 0))
-        }
-        Type::INT2 => {
-            is_sized(2)?;
-            ScalarValue::Int16(Some(bytes.get_i16()))
-        }
-        Type::INT4 => {
-            is_sized(4)?;
-            ScalarValue::Int32(Some(bytes.get_i32()))
-        }
-        Type::OID | Type::REGCLASS => {
-            is_sized(4)?;
-            ScalarValue::Int64(Some(bytes.get_u32().into()))
-        }
-        Type::INT8 => {
-            is_sized(8)?;
-            ScalarValue::Int64(Some(bytes.get_i64()))
-        }
-        Type::FLOAT4 => {
-            is_sized(4)?;
-            ScalarValue::Float32(Some(bytes.get_f32()))
-        }
-        Type::FLOAT8 => {
-            is_sized(8)?;
-            ScalarValue::Float64(Some(bytes.get_f64()))
-        }
-        Type::DATE => {
-            is_sized(4)?;
-            ScalarValue::Date32(Some(bytes.get_i32().checked_add(DAYS_TO_2000).ok_or_else(broken)?))
-        }
-        Type::TIME => {
-            is_sized(8)?;
-            ScalarValue::Time64Microsecond(Some(bytes.get_i64()))
-        }
+        Type::BOOL => ScalarValue::Boolean(Some(bytes[0] != 0)),
+        Type::INT2 => ScalarValue::Int16(Some(bytes.get_i16())),
+        Type::INT4 => ScalarValue::Int32(Some(bytes.get_i32())),
+        Type::OID | Type::REGCLASS => ScalarValue::Int64(Some(bytes.get_u32().into())),
+        Type::INT8 => ScalarValue::Int64(Some(bytes.get_i64())),
+        Type::FLOAT4 => ScalarValue::Float32(Some(bytes.get_f32())),
+        Type::FLOAT8 => ScalarValue::Float64(Some(bytes.get_f64())),
+        Type::DATE => ScalarValue::Date32(Some(bytes.get_i32().checked_add(DAYS_TO_2000).ok_or_else(broken)?)),
+        Type::TIME => ScalarValue::Time64Microsecond(Some(bytes.get_i64())),
         Type::TIMESTAMP | Type::TIMESTAMPTZ => {
-            is_sized(8)?;
             let zone = (*kind == Type::TIMESTAMPTZ).then(|| "UTC".into());
             ScalarValue::TimestampMicrosecond(Some(bytes.get_i64().checked_add(MICROS_TO_2000).ok_or_else(broken)?), zone)
         }
         Type::INTERVAL => {
-            is_sized(16)?;
             let (micros, days, months) = (bytes.get_i64(), bytes.get_i32(), bytes.get_i32());
             ScalarValue::new_interval_mdn(months, days, micros.checked_mul(1_000).ok_or_else(broken)?)
         }
         Type::NUMERIC => digits::unpacked(&bytes).and_then(|digits| decimal(&digits)).ok_or_else(broken)?,
-        Type::UUID => {
-            is_sized(16)?;
-            ScalarValue::Utf8(Some(uuid::Uuid::from_slice(&bytes).map_err(|_| broken())?.to_string()))
-        }
+        Type::UUID => ScalarValue::Utf8(Some(uuid::Uuid::from_slice(&bytes).map_err(|_| broken())?.to_string())),
         Type::BYTEA => ScalarValue::Binary(Some(bytes.into())),
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON => {
             ScalarValue::Utf8(Some(String::from_utf8(bytes.into()).map_err(|_| broken())?))
         }
         _ => return Err(unknown(kind)),
+    })
+}
+
+/// How many bytes a value of a type has, where all have as many.
+fn width(kind: &Type) -> Option<usize> {
+    Some(match *kind {
+        Type::BOOL => 1,
+        Type::INT2 => 2,
+        Type::INT4 | Type::OID | Type::REGCLASS | Type::FLOAT4 | Type::DATE => 4,
+        Type::INT8 | Type::FLOAT8 | Type::TIME | Type::TIMESTAMP | Type::TIMESTAMPTZ => 8,
+        Type::INTERVAL | Type::UUID => 16,
+        _ => return None,
     })
 }
 
