@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run queued and scheduled jobs
     Worker(Worker),
+    /// Run parts of other processes' large queries; needs a granary built with --features distributed
+    Executor(Executor),
     /// Bring the control schema and every tenant schema up to date
     Migrate(Migrate),
     /// Add and list MSPs
@@ -252,6 +254,20 @@ pub(crate) struct Worker {
     /// Stop when nothing is left to do
     #[arg(long)]
     pub(crate) until_idle: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  granary executor                           for the processes of this machine
+  granary --config granary.toml executor --listen 10.0.0.2:50060
+
+It is a process of the house: it reads the same Postgres, the same lake and the same master key. Who asks is configured by
+[executors] urls = [\"https://10.0.0.2:50060\"]; see docs/scale.md.")]
+pub(crate) struct Executor {
+    /// Address and port to listen on; other machines are answered with the certificate of [tls]
+    #[arg(long, default_value = "127.0.0.1:50060", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Subcommand)]

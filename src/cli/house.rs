@@ -228,7 +228,7 @@ impl Rooms {
             [granary_tenants::DATASETS, granary_metering::DATASETS, granary_billing::DATASETS, granary_intelligence::DATASETS].concat();
         let lake = Lake::new(tenants.clone(), keys, objects, datasets);
         let retention = Retention::new(lake.clone(), granary_metering::RETAINED, config.leaving.keep_invoices_years);
-        let warehouse = Warehouse::new(lake.clone(), budget(&config.query))?;
+        let warehouse = super::executor::spread(Warehouse::new(lake.clone(), budget(&config.query))?, &config.executors)?;
         let outbound = Outbound::new(&config.outbound);
         let access = Access::new(tenants.clone()).with_clock(Clock::System).with_outbound(outbound).with_home(&public_url(&config));
         // A name that all replicas have; where people come in is what they have in common.

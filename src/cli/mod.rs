@@ -21,6 +21,7 @@ mod disk;
 mod doctor;
 mod drill;
 mod events;
+mod executor;
 mod export;
 mod files;
 mod house;
@@ -85,7 +86,7 @@ pub(crate) fn run() -> ExitCode {
 /// Runs a command until it is done or asked to end; those that serve end in order by themselves.
 async fn until_interrupted(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        Command::Demo(_) | Command::Serve(_) | Command::Worker(_) => dispatch(arguments).await,
+        Command::Demo(_) | Command::Serve(_) | Command::Worker(_) | Command::Executor(_) => dispatch(arguments).await,
         _ => serve::unless_interrupted(dispatch(arguments)).await,
     }
 }
@@ -96,6 +97,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Demo(command) => demo::run(&global, command).await,
         Command::Serve(command) => serve::serve(&global, command).await,
         Command::Worker(command) => serve::worker(&global, command).await,
+        Command::Executor(command) => executor::run(&global, command).await,
         Command::Migrate(command) => migrate::run(&global, command).await,
         Command::Msp(command) => customers::msp(&global, command).await,
         Command::Customer(command) => customers::customer(&global, command).await,

@@ -64,6 +64,19 @@ impl Tls {
     }
 
     pub(crate) fn open(cert: &Path, key: &Path) -> Result<Self, Failure> {
+        Self::speaking(b"http/1.1", cert, key)
+    }
+
+    /// Reads the certificate for a listener that speaks gRPC; none when none is configured.
+    ///
+    /// # Errors
+    /// As [`Tls::of`].
+    #[cfg(feature = "distributed")]
+    pub(crate) fn for_grpc(config: &TlsConfig) -> Result<Option<Self>, Failure> {
+        config.cert.as_ref().zip(config.key.as_ref()).map(|(cert, key)| Self::speaking(b"h2", cert, key)).transpose()
+    }
+
+    fn speaking(protocol: &[u8], cert: &Path, key: &Path) -> Result<Self, Failure> {
         let seen = Seen { at: Instant::now(), files: [cert, key].map(stamp) };
         let current = RwLock::new(Arc::new(load(cert, key)?));
         let certificate = Arc::new(Certificate { cert: cert.into(), key: key.into(), current, seen: Mutex::new(seen) });
@@ -72,7 +85,7 @@ impl Tls {
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 

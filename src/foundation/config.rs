@@ -10,9 +10,11 @@ use serde::Deserialize;
 use crate::Secret;
 use crate::traces::TracesConfig;
 
+mod executors;
 mod keys;
 mod outbound;
 
+pub use executors::ExecutorsConfig;
 pub use keys::{KeysConfig, KmsConfig};
 pub use outbound::OutboundConfig;
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
+    pub executors: ExecutorsConfig,
     pub doors: DoorsConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
@@ -258,6 +261,7 @@ impl Default for Config {
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
+            executors: ExecutorsConfig::default(),
             doors: DoorsConfig::default(),
             log: LogConfig::default(),
             metrics: MetricsConfig::default(),

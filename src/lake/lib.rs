@@ -37,6 +37,7 @@ mod store;
 mod tar;
 mod verify;
 mod version;
+mod vouch;
 
 pub use archive::{Archive, ArchivedFile};
 pub use collect::Collected;

@@ -26,6 +26,12 @@ pub enum WarehouseError {
     /// Rows do not have the shape that the caller asked for.
     #[error("rows do not fit: {0}")]
     Rows(#[from] serde_json::Error),
+    /// `[executors]` cannot be used.
+    #[error("executors: {0}")]
+    Executors(String),
+    /// An executor ended while it worked for the query; asked again, the query goes on without it.
+    #[error("{0}; ask again")]
+    ExecutorLost(String),
     #[error(transparent)]
     Lake(#[from] granary_lake::LakeError),
     #[error("reading models: {0}")]
@@ -41,7 +47,8 @@ impl Classify for WarehouseError {
             Self::Budget { .. } => ErrorKind::TooLarge,
             Self::Busy(_) => ErrorKind::RateLimited,
             Self::Lake(error) => error.kind(),
-            Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
+            Self::Model { .. } | Self::Description { .. } | Self::Executors(_) => ErrorKind::Invalid,
+            Self::ExecutorLost(_) => ErrorKind::Unavailable,
             Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
             Self::Rows(_) | Self::Files(_) | Self::Engine(_) => ErrorKind::Internal,
         }
@@ -54,6 +61,8 @@ impl Classify for WarehouseError {
             Self::Busy(_) => "too_many_queries",
             Self::Lake(error) => error.code(),
             Self::Model { .. } | Self::Description { .. } => "model_invalid",
+            Self::Executors(_) => "executors_invalid",
+            Self::ExecutorLost(_) => "executor_lost",
             Self::Rows(_) => "rows_do_not_fit",
             Self::Files(_) => "models_unreadable",
             Self::Engine(_) => "lake_unreadable",
@@ -64,6 +73,10 @@ impl Classify for WarehouseError {
 impl WarehouseError {
     /// Says whose fault an engine error is: the query's, a budget's, or ours.
     pub(crate) fn of_engine(error: DataFusionError, budget: &crate::Budget) -> Self {
+        #[cfg(feature = "distributed")]
+        if let Some(lost) = crate::cluster::Lost::of(&error) {
+            return Self::ExecutorLost(lost);
+        }
         match error.find_root() {
             DataFusionError::ResourcesExhausted(message) if message.contains("disk") => {
                 Self::Budget { budget: "spill", limit: crate::budget::bytes(budget.spill_bytes) }

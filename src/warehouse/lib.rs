@@ -6,12 +6,14 @@
 //! ever rewritten. A session belongs to one version of the lake, so that its answers never change while it lives.
 //!
 //! What is *not* done here: the lake's files are written by `granary_lake`; invoices never come from here; nothing
-//! speaks to a network; who holds which grant is decided elsewhere.
+//! speaks to a network, but for the executors of the feature `distributed`; who holds which grant is decided elsewhere.
 
 mod answer;
 mod budget;
 mod catalog;
 mod checks;
+#[cfg(feature = "distributed")]
+mod cluster;
 mod error;
 #[cfg(test)]
 mod fences;
@@ -42,6 +44,8 @@ pub use granary_lake::AsOf;
 pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::Budget;
 pub use checks::TestOutcome;
+#[cfg(feature = "distributed")]
+pub use cluster::Accepted;
 pub use error::WarehouseError;
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};

@@ -33,6 +33,9 @@ struct Inner {
     context: SessionContext,
     version: i64,
     budget: Budget,
+    /// None: what is asked runs here.
+    #[cfg(feature = "distributed")]
+    spread: Option<crate::cluster::Spread>,
     answers: Mutex<Answers>,
 }
 
@@ -51,7 +54,22 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(context: SessionContext, version: i64, budget: Budget) -> Self {
-        Self(Arc::new(Inner { context, version, budget, answers: Mutex::default() }))
+        Self(Arc::new(Inner {
+            context,
+            version,
+            budget,
+            #[cfg(feature = "distributed")]
+            spread: None,
+            answers: Mutex::default(),
+        }))
+    }
+
+    /// The same session, whose large queries are spread over executors.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn spread_by(self, spread: crate::cluster::Spread) -> Self {
+        let Inner { context, version, budget, .. } = &*self.0;
+        let (context, version, budget) = (context.clone(), *version, budget.clone());
+        Self(Arc::new(Inner { context, version, budget, spread: Some(spread), answers: Mutex::default() }))
     }
 
     /// Returns the version of the lake that this session reads.
@@ -119,6 +137,10 @@ impl Session {
     /// Settles how a question is answered, within the budget of files.
     async fn plan(&self, question: Question) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
         let Inner { context, budget, .. } = &*self.0;
+        #[cfg(feature = "distributed")]
+        if let Some(spread) = &self.0.spread {
+            return spread.plan(context, &question.plan, budget).await;
+        }
         let engine = |error| WarehouseError::of_engine(error, budget);
         let frame = context.execute_logical_plan(question.plan).await.map_err(engine)?;
         let task = Arc::new(frame.task_ctx());
@@ -178,7 +200,7 @@ pub(crate) async fn run_plan(
 
 /// Lets what makes many rows of few stop for a moment now and then: a join of joins reads its inputs so seldom that it would never
 /// see that its time is over or that nobody waits for it.
-fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+pub(crate) fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let wrap = |node: Arc<dyn ExecutionPlan>| {
         let multiplies = node.children().len() > 1 || node.name().contains("Unnest");
         Ok(if multiplies {
@@ -190,7 +212,7 @@ fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFu
     plan.transform_up(wrap).map(|wrapped| wrapped.data)
 }
 
-fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {
+pub(crate) fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {
     match count_files(plan) {
         files if files > budget.files => {
             Err(WarehouseError::Budget { budget: "files", limit: format!("{} (it would open {files})", budget.files) })

@@ -28,6 +28,8 @@ pub struct Warehouse {
     sessions: Arc<Mutex<Vec<(ReadGrant, Session)>>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) threads: Arc<QueryThreads>,
+    #[cfg(feature = "distributed")]
+    cluster: Option<Arc<crate::cluster::Cluster>>,
 }
 
 impl fmt::Debug for Warehouse {
@@ -61,7 +63,20 @@ impl Warehouse {
             sessions: Arc::default(),
             admission: Arc::default(),
             threads: Arc::default(),
+            #[cfg(feature = "distributed")]
+            cluster: None,
         })
+    }
+
+    /// Spreads large queries over the executors that are configured, if any are.
+    ///
+    /// # Errors
+    /// When an address is none, or what goes there would go in the clear over a network that nobody called trusted.
+    #[cfg(feature = "distributed")]
+    pub fn with_executors(mut self, config: &granary_foundation::config::ExecutorsConfig) -> Result<Self, WarehouseError> {
+        let house = crate::cluster::LakeHouse::new(self.lake.clone());
+        self.cluster = crate::cluster::Cluster::of(config, Arc::new(house))?;
+        Ok(self)
     }
 
     /// Returns the models.
@@ -128,7 +143,13 @@ impl Warehouse {
         let only = granted_ids(grant);
         let blueprint = self.blueprint(&contents, only.as_ref());
         let context = session_context(&blueprint, self.schemas().await?, grant).await?;
-        Ok(Session::new(context, snapshot.version, self.budget.clone()))
+        let session = Session::new(context, snapshot.version, self.budget.clone());
+        #[cfg(feature = "distributed")]
+        if let Some(cluster) = &self.cluster {
+            let spread = crate::cluster::Spread { cluster: Arc::clone(cluster), grant: grant.clone(), version: snapshot.version };
+            return Ok(session.spread_by(spread));
+        }
+        Ok(session)
     }
 
     /// Returns the columns of every model; they follow from the SQL alone.

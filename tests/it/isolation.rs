@@ -30,6 +30,7 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("demo", Operator),
     ("serve", Operator),
     ("worker", Operator),
+    ("executor", Operator),
     ("simulate", Operator),
     ("migrate", Operator),
     ("doctor", Operator),
