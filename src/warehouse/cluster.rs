@@ -25,7 +25,7 @@ use std::time::Duration;
 use datafusion::catalog::Session as EngineSession;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
@@ -108,10 +108,12 @@ impl Spread {
         budget: &Budget,
     ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, budget);
-        let mut config = context.copied_config();
+        let mut state = context.state();
+        let options = state.config_mut().options_mut();
         // A subquery that the engine answers beside the plan would be answered on every machine, or on none.
-        config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-        let state = SessionStateBuilder::new_from_existing(context.state()).with_config(config).build();
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        // Where one thread would do everything there is nothing to take apart.
+        options.execution.target_partitions = budget.threads.max(2);
         let plan = state.create_physical_plan(question).await.map_err(engine)?;
         within_files(&plan, budget)?;
         let plan = polite(plan).map_err(engine)?;
@@ -129,7 +131,7 @@ impl Spread {
 
     async fn spread(
         &self,
-        state: datafusion::execution::SessionState,
+        state: SessionState,
         plan: Arc<dyn ExecutionPlan>,
         bearer: &Bearer,
         present: Vec<Url>,
