@@ -63,7 +63,15 @@ impl Process {
 
 /// A server as somebody who logged in sees it.
 struct Asked {
+    login: Login,
+    #[expect(dead_code, reason = "it lives as long as it is asked")]
     server: Process,
+}
+
+/// Where to ask, and as whom.
+#[derive(Clone)]
+struct Login {
+    url: String,
     session: String,
 }
 
@@ -73,23 +81,26 @@ impl Asked {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let (status, cookie, said) = send(&format!("{}/login", server.url), &form, body);
         assert_eq!(status, 303, "{said}");
-        Self { session: cookie.split(';').next().unwrap().to_owned(), server }
-    }
-
-    fn ask(&self, sql: &str) -> (u16, String) {
-        let headers = [("cookie", self.session.as_str()), ("content-type", "application/json")];
-        let (status, _, body) = send(&format!("{}/api/v1/msp/query", self.server.url), &headers, json!({"sql": sql}).to_string());
-        (status, body)
+        let session = cookie.split(';').next().unwrap().to_owned();
+        Self { login: Login { url: server.url.clone(), session }, server }
     }
 
     /// The rows of an answer, in an order that does not depend on who found them first.
     fn rows(&self, sql: &str) -> Vec<String> {
-        let (status, body) = self.ask(sql);
+        let (status, body) = self.login.ask(sql);
         assert_eq!(status, 200, "{sql}\n{body}");
         let rows: Vec<Value> = serde_json::from_str(&body).unwrap();
         let mut rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
         rows.sort_unstable();
         rows
+    }
+}
+
+impl Login {
+    fn ask(&self, sql: &str) -> (u16, String) {
+        let headers = [("cookie", self.session.as_str()), ("content-type", "application/json")];
+        let (status, _, body) = send(&format!("{}/api/v1/msp/query", self.url), &headers, json!({"sql": sql}).to_string());
+        (status, body)
     }
 }
 
@@ -159,18 +170,14 @@ fn executors_answer_every_mart_as_one_process_does_and_one_that_is_killed_is_nam
     assert!(unspread.len() < models.len() && RAW.iter().all(|sql| !unspread.iter().any(|one| one == sql)), "{unspread:?}");
 
     let endless = "select sum(a.duration_ms * b.duration_ms % 7 + c.duration_ms) as s from lake.backup_runs a, lake.backup_runs b, lake.backup_runs c";
-    let killed = executors.remove(0);
-    let (status, said) = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| spread.ask(endless));
-        let mut killed = killed;
-        let runs = std::iter::from_fn(|| killed.lines.recv_timeout(Duration::from_secs(60)).ok()).any(|line| line.contains(RUNS));
-        assert!(runs, "the executor was given nothing");
-        killed.child.kill().unwrap();
-        let url = killed.url.clone();
-        let (status, said) = asking.join().unwrap();
-        assert!(said.contains(&url) && said.contains("is lost"), "{status} {said}");
-        (status, said)
-    });
+    let mut killed = executors.remove(0);
+    let asked = spread.login.clone();
+    let asking = std::thread::spawn(move || asked.ask(endless));
+    let runs = std::iter::from_fn(|| killed.lines.recv_timeout(Duration::from_secs(60)).ok()).any(|line| line.contains(RUNS));
+    assert!(runs, "the executor was given nothing");
+    killed.child.kill().unwrap();
+    let (status, said) = asking.join().unwrap();
+    assert!(said.contains(killed.url.as_str()) && said.contains("is lost"), "{status} {said}");
     assert!(status == 503 && said.contains("executor_lost"), "{status} {said}");
     executors[0].fragments();
     for sql in RAW {

@@ -366,7 +366,7 @@ async fn a_fragment_reads_nothing_but_sealed_files_of_the_lake() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_query_whose_time_is_over_ends_on_the_executors_too() {
     let (mut shed, ..) = two_customers();
     shed.budget.time = Duration::from_secs(3);
