@@ -373,23 +373,14 @@ async fn a_query_whose_time_is_over_ends_on_the_executors_too() {
     let admin = grant(Role::MspAdmin, None);
     let yard = Yard::new(shed).await;
     let session = yard.session(&admin, &admin).await;
-    let endless = "select count(*) as n, sum(a.received * b.received * c.received % 7) as s from lake.heartbeats a, lake.heartbeats b, lake.heartbeats c";
+    let endless = "select sum(a.received * b.received * c.received % 7) as s from lake.heartbeats a join lake.heartbeats b using (source) \
+        join lake.heartbeats c using (source) join lake.heartbeats d using (source)";
+    let over = session.query(endless).await;
+    assert!(yard.tasks() > 0, "it runs there");
     let mut open = yard.seen.open.subscribe();
-    let begun = async { open.wait_for(|open| *open > 0).await.is_ok() };
-    let (over, begun) = tokio::join!(session.query(endless), begun);
-    assert!(begun);
     assert!(over.unwrap_err().to_string().contains("time budget"));
     let ended = tokio::time::timeout(Duration::from_secs(20), open.wait_for(|open| *open == 0)).await;
     assert!(ended.is_ok(), "the executors go on");
-    // The engine lets go of a query's plan, with what its joins built, when it looks after those that came later.
-    let freed = async {
-        let mut asked = 0;
-        while yard.shed.runtime.memory_pool.reserved() > 0 {
-            asked += 1;
-            session.query(&format!("select month, count(*) + {asked} as n from lake.heartbeats group by 1")).await.unwrap();
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(20), freed).await.is_ok(), "what was reserved stays");
 }
 
 #[test]
