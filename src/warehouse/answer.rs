@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,15 +69,16 @@ impl AnswerFormat {
 /// An answer's bytes; dropped, the query ends.
 pub type AnswerStream = BoxStream<'static, Result<Bytes, WarehouseError>>;
 
-/// Who may ask at the same time: a few of each MSP, so that none keeps the others waiting.
+/// Who may ask at the same time: a few of each MSP, so that none keeps the others waiting. Who only asks what there is has places
+/// apart, so that a tool shows its list of tables while long questions are answered.
 #[derive(Debug, Default)]
-pub(crate) struct Admission(Mutex<HashMap<MspId, Arc<Semaphore>>>);
+pub(crate) struct Admission(Mutex<HashMap<(MspId, bool), Arc<Semaphore>>>);
 
 impl Admission {
-    async fn wait(&self, msp: MspId, at_once: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
+    async fn wait(&self, msp: MspId, reads_rows: bool, at_once: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
         let places = {
             let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(places.entry(msp).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+            Arc::clone(places.entry((msp, reads_rows)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
         };
         match tokio::time::timeout(TURN, places.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -137,17 +139,22 @@ impl Warehouse {
         question: Question,
         make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<W::Piece, WarehouseError>>, WarehouseError> {
-        let permit = self.admission.wait(msp, self.budget.at_once).await?;
+        let permit = self.admission.wait(msp, question.reads_rows(), self.budget.at_once).await?;
         let (sender, mut pieces) = mpsc::channel(QUEUE);
         let (session, budget) = (session.clone(), self.budget.clone());
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cutting = Arc::clone(&is_cut);
         let task = self.threads.handle(self.budget.threads).spawn(async move {
             let _permit = permit;
             // A panic of the engine must not pass for the end of an answer.
             let driven = AssertUnwindSafe(drive(&session, question, make, &budget, &sender)).catch_unwind().await;
             let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
-            if let Err(error) = driven.unwrap_or_else(panicked) {
-                let _ = sender.send_timeout(Err(error), PATIENCE).await;
-            }
+            let is_told = match driven.unwrap_or_else(panicked) {
+                Ok(is_told) => is_told,
+                Err(error) => sender.send_timeout(Err(error), PATIENCE).await.is_ok(),
+            };
+            // Whoever comes back for the rest must not take what there is for all.
+            cutting.store(!is_told, Ordering::Release);
         });
         // What is wrong with a question is known with its first rows. This clock also goes when the threads of queries are all busy.
         let patience = self.budget.time + GRACE;
@@ -156,7 +163,14 @@ impl Warehouse {
             return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
         };
         let first = first.transpose()?;
-        let rest = futures::stream::unfold(pieces, |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) });
+        let rest = futures::stream::unfold((pieces, is_cut), |(mut pieces, is_cut)| async move {
+            let piece = match pieces.recv().await {
+                Some(piece) => piece,
+                None if is_cut.swap(false, Ordering::AcqRel) => Err(WarehouseError::Abandoned),
+                None => return None,
+            };
+            Some((piece, (pieces, is_cut)))
+        });
         Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 }
@@ -172,14 +186,14 @@ pub(crate) trait Writer: Send {
     fn finish(&mut self) -> Result<Option<Self::Piece>, WarehouseError>;
 }
 
-/// Runs a query and hands on what is made of its rows; the time that the reader takes is his own.
+/// Runs a query and hands on what is made of its rows; the time that the reader takes is his own. Tells whether he took all of it.
 async fn drive<W: Writer>(
     session: &Session,
     question: Question,
     make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError>,
     budget: &Budget,
     sender: &mpsc::Sender<Result<W::Piece, WarehouseError>>,
-) -> Result<(), WarehouseError> {
+) -> Result<bool, WarehouseError> {
     let begun = Instant::now();
     let mut spent = Duration::ZERO;
     let time = budget.time;
@@ -209,10 +223,10 @@ async fn drive<W: Writer>(
         if let Some(piece) = piece
             && sender.send_timeout(Ok(piece), PATIENCE).await.is_err()
         {
-            return Ok(());
+            return Ok(false);
         }
         if is_last {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

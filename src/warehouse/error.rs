@@ -17,6 +17,9 @@ pub enum WarehouseError {
     /// Others of the same MSP are asking.
     #[error("{0} questions of this MSP are being answered; ask again when one is done")]
     Busy(usize),
+    /// The rest of an answer was not taken in time.
+    #[error("the rest of the answer was not taken in time, and the query has ended; ask again")]
+    Abandoned,
     /// A model file is wrong.
     #[error("model {model}: {problem}")]
     Model { model: String, problem: String },
@@ -40,6 +43,7 @@ impl Classify for WarehouseError {
             Self::Query(_) => ErrorKind::Invalid,
             Self::Budget { .. } => ErrorKind::TooLarge,
             Self::Busy(_) => ErrorKind::RateLimited,
+            Self::Abandoned => ErrorKind::Conflict,
             Self::Lake(error) => error.kind(),
             Self::Model { .. } | Self::Description { .. } => ErrorKind::Invalid,
             Self::Engine(error) if is_silence(error) => ErrorKind::Unavailable,
@@ -52,6 +56,7 @@ impl Classify for WarehouseError {
             Self::Query(_) => "query_refused",
             Self::Budget { .. } => "query_over_budget",
             Self::Busy(_) => "too_many_queries",
+            Self::Abandoned => "answer_abandoned",
             Self::Lake(error) => error.code(),
             Self::Model { .. } | Self::Description { .. } => "model_invalid",
             Self::Rows(_) => "rows_do_not_fit",
@@ -70,9 +75,11 @@ impl WarehouseError {
             }
             DataFusionError::ResourcesExhausted(_) => Self::Budget { budget: "memory", limit: crate::budget::bytes(budget.memory_bytes) },
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) | DataFusionError::NotImplemented(_) => {
-                Self::Query(first_line(&error.strip_backtrace()))
+                Self::Query(first_line(&error.find_root().strip_backtrace()))
             }
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::Query(first_line(&error.strip_backtrace())),
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) | DataFusionError::Configuration(_) => {
+                Self::Query(first_line(&error.find_root().strip_backtrace()))
+            }
             _ => Self::Engine(error),
         }
     }
@@ -96,7 +103,14 @@ fn first_line(message: &str) -> String {
     } else if line.contains("No SQL statements") {
         "there is no query: write a select".to_owned()
     } else {
-        for prefix in ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "ParserError(\""] {
+        for prefix in [
+            "Error during planning: ",
+            "This feature is not implemented: ",
+            "Schema error: ",
+            "Invalid or Unsupported Configuration: ",
+            "SQL error: ",
+            "ParserError(\"",
+        ] {
             line = line.strip_prefix(prefix).unwrap_or(line);
         }
         line.strip_suffix("\")").unwrap_or(line).to_owned()

@@ -18,6 +18,7 @@ mod fences;
 #[cfg(test)]
 mod fixture;
 mod functions;
+mod furnishing;
 mod guard;
 mod keys;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use answer::{AnswerFormat, AnswerStream};
 pub use budget::Budget;
 pub use checks::TestOutcome;
 pub use error::WarehouseError;
+pub use furnishing::{Furnishing, Shown};
 pub use materialise::{BuildReport, BuiltModel};
 pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};
 pub use models::{Check, Models};

@@ -27,12 +27,12 @@ use crate::{Budget, Question, WarehouseError};
 
 /// A read-only view of the lake at one version, for one grant. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(pub(crate) Arc<Inner>);
 
-struct Inner {
-    context: SessionContext,
+pub(crate) struct Inner {
+    pub(crate) context: SessionContext,
     version: i64,
-    budget: Budget,
+    pub(crate) budget: Budget,
     answers: Mutex<Answers>,
 }
 
