@@ -19,6 +19,7 @@ mod customers;
 mod demo;
 mod disk;
 mod doctor;
+mod doors;
 mod drill;
 mod events;
 mod export;

@@ -29,6 +29,19 @@ impl Desk {
         &self.access
     }
 
+    /// Returns what is said of the models.
+    pub fn models(&self) -> &granary_warehouse::Models {
+        self.warehouse.models()
+    }
+
+    /// Returns the code of a principal's MSP.
+    ///
+    /// # Errors
+    /// When the principal belongs to none.
+    pub async fn msp_code(&self, principal: &Principal) -> Result<String, DoorError> {
+        Ok(self.access.msp_scope(principal).await?.msp.code)
+    }
+
     /// Opens a session within what a principal may read, on the newest version of the lake or as of what is wanted.
     ///
     /// # Errors
