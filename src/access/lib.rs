@@ -1,8 +1,8 @@
 //! Who is asking, and what they may do: users, passwords, identity providers, browser sessions, API keys, tokens, control planes'
 //! keys, the table of permissions.
 //!
-//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::arrive`], [`Access::session`] and [`Access::program`]
-//! are its only sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
+//! Everything starts with a [`Principal`]: [`Access::log_in`], [`Access::arrive`], [`Access::session`], [`Access::program`] and
+//! [`Access::finish_proof`] are its only sources. A principal mints what opens data — [`Principal::read_grant`] for the warehouse, [`Access::tenant_scope`] and
 //! [`Access::msp_scope`] for Postgres — and refuses what it may not open: a permission that is missing is *denied*,
 //! another tenant's thing is *not found*.
 //!
@@ -24,6 +24,7 @@ mod people;
 mod permission;
 mod planes;
 mod principal;
+mod proving;
 mod scram;
 mod sessions;
 mod sso;
@@ -46,6 +47,7 @@ pub use people::Person;
 pub use permission::Permission;
 pub use planes::{Enrolled, EnrolmentCode, NewPlaneKey, PlaneKey};
 pub use principal::{Principal, Quotas, Who};
+pub use proving::Proof;
 pub use sessions::{Client, OpenSession, Session};
 pub use sso::{Arrival, Departure, IdentityProvider, SsoReport, SsoSettings};
 pub use tokens::{AUDIENCE, Narrowed, Retirement, Token, TokenKey, base64url};

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use granary_access::{Manager, NewApiKey, Place};
+use granary_access::{ApiKeyScope, Manager, NewApiKey, Place};
 use granary_types::CustomerCode;
 use jiff::SignedDuration;
 use serde_json::json;
 
 use super::Failure;
 use super::arguments::{ApiKey, Global};
+use super::doors;
 use super::house::{ACTOR, House, Rooms};
 use super::output::{Rows, print_json};
 
@@ -42,8 +43,16 @@ pub(crate) async fn run(global: &Global, command: ApiKey) -> Result<ExitCode, Fa
                     expires_at: expires,
                     requests_per_minute: per_minute,
                 };
+                let asks = new.scopes.contains(&ApiKeyScope::Sql);
                 let (key, secret) = house.access.create_api_key(COMMAND, &new).await?;
-                print_json(&json!({"id": key.id, "customer": customer, "key": secret.reveal(), "note": "shown once; keep it safe"}))?;
+                let mut shown = json!({"id": key.id, "customer": customer, "key": secret.reveal(), "note": "shown once; keep it safe"});
+                if asks {
+                    let database = house.tenants.get_msp(msp_id).await?.code.to_lowercase();
+                    shown["psql"] = json!(doors::psql(house, &key.prefix, &database));
+                    shown["user"] = json!(key.prefix);
+                    shown["database"] = json!(database);
+                }
+                print_json(&shown)?;
             }
             ApiKey::List { customer, msp, format } => {
                 let keys = house.access.list_api_keys(place(house, msp, customer.as_ref()).await?).await?;

@@ -34,7 +34,7 @@ pub(crate) mod text;
 pub(crate) use alerts::{Alerts, Which as AlertWanted};
 pub(crate) use api_key::ApiKey;
 pub(crate) use audit::{Audit, AuditWanted};
-pub(crate) use data::{Events, Export, Halt, Query, WarehouseCommand};
+pub(crate) use data::{Events, Export, GraphFormat, Halt, Query, WarehouseCommand};
 pub(crate) use import::{Import, ImportFile, ImportFormat, ImportFrom, ImportSendense};
 pub(crate) use keys::KeyStore;
 pub(crate) use leaving::{CertificateCommand, Hold, Leaving};
@@ -153,7 +153,10 @@ pub(crate) enum Command {
     /// Ask the warehouse in SQL
     Query(Query),
     /// Build and test the SQL models
-    #[command(subcommand, after_help = "Examples:\n  granary warehouse build\n  granary warehouse test")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  granary warehouse build\n  granary warehouse test\n  granary warehouse lineage margin\n  granary warehouse docs --out models.html"
+    )]
     Warehouse(WarehouseCommand),
     /// Train, score and explain departures
     #[command(subcommand, after_help = "Examples:\n  granary churn score\n  granary churn explain --customer ACME")]

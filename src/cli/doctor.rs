@@ -15,9 +15,9 @@ use super::output::Rows;
 
 /// Connections beside those of the pool: four of the owner, two of the key store.
 const OTHER_CONNECTIONS: usize = 6;
-/// What is looked at beside the questions to the catalogs: keys, lake, the last backup and its log, disks, drift, letters, and what the operations
+/// What is looked at beside the questions to the catalogs: keys, lake, MSPs' own models, the last backup and its log, disks, drift, letters, and what the operations
 /// page shows.
-const OTHER_CHECKS: usize = 13;
+const OTHER_CHECKS: usize = 14;
 /// Past this a backup that is made every night is missing.
 const YOUNG_HOURS: i64 = 30;
 /// What mends keys that open nothing.
@@ -76,6 +76,7 @@ async fn inspect(house: &Rooms, command: &Doctor, places: &[std::path::PathBuf])
     findings.extend(unwritten);
     findings.extend(keys(house).await?);
     findings.extend(machine::lake(house).await);
+    findings.extend(own_models(house).await?);
     findings.extend(last_backup(house).await?);
     findings.extend(house.archive.as_ref().and_then(|(_, spool)| machine::log(spool)));
     findings.extend(places.iter().filter_map(|place| machine::disk(place)));
@@ -112,6 +113,22 @@ async fn keys(house: &Rooms) -> Result<Vec<Finding>, Failure> {
                 let subject = format!("{} of {}", customer.code, msp.code);
                 findings.push(fault("keys", subject, "the customer's keys are not there", LOST_KEYS));
             }
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether the models that MSPs brought can still be planned; one that cannot is missing in their sessions, and nowhere else.
+async fn own_models(house: &Rooms) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for msp in house.tenants.list_msps().await? {
+        let remedy = format!("granary warehouse push DIR --msp {0}, or granary warehouse rollback VERSION --msp {0}", msp.code);
+        match house.warehouse.broken_own(msp.id).await {
+            Ok(broken) => findings.extend(broken.into_iter().map(|(model, reason)| {
+                let found = fault("own_models", format!("{model} of {}", msp.code), reason, remedy.as_str());
+                Finding { severity: Severity::Advice, ..found }
+            })),
+            Err(error) => findings.push(fault("own_models", &msp.code, error.to_string(), "granary export verify")),
         }
     }
     Ok(findings)

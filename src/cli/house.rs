@@ -454,6 +454,7 @@ pub(crate) fn kind_of(failure: &(dyn std::error::Error + 'static)) -> Option<Err
         granary_billing::BillingError,
         granary_lake::LakeError,
         granary_warehouse::WarehouseError,
+        granary_doors::DoorError,
         granary_intelligence::IntelligenceError,
         granary_reconciliation::ReconciliationError,
         granary_reports::ReportError,

@@ -19,6 +19,7 @@ mod customers;
 mod demo;
 mod disk;
 mod doctor;
+mod doors;
 mod drill;
 mod events;
 mod export;
@@ -46,6 +47,7 @@ mod recovery;
 mod report;
 mod retention;
 mod serve;
+mod shell;
 mod simulate;
 mod sso;
 mod tls;
@@ -85,7 +87,7 @@ pub(crate) fn run() -> ExitCode {
 /// Runs a command until it is done or asked to end; those that serve end in order by themselves.
 async fn until_interrupted(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        Command::Demo(_) | Command::Serve(_) | Command::Worker(_) => dispatch(arguments).await,
+        Command::Demo(_) | Command::Serve(_) | Command::Worker(_) | Command::Query(_) => dispatch(arguments).await,
         _ => serve::unless_interrupted(dispatch(arguments)).await,
     }
 }

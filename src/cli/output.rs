@@ -106,6 +106,14 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     }
 }
 
+/// Prints a text as it is; a reader that has gone away is not an error.
+pub(crate) fn print_text(text: &str) -> io::Result<()> {
+    match write!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -115,7 +123,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Writes control characters as `\n` or `\u{1b}`, so that a value neither breaks a table nor speaks to the terminal.
-fn visible(text: String) -> String {
+pub(crate) fn visible(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::arguments::{Global, Serve, Worker};
+use super::doors::Doors;
 use super::house::{House, Rooms, configuration};
 use super::listener::Listener;
 use super::output::print_json;
@@ -38,6 +39,7 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     listener.hand_over(granary_web::router(state(&house, listener.is_https, api_calls.clone())));
     let counting = keep_counting(&house, &api_calls);
     let metrics = metrics::listen(&house).await?;
+    let doors = Doors::open(&house).await?;
     say!("listening on {} (Ctrl-C stops)", listener.url());
     let (stop, stopped) = watch::channel(false);
     let worker = if with_worker {
@@ -51,7 +53,7 @@ pub(crate) async fn run(house: House, listener: Listener, with_worker: bool) -> 
     say!("stopping");
     // Without a worker nobody listens.
     let _ = stop.send(true);
-    listener.stop().await;
+    tokio::join!(listener.stop(), doors.stop());
     counting.abort();
     write_calls(&house.tenants, &api_calls).await;
     if let Some(metrics) = metrics {

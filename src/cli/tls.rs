@@ -67,13 +67,14 @@ impl Tls {
         let seen = Seen { at: Instant::now(), files: [cert, key].map(stamp) };
         let current = RwLock::new(Arc::new(load(cert, key)?));
         let certificate = Arc::new(Certificate { cert: cert.into(), key: key.into(), current, seen: Mutex::new(seen) });
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
+        Ok(Self { acceptor: accepting(&certificate, b"http/1.1")?, certificate })
+    }
+
+    /// Returns what accepts another protocol with the same certificate: a client that names the protocol it speaks is not taken for a
+    /// browser.
+    pub(crate) fn speaking(&self, protocol: &'static [u8]) -> Result<Self, Failure> {
+        let acceptor = accepting(&self.certificate, protocol)?;
+        Ok(Self { acceptor, certificate: Arc::clone(&self.certificate) })
     }
 
     /// Returns what a connection is accepted with, after a look at the files.
@@ -81,6 +82,16 @@ impl Tls {
         self.certificate.look(LOOK_AGAIN);
         &self.acceptor
     }
+}
+
+fn accepting(certificate: &Arc<Certificate>, protocol: &[u8]) -> Result<TlsAcceptor, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(certificate) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 impl Certificate {

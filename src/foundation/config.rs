@@ -10,9 +10,11 @@ use serde::Deserialize;
 use crate::Secret;
 use crate::traces::TracesConfig;
 
+mod doors;
 mod keys;
 mod outbound;
 
+pub use doors::DoorsConfig;
 pub use keys::{KeysConfig, KmsConfig};
 pub use outbound::OutboundConfig;
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub worker: WorkerConfig,
     pub leaving: LeavingConfig,
     pub query: QueryConfig,
+    pub doors: DoorsConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
     pub traces: TracesConfig,
@@ -244,6 +247,7 @@ impl Default for Config {
             worker: WorkerConfig::default(),
             leaving: LeavingConfig::default(),
             query: QueryConfig::default(),
+            doors: DoorsConfig::default(),
             log: LogConfig::default(),
             metrics: MetricsConfig::default(),
             traces: TracesConfig::default(),
@@ -314,6 +318,10 @@ pub enum ConfigError {
     #[error("leaving.keep_invoices_years goes from 0 to 100, and leaving.backup_days to 3650")]
     Leaving,
     #[error(
+        "doors.{name} is {given}; it needs an address and a port, of this machine alone unless tls.cert and tls.key name a certificate"
+    )]
+    Door { name: &'static str, given: String },
+    #[error(
         "metrics.listen is {0}; it needs an address and a port, and a metrics.token of 16 characters unless it is an address of this machine alone"
     )]
     Metrics(String),
@@ -331,6 +339,7 @@ impl Classify for ConfigError {
             | Self::NightHour(_)
             | Self::PublicUrl(_)
             | Self::Tls
+            | Self::Door { .. }
             | Self::Leaving
             | Self::Metrics(_)
             | Self::Traces => "configuration_invalid",
@@ -390,6 +399,7 @@ impl Config {
         if config.tls.cert.is_some() != config.tls.key.is_some() {
             return Err(ConfigError::Tls);
         }
+        config.doors.read(&environment, config.tls.cert.is_some())?;
         if !(0..=100).contains(&config.leaving.keep_invoices_years) || config.leaving.backup_days > 3_650 {
             return Err(ConfigError::Leaving);
         }

@@ -111,7 +111,8 @@ impl Lake {
         &self.inner.objects
     }
 
-    pub(crate) fn tenants(&self) -> &Tenants {
+    /// Returns the catalog of MSPs and customers.
+    pub fn tenants(&self) -> &Tenants {
         &self.inner.tenants
     }
 

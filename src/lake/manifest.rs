@@ -1,5 +1,7 @@
 //! What the manifest says: the files of the lake, before and after they are committed.
 
+use std::sync::Arc;
+
 use granary_tenants::MspTx;
 use granary_types::{CustomerCode, CustomerId, FileId, MspId};
 use granary_vault::{FileKey, Keys, Objects, Owner, Wrapped};
@@ -151,7 +153,7 @@ pub struct LakeFile {
     /// How many bytes at the end a reader needs before it can read any row.
     pub footer_bytes: u64,
     pub row_count: u64,
-    pub statistics: FileStatistics,
+    pub statistics: Arc<FileStatistics>,
     /// The columns by which its rows are in ascending order, nulls last, texts by their bytes; empty when nobody can say.
     pub sorted_by: Vec<String>,
     /// SHA-256 over the schema and the order-independent checksum of the rows.

@@ -31,6 +31,23 @@ pub struct Publication {
     pub batches: Vec<RecordBatch>,
 }
 
+impl Publication {
+    /// Returns a digest of the rows, whatever their order, and of the names and types of their columns.
+    ///
+    /// # Errors
+    /// When a type does not fit the lake.
+    pub fn digest(&self) -> Result<[u8; 32], LakeError> {
+        let schema = published_schema(&self.schema)?;
+        let mut sum = Checksum::default();
+        for batch in &self.batches {
+            sum.add(&conform(batch, &schema)?)?;
+        }
+        // whether a column might be null depends on where its rows were read from
+        let signature: String = schema.fields().iter().map(|field| format!("{} {};", field.name(), field.data_type())).collect();
+        Ok(sum.digest(signature.as_bytes()))
+    }
+}
+
 impl Lake {
     /// Publishes one part of a dataset; returns the version that holds it.
     ///

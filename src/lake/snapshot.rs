@@ -155,7 +155,7 @@ impl Lake {
             size_bytes: row.size_bytes.cast_unsigned(),
             footer_bytes: row.footer_bytes.cast_unsigned(),
             row_count: row.row_count.cast_unsigned(),
-            statistics: row.statistics,
+            statistics: Arc::new(row.statistics),
             sorted_by: row.sorted_by,
             source_hash: row.source_hash,
             key,

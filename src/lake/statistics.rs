@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, RecordBatch};
 use arrow::compute::kernels::aggregate;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
 use crate::sort::text_prefix;
@@ -27,6 +27,13 @@ pub struct ColumnStatistics {
 
 /// What is known of a file, by column.
 pub type FileStatistics = BTreeMap<String, ColumnStatistics>;
+
+/// Returns what the manifest says of a file that holds some rows.
+pub fn statistics_of(batch: &RecordBatch) -> FileStatistics {
+    let mut gatherer = Gatherer::default();
+    gatherer.add(batch);
+    gatherer.finish(batch.schema().fields().iter().map(|field| field.name()))
+}
 
 /// Gathers statistics batch by batch.
 #[derive(Debug, Default)]
@@ -79,7 +86,7 @@ fn bounds_of(column: &dyn Array) -> Bounds {
         DataType::Int32 => ints::<Int32Type>(column),
         DataType::Int64 => ints::<Int64Type>(column),
         DataType::Date32 => ints::<Date32Type>(column),
-        DataType::Timestamp(..) => ints::<TimestampMicrosecondType>(column),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => ints::<TimestampMicrosecondType>(column),
         DataType::Decimal128(..) => ints::<Decimal128Type>(column),
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();

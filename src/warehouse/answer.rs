@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use datafusion::arrow::csv::WriterBuilder as CsvWriterBuilder;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -24,7 +24,7 @@ use granary_types::MspId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::session::to_json;
-use crate::{Budget, Session, Warehouse, WarehouseError};
+use crate::{Budget, Question, Session, Warehouse, WarehouseError};
 
 /// Chunks that wait for whoever reads them.
 const QUEUE: usize = 2;
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_secs(5);
 /// How much longer than its time a query may take to notice that it is over.
 const GRACE: Duration = Duration::from_secs(5);
+/// The stack of a thread of queries: plans are walked from top to bottom.
+const STACK: usize = 16 << 20;
 /// Rows of one group of a Parquet answer, which is held until it is full.
 const GROUP_ROWS: usize = 65_536;
 
@@ -68,15 +70,16 @@ impl AnswerFormat {
 /// An answer's bytes; dropped, the query ends.
 pub type AnswerStream = BoxStream<'static, Result<Bytes, WarehouseError>>;
 
-/// Who may ask at the same time: a few of each MSP, so that none keeps the others waiting.
+/// Who may ask at the same time: a few of each MSP, so that none keeps the others waiting. Who only asks what there is has places
+/// apart, so that a tool shows its list of tables while long questions are answered.
 #[derive(Debug, Default)]
-pub(crate) struct Admission(Mutex<HashMap<MspId, Arc<Semaphore>>>);
+pub(crate) struct Admission(Mutex<HashMap<(MspId, bool), Arc<Semaphore>>>);
 
 impl Admission {
-    async fn wait(&self, msp: MspId, at_once: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
+    async fn wait(&self, msp: MspId, reads_rows: bool, at_once: usize) -> Result<OwnedSemaphorePermit, WarehouseError> {
         let places = {
             let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(places.entry(msp).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+            Arc::clone(places.entry((msp, reads_rows)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
         };
         match tokio::time::timeout(TURN, places.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
@@ -92,8 +95,8 @@ pub(crate) struct QueryThreads(std::sync::OnceLock<Option<tokio::runtime::Runtim
 impl QueryThreads {
     fn handle(&self, threads: usize) -> tokio::runtime::Handle {
         let start = || {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("query").enable_all().build();
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(threads.max(1)).thread_name("query").thread_stack_size(STACK).enable_all().build();
             runtime.inspect_err(|error| tracing::error!(%error, "queries have no threads of their own")).ok()
         };
         self.0.get_or_init(start).as_ref().map_or_else(tokio::runtime::Handle::current, |runtime| runtime.handle().clone())
@@ -124,73 +127,112 @@ impl Warehouse {
         format: AnswerFormat,
     ) -> Boxed<'a, Result<AnswerStream, WarehouseError>> {
         Box::pin(async move {
-            let permit = self.admission.wait(msp, self.budget.at_once).await?;
-            let (sender, mut chunks) = mpsc::channel(QUEUE);
-            let (session, sql, budget) = (session.clone(), sql.to_owned(), self.budget.clone());
-            let task = self.threads.handle(self.budget.threads).spawn(async move {
-                let _permit = permit;
-                // A panic of the engine must not pass for the end of an answer.
-                let driven = AssertUnwindSafe(drive(&session, &sql, format, &budget, &sender)).catch_unwind().await;
-                let panicked = |_| Err(WarehouseError::Engine(DataFusionError::Internal("a query panicked".to_owned())));
-                if let Err(error) = driven.unwrap_or_else(panicked) {
-                    let _ = sender.send_timeout(Err(error), PATIENCE).await;
-                }
-            });
-            // What is wrong with a question is known with its first rows. The clock of the API also goes when the threads of queries are
-            // all busy.
-            let patience = self.budget.time + GRACE;
-            let Ok(first) = tokio::time::timeout(patience, chunks.recv()).await else {
-                task.abort();
-                return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
-            };
-            let first = first.transpose()?;
-            let rest = futures::stream::unfold(chunks, |mut chunks| async move { chunks.recv().await.map(|chunk| (chunk, chunks)) });
-            Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
+            let question = session.question(sql).await?;
+            self.begin(msp, session, question, move |schema| Encoder::new(format, schema)).await
         })
+    }
+
+    /// Answers a question on the threads of queries; what `make` returns writes its rows.
+    pub(crate) async fn begin<W: Writer>(
+        &self,
+        msp: MspId,
+        session: &Session,
+        question: Question,
+        make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError> + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<W::Piece, WarehouseError>>, WarehouseError> {
+        let permit = self.admission.wait(msp, question.reads_rows(), self.budget.at_once).await?;
+        let (sender, mut pieces) = mpsc::channel(QUEUE);
+        let (session, budget) = (session.clone(), self.budget.clone());
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cutting = Arc::clone(&is_cut);
+        let task = self.threads.handle(self.budget.threads).spawn(async move {
+            let _permit = permit;
+            // A panic of the engine must not pass for the end of an answer.
+            let driving = AssertUnwindSafe(drive(&session, question, make, &budget, &sender)).catch_unwind();
+            // Whoever left gives up his place at once, whether or not there was a row to tell him.
+            let driven = tokio::select! {
+                driven = driving => driven,
+                () = sender.closed() => return,
+            };
+            let panicked = |_| Err(WarehouseError::panicked());
+            let is_told = match driven.unwrap_or_else(panicked) {
+                Ok(is_told) => is_told,
+                Err(error) => sender.send_timeout(Err(error), PATIENCE).await.is_ok(),
+            };
+            // Whoever comes back for the rest must not take what there is for all.
+            cutting.store(!is_told, Ordering::Release);
+        });
+        // What is wrong with a question is known with its first rows. This clock also goes when the threads of queries are all busy.
+        let patience = self.budget.time + GRACE;
+        let Ok(first) = tokio::time::timeout(patience, pieces.recv()).await else {
+            task.abort();
+            return Err(WarehouseError::Budget { budget: "time", limit: format!("{} s", self.budget.time.as_secs_f32()) });
+        };
+        let first = first.transpose()?;
+        let rest = futures::stream::unfold((pieces, is_cut), |(mut pieces, is_cut)| async move {
+            let piece = match pieces.recv().await {
+                Some(piece) => piece,
+                None if is_cut.swap(false, Ordering::AcqRel) => Err(WarehouseError::Abandoned),
+                None => return None,
+            };
+            Some((piece, (pieces, is_cut)))
+        });
+        Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 }
 
-/// Runs a query and hands its encoded rows on; the time that the reader takes is his own.
-async fn drive(
+/// What makes an answer of rows, piece by piece.
+pub(crate) trait Writer: Send {
+    type Piece: Send + 'static;
+
+    /// Returns what a batch adds, if it adds anything.
+    fn write(&mut self, batch: RecordBatch) -> Result<Option<Self::Piece>, WarehouseError>;
+
+    /// Returns what comes at the end.
+    fn finish(&mut self) -> Result<Option<Self::Piece>, WarehouseError>;
+}
+
+/// Runs a query and hands on what is made of its rows; the time that the reader takes is his own. Tells whether he took all of it.
+async fn drive<W: Writer>(
     session: &Session,
-    sql: &str,
-    format: AnswerFormat,
+    question: Question,
+    make: impl FnOnce(&SchemaRef) -> Result<W, WarehouseError>,
     budget: &Budget,
-    sender: &mpsc::Sender<Result<Bytes, WarehouseError>>,
-) -> Result<(), WarehouseError> {
+    sender: &mpsc::Sender<Result<W::Piece, WarehouseError>>,
+) -> Result<bool, WarehouseError> {
     let begun = Instant::now();
     let mut spent = Duration::ZERO;
     let time = budget.time;
     let over = || WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
     let (schema, mut rows): (SchemaRef, SendableRecordBatchStream) =
-        tokio::time::timeout(time, session.stream(sql)).await.map_err(|_| over())??;
-    let mut encoder = Encoder::new(format, &schema)?;
+        tokio::time::timeout(time, session.stream(question)).await.map_err(|_| over())??;
+    let mut writer = make(&schema)?;
     spent += begun.elapsed();
     let mut count = 0;
-    let mut is_first = true;
     loop {
         let asked = Instant::now();
         let left = time.checked_sub(spent).ok_or_else(over)?;
         let batch = tokio::time::timeout(left, rows.try_next()).await.map_err(|_| over())?;
         let batch = batch.map_err(|error| WarehouseError::of_engine(error, budget))?;
         spent += asked.elapsed();
-        let chunk = match &batch {
+        let is_last = batch.is_none();
+        let piece = match batch {
             Some(batch) => {
                 count += batch.num_rows();
                 if count > budget.streamed_rows {
                     return Err(WarehouseError::Budget { budget: "rows", limit: budget.streamed_rows.to_string() });
                 }
-                encoder.write(batch)?
+                writer.write(batch)?
             }
-            None => encoder.finish()?,
+            None => writer.finish()?,
         };
-        // The first chunk goes out even when it is empty: the question is known to be answerable.
-        if (is_first || !chunk.is_empty()) && sender.send_timeout(Ok(chunk.into()), PATIENCE).await.is_err() {
-            return Ok(());
+        if let Some(piece) = piece
+            && sender.send_timeout(Ok(piece), PATIENCE).await.is_err()
+        {
+            return Ok(false);
         }
-        is_first = false;
-        if batch.is_none() {
-            return Ok(());
+        if is_last {
+            return Ok(true);
         }
     }
 }
@@ -217,8 +259,7 @@ impl Encoder {
         })
     }
 
-    /// Returns what a batch adds.
-    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, WarehouseError> {
+    fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, WarehouseError> {
         if batch.num_rows() == 0 {
             return Ok(Vec::new());
         }
@@ -250,8 +291,7 @@ impl Encoder {
         }
     }
 
-    /// Returns what comes at the end.
-    fn finish(&mut self) -> Result<Vec<u8>, WarehouseError> {
+    fn end(&mut self) -> Result<Vec<u8>, WarehouseError> {
         match self {
             Self::Json { is_begun: true } => Ok(b"]".to_vec()),
             Self::Json { is_begun: false } => Ok(b"[]".to_vec()),
@@ -263,6 +303,18 @@ impl Encoder {
             }
             Self::Parquet(writer) => writer.take().map_or_else(|| Ok(Vec::new()), |writer| writer.into_inner().map_err(sealing)),
         }
+    }
+}
+
+impl Writer for Encoder {
+    type Piece = Bytes;
+
+    fn write(&mut self, batch: RecordBatch) -> Result<Option<Bytes>, WarehouseError> {
+        Ok(Some(self.encode(&batch)?.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+    }
+
+    fn finish(&mut self) -> Result<Option<Bytes>, WarehouseError> {
+        Ok(Some(self.end()?.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
     }
 }
 

@@ -7,15 +7,16 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::parquet_encryption::EncryptionFactory;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
-use crate::guard;
+use crate::footers::Footers;
+use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
-use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, runtime};
+use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, ledger, runtime};
+use crate::{guard, inventory, patience};
 
 /// The schema of raw datasets.
 pub(crate) const LAKE_SCHEMA: &str = "lake";
@@ -25,17 +26,31 @@ pub(crate) const MODEL_SCHEMA: &str = "warehouse";
 /// What the dataset of a published model is called: this, and the model's name.
 pub(crate) const MART_PREFIX: &str = "mart_";
 
-/// The files of one snapshot by dataset, and the keys that open them.
+/// The files of one snapshot by dataset, the keys that open them, and the footers that these have opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Contents {
     pub(crate) files: HashMap<String, Vec<TableFile>>,
     pub(crate) keys: Arc<dyn EncryptionFactory>,
+    pub(crate) footers: Arc<Footers>,
+    /// Digests of the files' rows by path, where they are known.
+    pub(crate) digests: HashMap<String, String>,
+}
+
+impl Contents {
+    fn opened_by(&self) -> (Arc<dyn EncryptionFactory>, Arc<Footers>) {
+        (Arc::clone(&self.keys), Arc::clone(&self.footers))
+    }
+
+    /// Returns what tells a file's rows from others: their digest, else the file's name, which is never used twice.
+    pub(crate) fn identity<'a>(&'a self, file: &'a TableFile) -> &'a str {
+        self.digests.get(&file.path).filter(|digest| !digest.is_empty()).unwrap_or(&file.path)
+    }
 }
 
 /// Everything that a catalog is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Blueprint<'a> {
-    pub(crate) runtime: &'a Arc<RuntimeEnv>,
+    pub(crate) engine: &'a Arc<Engine>,
     pub(crate) budget: &'a Budget,
     pub(crate) datasets: &'a [Dataset],
     pub(crate) models: &'a Models,
@@ -52,8 +67,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn empty(runtime: &Arc<RuntimeEnv>, budget: &Budget) -> Result<Self, DataFusionError> {
-        let context = runtime::context(runtime, budget);
+    fn empty(engine: &Engine, budget: &Budget) -> Result<Self, DataFusionError> {
+        let context = runtime::context(engine, budget);
         let catalog = MemoryCatalogProvider::new();
         let (lake, models) = (Arc::new(MemorySchemaProvider::new()), Arc::new(MemorySchemaProvider::new()));
         catalog.register_schema(LAKE_SCHEMA, Arc::clone(&lake) as Arc<dyn SchemaProvider>)?;
@@ -65,7 +80,8 @@ impl Draft {
     /// Starts a catalog that holds every raw dataset of the snapshot.
     pub(crate) fn new(blueprint: &Blueprint<'_>) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
-        let draft = Self::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+        let draft = Self::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
+        draft.lake.register_table(inventory::NAME.to_owned(), inventory::table(blueprint.contents).map_err(engine)?).map_err(engine)?;
         for dataset in blueprint.datasets {
             let table = raw_table(blueprint, dataset).map_err(engine)?;
             draft.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
@@ -91,6 +107,20 @@ impl Draft {
         self.models.deregister_table(&model.name)?;
         self.models.register_table(model.name.clone(), table).map(drop)
     }
+
+    /// Adds a model whose rows lie in two places.
+    pub(crate) async fn add_both(
+        &self,
+        model: &Model,
+        schema: &SchemaRef,
+        one: Arc<dyn TableProvider>,
+        other: Arc<dyn TableProvider>,
+    ) -> Result<(), DataFusionError> {
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let one = self.context.read_table(one)?.select_columns(&columns)?;
+        let both = one.union(self.context.read_table(other)?.select_columns(&columns)?)?;
+        self.add(model, Arc::new(ModelView::new(&model.name, &model.sql, both.into_unoptimized_plan())))
+    }
 }
 
 /// Plans every model on an empty lake and returns its columns; fails on the first that does not plan.
@@ -111,14 +141,13 @@ pub(crate) async fn session_context(
 ) -> Result<SessionContext, WarehouseError> {
     let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
     let hidden = Draft::new(blueprint)?;
-    let shown = Draft::empty(blueprint.runtime, blueprint.budget).map_err(engine)?;
+    let shown = Draft::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
     // before the first build there is nothing to read, and every model is a view
     let is_built = blueprint.contents.files.keys().any(|dataset| dataset.starts_with(MART_PREFIX));
     for model in blueprint.models.iter() {
         match schemas.get(&model.name) {
             Some(schema) if is_built && model.description.materialised == Materialised::Table => {
-                let files = blueprint.contents.files.get(&model.dataset()).cloned().unwrap_or_default();
-                let table = shared_table(blueprint, Arc::clone(schema), files, "customer_id").map_err(engine)?;
+                let table = built_table(blueprint, model, schema, |_| true).map_err(engine)?;
                 hidden.add(model, table).map_err(engine)?;
             }
             _ => drop(hidden.add_view(model).await?),
@@ -133,6 +162,7 @@ pub(crate) async fn session_context(
         }
     }
     guard::bound(&shown.context).map_err(engine)?;
+    patience::lead_aggregates(&shown.context).map_err(engine)?;
     Ok(shown.context)
 }
 
@@ -156,14 +186,44 @@ fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn Tab
     let columns = granary_lake::arrow_schema(dataset);
     match dataset.source {
         Source::Tenant => {
-            let keys = Arc::clone(&blueprint.contents.keys);
-            Ok(Arc::new(LakeTable::new(columns, &TENANT_PARTITIONS, files, keys, runtime::store_url()?)))
+            let opened_by = blueprint.contents.opened_by();
+            let table = LakeTable::new(columns, &TENANT_PARTITIONS, files, opened_by, runtime::store_url()?);
+            Ok(Arc::new(tuned(blueprint, table)))
         }
         Source::Control | Source::Published => {
             let customer_column = if dataset.name == "customers" { "id" } else { "customer_id" };
             shared_table(blueprint, columns, files, customer_column)
         }
     }
+}
+
+fn tuned(blueprint: &Blueprint<'_>, table: LakeTable) -> LakeTable {
+    if blueprint.budget.tuning.has_text_views { table.with_text_views() } else { table }
+}
+
+/// What builds wrote of a model, of the months that are asked for. A model that is parted by month finds them in the manifest.
+pub(crate) fn built_table(
+    blueprint: &Blueprint<'_>,
+    model: &Model,
+    schema: &SchemaRef,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let mut files = blueprint.contents.files.get(&model.dataset()).cloned().unwrap_or_default();
+    files.retain(|file| is_wanted(file.month()));
+    let schema = nullable(schema);
+    let is_parted = files.iter().all(|file| file.month() != ledger::WHOLE);
+    let (columns, partitions) = match model.month_column().filter(|_| is_parted) {
+        Some(month) => {
+            let others = schema.fields().iter().filter(|field| field.name() != month).cloned().collect::<Vec<_>>();
+            (Arc::new(Schema::new(others)), vec![month])
+        }
+        None => {
+            files.iter_mut().for_each(|file| file.partition.clear());
+            (schema, Vec::new())
+        }
+    };
+    let table = LakeTable::new(columns, &partitions, files, blueprint.contents.opened_by(), runtime::store_url()?);
+    Ok(Arc::new(tuned(blueprint, table).only("customer_id", blueprint.only.cloned())))
 }
 
 /// A table whose files hold rows of several customers.
@@ -173,9 +233,8 @@ fn shared_table(
     files: Vec<TableFile>,
     customer_column: &'static str,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let keys = Arc::clone(&blueprint.contents.keys);
-    let table = LakeTable::new(columns, &MSP_PARTITIONS, files, keys, runtime::store_url()?);
-    Ok(Arc::new(table.only(customer_column, blueprint.only.cloned())))
+    let table = LakeTable::new(columns, &MSP_PARTITIONS, files, blueprint.contents.opened_by(), runtime::store_url()?);
+    Ok(Arc::new(tuned(blueprint, table).only(customer_column, blueprint.only.cloned())))
 }
 
 /// A file of an older model may lack a column, so that none is required.

@@ -68,17 +68,17 @@ async fn a_file_does_not_open_without_its_key_or_under_another_name() {
     let victim = format!("{acme}/heartbeats/2025-10.parquet");
     let key = shed.keys.remove(&victim).unwrap();
     let session = shed.session(&admin()).await.unwrap();
-    let error = session.query("select max(received) as n from lake.heartbeats").await.unwrap_err();
+    let error = session.query("select sum(received) as n from lake.heartbeats").await.unwrap_err();
     assert!(error.to_string().contains("holds no key"), "{error}");
 
     let other = format!("{acme}/heartbeats/2025-11.parquet");
     shed.keys.insert(victim.clone(), shed.keys[&other].clone());
     let session = shed.session(&admin()).await.unwrap();
-    assert!(session.query("select max(received) as n from lake.heartbeats").await.is_err());
+    assert!(session.query("select sum(received) as n from lake.heartbeats").await.is_err());
 
     shed.keys.insert(victim, key);
     let session = shed.session(&admin()).await.unwrap();
-    assert!(session.query("select max(received) as n from lake.heartbeats").await.is_ok());
+    assert!(session.query("select sum(received) as n from lake.heartbeats").await.is_ok());
 }
 
 #[tokio::test]
@@ -86,9 +86,9 @@ async fn the_manifest_prunes_files_and_counts_rows() {
     let (mut shed, ..) = two_customers();
     shed.budget.files = 1;
     let session = shed.session(&admin()).await.unwrap();
-    let one = "select max(received) as n from lake.heartbeats where month = '2025-10' and customer_code = 'ACME'";
+    let one = "select sum(received) as n from lake.heartbeats where month = '2025-10' and customer_code = 'ACME'";
     assert!(session.query(one).await.is_ok());
-    let error = session.query("select max(received) as n from lake.heartbeats").await.unwrap_err();
+    let error = session.query("select sum(received) as n from lake.heartbeats").await.unwrap_err();
     assert_eq!(error.to_string(), "the query exceeds the warehouse's files budget of 1 (it would open 4)");
     assert_eq!(count(&session, "lake.heartbeats").await.unwrap(), 6, "a count opens no file");
 }
@@ -183,7 +183,7 @@ async fn memory_is_bounded() {
     shed.budget.memory_bytes = 1 << 20;
     shed.budget.spill_bytes = 1 << 20;
     let store = std::sync::Arc::new(object_store::memory::InMemory::new());
-    shed.runtime = crate::runtime::shared(&shed.budget, store).unwrap();
+    shed.engine = crate::runtime::shared(&shed.budget, store).unwrap();
     let session = shed.session(&admin()).await.unwrap();
     let error = session.query("select x, count(*) as n from generate_series(1, 3000000) as a (x) group by x order by n").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");

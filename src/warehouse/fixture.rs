@@ -6,21 +6,25 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::json::ReaderBuilder;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
 use datafusion::parquet::file::properties::WriterProperties;
+use granary_lake::Publication;
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Column, ColumnKind, CustomerId, Dataset, MspId, Role, Source};
 use object_store::local::LocalFileSystem;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::catalog::{Blueprint, Contents, MART_PREFIX, plan_schemas, session_context};
+use crate::footers::{FooterMemory, Footers};
 use crate::keys::SessionKeys;
-use crate::materialise::compute_all;
+use crate::ledger::{DATASET, Ledger, hex};
+use crate::materialise::{Built, compute_all};
+use crate::runtime::Engine;
 use crate::table::TableFile;
+use crate::watched::{Reads, Watched};
 use crate::{Budget, Models, Session, WarehouseError, runtime};
 
 /// Every dataset that the house registers. The scores are published by a room above this one; their models pass them on
@@ -39,27 +43,46 @@ pub(crate) fn datasets() -> Vec<Dataset> {
 /// A lake in a temporary folder.
 pub(crate) struct Shed {
     folder: TempDir,
+    /// What was read of its files.
+    pub(crate) reads: Reads,
     pub(crate) budget: Budget,
-    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) datasets: Vec<Dataset>,
     pub(crate) models: Models,
     pub(crate) files: HashMap<String, Vec<TableFile>>,
     pub(crate) keys: HashMap<String, Arc<FileDecryptionProperties>>,
+    digests: HashMap<String, String>,
+    ledger: Ledger,
 }
 
 impl Shed {
     pub(crate) fn new(datasets: Vec<Dataset>, models: Models) -> Self {
         let folder = TempDir::new().unwrap();
         let budget = Budget::default();
-        let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-        let runtime = runtime::shared(&budget, store).unwrap();
-        Self { folder, budget, runtime, datasets, models, files: HashMap::new(), keys: HashMap::new() }
+        let reads = Reads::default();
+        let store = Watched { files: LocalFileSystem::new_with_prefix(folder.path()).unwrap(), reads: reads.clone() };
+        let engine = runtime::shared(&budget, Arc::new(store)).unwrap();
+        Self {
+            folder,
+            reads,
+            budget,
+            engine,
+            datasets,
+            models,
+            files: HashMap::new(),
+            keys: HashMap::new(),
+            digests: HashMap::new(),
+            ledger: Ledger::default(),
+        }
     }
 
     /// Seals a file under its path, as the lake does.
     pub(crate) fn write(&mut self, dataset: &str, customer: Option<(CustomerId, &str)>, month: &str, batch: &RecordBatch) -> String {
         let owner = customer.map_or("msp".to_owned(), |(id, _)| id.to_string());
-        let path = format!("{owner}/{dataset}/{month}.parquet");
+        // a name is never used twice, as in the lake
+        let name = format!("{owner}/{dataset}/{month}");
+        let path = (0..).map(|n| if n == 0 { format!("{name}.parquet") } else { format!("{name}.{n}.parquet") });
+        let path = path.into_iter().find(|path| !self.keys.contains_key(path)).unwrap();
         let key = (0..32).map(|byte| byte + u8::try_from(self.keys.len() % 200).unwrap()).collect::<Vec<u8>>();
         let aad = path.as_bytes().to_vec();
         let sealed =
@@ -73,9 +96,20 @@ impl Shed {
         std::fs::write(full, &content).unwrap();
         let mut partition: Vec<String> = customer.into_iter().flat_map(|(id, code)| [id.to_string(), code.to_owned()]).collect();
         partition.push(month.to_owned());
-        let file =
-            TableFile { path: path.clone(), size_bytes: content.len() as u64, footer_bytes: 4096, row_count: batch.num_rows(), partition };
-        self.files.entry(dataset.to_owned()).or_default().push(file);
+        let file = TableFile {
+            path: path.clone(),
+            size_bytes: content.len() as u64,
+            footer_bytes: 4096,
+            row_count: batch.num_rows(),
+            partition,
+            statistics: Arc::new(granary_lake::statistics_of(batch)),
+        };
+        let files = self.files.entry(dataset.to_owned()).or_default();
+        files.retain(|other| other.partition != file.partition);
+        files.push(file);
+        let rows =
+            Publication { dataset: dataset.to_owned(), month: month.to_owned(), schema: batch.schema(), batches: vec![batch.clone()] };
+        self.digests.insert(path.clone(), hex(&rows.digest().unwrap()));
         self.keys.insert(path.clone(), FileDecryptionProperties::builder(key).with_aad_prefix(aad).build().unwrap());
         path
     }
@@ -90,23 +124,43 @@ impl Shed {
     }
 
     pub(crate) fn contents(&self) -> Contents {
-        Contents { files: self.files.clone(), keys: Arc::new(SessionKeys::new(self.keys.clone())) }
+        let keys = Arc::new(SessionKeys::new(self.keys.clone()));
+        let footers = Footers::new(&FooterMemory::new(self.budget.footer_bytes));
+        Contents { files: self.files.clone(), keys, footers, digests: self.digests.clone() }
     }
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
-        Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
+        Blueprint { engine: &self.engine, budget: &self.budget, datasets: &self.datasets, models: &self.models, contents, only }
     }
 
-    /// Builds the models and keeps the tables among them as the lake would.
-    pub(crate) async fn build(&mut self) {
+    /// Takes another shed's raw files, so that the same can be built from nothing.
+    pub(crate) fn take_raw(&mut self, other: &Self) {
+        let raw = other.files.iter().filter(|(dataset, _)| !dataset.starts_with(MART_PREFIX));
+        self.files = raw.map(|(dataset, files)| (dataset.clone(), files.clone())).collect();
+        for file in self.files.values().flatten() {
+            let to = self.folder.path().join(&file.path);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(other.folder.path().join(&file.path), to).unwrap();
+        }
+        self.keys.clone_from(&other.keys);
+        self.digests.clone_from(&other.digests);
+    }
+
+    /// Builds the models and keeps the tables among them as the lake would; returns what was computed.
+    pub(crate) async fn build(&mut self) -> Built {
         let contents = self.contents();
-        let (publications, _) = compute_all(&self.blueprint(&contents, None)).await.unwrap();
-        for publication in publications {
+        let built = compute_all(&self.blueprint(&contents, None), &self.ledger).await.unwrap();
+        for publication in &built.publications {
             let batch = concat_batches(&publication.schema, &publication.batches).unwrap();
-            if batch.num_rows() > 0 {
+            if publication.dataset == DATASET {
+                self.ledger = Ledger::of_rows(&publication.batches);
+            } else if batch.num_rows() > 0 {
                 self.write(&publication.dataset, None, &publication.month, &batch);
+            } else if let Some(files) = self.files.get_mut(&publication.dataset) {
+                files.retain(|file| file.month() != publication.month);
             }
         }
+        built
     }
 
     pub(crate) async fn session(&self, grant: &ReadGrant) -> Result<Session, WarehouseError> {
@@ -118,7 +172,7 @@ impl Shed {
         let blueprint = self.blueprint(&contents, only.as_ref());
         let schemas = plan_schemas(&blueprint).await?;
         let context = session_context(&blueprint, &schemas, grant).await?;
-        Ok(Session::new(context, 1, self.budget.clone()))
+        Ok(Session::new(context, 1, &self.engine, self.budget.clone()))
     }
 }
 
@@ -131,4 +185,17 @@ pub(crate) fn grant(role: Role, customers: Option<&[CustomerId]>) -> ReadGrant {
 /// The models as they stand in the folder.
 pub(crate) fn models() -> Models {
     Models::read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../warehouse")).unwrap()
+}
+
+/// A row of a dataset without anything personal in it.
+pub(crate) fn plain_row(dataset: &Dataset) -> Value {
+    let value = |column: &Column| match column.kind {
+        ColumnKind::Bool => Value::Bool(false),
+        ColumnKind::Int32 | ColumnKind::Int64 | ColumnKind::Float64 => Value::from(1),
+        ColumnKind::Decimal { .. } => Value::from("1"),
+        ColumnKind::Text | ColumnKind::Uuid => Value::from("plain"),
+        ColumnKind::Date => Value::from("2025-01-03"),
+        ColumnKind::Timestamp => Value::from("2025-01-03T01:00:00Z"),
+    };
+    dataset.columns.iter().map(|column| (column.name.to_owned(), value(column))).collect()
 }

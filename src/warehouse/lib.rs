@@ -12,35 +12,74 @@ mod answer;
 mod budget;
 mod catalog;
 mod checks;
+#[cfg(test)]
+mod endless;
 mod error;
+mod extent;
 #[cfg(test)]
 mod fences;
 #[cfg(test)]
 mod fixture;
+mod footers;
 mod functions;
+mod furnishing;
 mod guard;
+#[cfg(test)]
+mod hostile;
+mod inventory;
 mod keys;
+mod leash;
+mod led;
+mod ledger;
 #[cfg(test)]
 mod limits;
+mod lineage;
+mod loose;
+#[cfg(test)]
+mod manifest;
 mod materialise;
+#[cfg(test)]
+mod metrics;
 mod model;
 mod models;
+mod months;
 #[cfg(test)]
 mod movements;
+mod own;
+mod pairs;
+mod patience;
+mod pool;
 mod queries;
+mod question;
+mod rows;
 mod runtime;
 mod session;
+mod shown;
+mod statistics;
+mod store;
 mod table;
 mod view;
 mod warehouse;
+mod watchdog;
+#[cfg(test)]
+mod watched;
 mod yaml;
 
+pub use granary_lake::AsOf;
+
 pub use answer::{AnswerFormat, AnswerStream};
-pub use budget::Budget;
-pub use checks::TestOutcome;
+pub use budget::{Budget, Tuning};
+pub use checks::{Severity, TestOutcome};
 pub use error::WarehouseError;
+pub use furnishing::{Furnishing, NamedTables};
+pub use lineage::Lineage;
+pub use loose::Seal;
 pub use materialise::{BuildReport, BuiltModel};
-pub use model::{ColumnDescription, ColumnTest, Description, Materialised, Model, Need};
+pub use model::{ColumnDescription, ColumnTest, Description, Freshness, Increment, Materialised, Model, Need};
 pub use models::{Check, Models};
+pub use own::{OwnVersion, Trial};
+pub use question::Question;
+pub use rows::RowStream;
 pub use session::Session;
+pub use shown::Shown;
 pub use warehouse::Warehouse;

@@ -1,6 +1,6 @@
 //! All models, in the order in which they can be planned: the order comes from the SQL itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
@@ -46,9 +46,47 @@ impl Models {
         Self::from_files(files)
     }
 
+    /// Reads the files of a folder from which models can be made: paths from there, and texts.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn files(folder: &Path) -> Result<BTreeMap<String, String>, WarehouseError> {
+        let mut files = Vec::new();
+        collect(folder, folder, &mut files)?;
+        Ok(files.into_iter().collect())
+    }
+
     /// Returns the models, every one after those it reads.
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
         self.models.iter()
+    }
+
+    /// Reads models that stand beside ours and may read them; each after those it reads.
+    pub(crate) fn beside(files: &BTreeMap<String, String>, ours: &Self) -> Result<Vec<Model>, WarehouseError> {
+        let mut models = Vec::new();
+        for (path, sql) in files.iter().filter(|(path, _)| path.ends_with(".sql")) {
+            let wrong = |place: &str, problem: String| WarehouseError::OwnModel { place: place.to_owned(), problem };
+            let stem = path.trim_end_matches(".sql");
+            let name = stem.rsplit('/').next().unwrap_or(stem);
+            let yml_path = format!("{stem}.yml");
+            let yml = files.get(&yml_path).ok_or_else(|| wrong(path, format!("{yml_path} is missing")))?;
+            let inputs = inputs_of(sql).map_err(|problem| wrong(path, problem))?;
+            models.push(Model::parse(name, sql, yml, inputs).map_err(|error| match error {
+                WarehouseError::Description { source, .. } => wrong(&yml_path, source.to_string()),
+                WarehouseError::Model { problem, .. } => wrong(&yml_path, problem),
+                other => other,
+            })?);
+        }
+        let known = ours.iter().map(|model| model.name.as_str()).collect();
+        in_order(models, &known).map_err(|error| match error {
+            WarehouseError::Model { model, problem } => WarehouseError::OwnModel { place: format!("{model}.sql"), problem },
+            other => other,
+        })
+    }
+
+    /// Returns the model of a name.
+    pub fn get(&self, name: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.name == name)
     }
 
     /// Returns the checks.
@@ -72,7 +110,7 @@ impl Models {
             let inputs = inputs_of(sql).map_err(broken)?;
             models.push(Model::parse(name, sql, yml, inputs)?);
         }
-        Ok(Self { models: in_order(models)?, checks })
+        Ok(Self { models: in_order(models, &BTreeSet::new())?, checks })
     }
 }
 
@@ -85,8 +123,8 @@ fn inputs_of(sql: &str) -> Result<Vec<TableReference>, String> {
     resolve_table_references(statement, true).map(|(tables, _)| tables).map_err(|error| error.to_string())
 }
 
-/// Sorts the models so that each comes after those it reads.
-fn in_order(models: Vec<Model>) -> Result<Vec<Model>, WarehouseError> {
+/// Sorts the models so that each comes after those it reads; others are there already.
+fn in_order(models: Vec<Model>, others: &BTreeSet<&str>) -> Result<Vec<Model>, WarehouseError> {
     let count = models.len();
     let mut waiting: BTreeMap<String, Model> = BTreeMap::new();
     for model in models {
@@ -108,9 +146,9 @@ fn in_order(models: Vec<Model>) -> Result<Vec<Model>, WarehouseError> {
         }
         ordered.extend(ready.iter().filter_map(|name| waiting.remove(name)));
     }
-    let known: HashMap<&str, ()> = ordered.iter().map(|model| (model.name.as_str(), ())).collect();
+    let known: BTreeSet<&str> = ordered.iter().map(|model| model.name.as_str()).chain(others.iter().copied()).collect();
     for model in &ordered {
-        if let Some(parent) = model.parents().find(|parent| !known.contains_key(parent)) {
+        if let Some(parent) = model.parents().find(|parent| !known.contains(parent)) {
             return Err(WarehouseError::Model { model: model.name.clone(), problem: format!("reads {parent}, which is no model") });
         }
     }

@@ -1,5 +1,7 @@
 //! The queries that test the data. Each counts, in columns `p0`, `p1` …, the rows that break one promise.
 
+use jiff::Timestamp;
+
 use crate::{ColumnTest, Model};
 
 /// One query and the promises that it checks, in the order of its columns.
@@ -18,6 +20,21 @@ impl Probe {
     pub(crate) fn of_check(name: &str, sql: &str) -> Self {
         Self::single(name.to_owned(), &format!("(\n{}\n)", sql.trim_end().trim_end_matches(';')))
     }
+}
+
+/// Writes the query that looks at how old the newest row is; a model without rows is not stale, it is empty.
+pub(crate) fn freshness(model: &Model, now: Timestamp) -> Option<Probe> {
+    let freshness = model.description.freshness.as_ref()?;
+    let oldest = now - jiff::SignedDuration::from_hours(24 * i64::from(freshness.warn_after_days));
+    let (name, column) = (&model.name, &freshness.column);
+    let stale =
+        format!("(select max({column}) as newest from {name}) where cast(newest as timestamp) < cast('{}' as timestamp)", at(oldest));
+    Some(Probe::single(format!("{column} is at most {} days old", freshness.warn_after_days), &stale))
+}
+
+/// An instant without a zone, as the engine casts it.
+fn at(instant: Timestamp) -> impl std::fmt::Display {
+    instant.strftime("%Y-%m-%dT%H:%M:%S")
 }
 
 /// Writes the queries that check a model's promises: one pass for all that concern single rows, one each for the others.

@@ -3,6 +3,7 @@
 use granary_foundation::{Boxed, traces};
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
@@ -11,29 +12,28 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
-use crate::{Budget, WarehouseError};
+use crate::runtime::Engine;
+use crate::{Budget, Question, WarehouseError};
 
 /// A read-only view of the lake at one version, for one grant. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(pub(crate) Arc<Inner>);
 
-struct Inner {
-    context: SessionContext,
+pub(crate) struct Inner {
+    pub(crate) context: SessionContext,
+    pub(crate) engine: Arc<Engine>,
     version: i64,
-    budget: Budget,
+    pub(crate) budget: Budget,
     answers: Mutex<Answers>,
 }
 
@@ -51,13 +51,17 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(context: SessionContext, version: i64, budget: Budget) -> Self {
-        Self(Arc::new(Inner { context, version, budget, answers: Mutex::default() }))
+    pub(crate) fn new(context: SessionContext, version: i64, engine: &Arc<Engine>, budget: Budget) -> Self {
+        Self(Arc::new(Inner { context, engine: Arc::clone(engine), version, budget, answers: Mutex::default() }))
     }
 
     /// Returns the version of the lake that this session reads.
     pub fn version(&self) -> i64 {
         self.0.version
+    }
+
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.0.context
     }
 
     /// Answers a query; nothing but a query is accepted.
@@ -80,7 +84,9 @@ impl Session {
             let time = self.0.budget.time;
             let timed_out = |_| WarehouseError::Budget { budget: "time", limit: format!("{} s", time.as_secs_f32()) };
             let span = tracing::info_span!(target: traces::TARGET, "query", lake.version = self.0.version);
-            let answer = tokio::time::timeout(time, self.run(sql).instrument(span)).await.map_err(timed_out)??;
+            let panicked = |_| Err(WarehouseError::panicked());
+            let running = AssertUnwindSafe(self.run(sql).instrument(span)).catch_unwind().map(|ran| ran.unwrap_or_else(panicked));
+            let answer = tokio::time::timeout(time, running).await.map_err(timed_out)??;
             self.remember(sql, &answer);
             Ok(answer)
         })
@@ -105,27 +111,35 @@ impl Session {
     }
 
     async fn run(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
-        let (plan, task) = self.plan(sql).await?;
-        run_plan(plan, task, &self.0.budget).await
+        let (plan, task) = self.plan(self.question(sql).await?).await?;
+        run_plan(&self.0.engine, plan, task, &self.0.budget).await
     }
 
-    /// Plans a query, and nothing but a query, within the budget of files.
-    async fn plan(&self, sql: &str) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WarehouseError> {
+    /// Plans a query, and nothing but a query.
+    ///
+    /// # Errors
+    /// When the statement is not a query or names what this session does not see.
+    pub fn question<'a>(&'a self, sql: &'a str) -> Boxed<'a, Result<Question, WarehouseError>> {
+        Box::pin(Question::new(&self.0.context, sql, &self.0.budget))
+    }
+
+    /// Settles how a question is answered, within the budget of files.
+    async fn plan(&self, question: Question) -> Result<(Arc<dyn ExecutionPlan>, TaskContext), WarehouseError> {
         let Inner { context, budget, .. } = &*self.0;
         let engine = |error| WarehouseError::of_engine(error, budget);
-        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let frame = context.sql_with_options(sql, options).await.map_err(engine)?;
-        let task = Arc::new(frame.task_ctx());
+        let frame = context.execute_logical_plan(question.plan).await.map_err(engine)?;
+        let task = frame.task_ctx();
         let plan = frame.create_physical_plan().await.map_err(engine)?;
         within_files(&plan, budget)?;
-        Ok((polite(plan).map_err(engine)?, task))
+        Ok((plan, task))
     }
 
-    /// Begins to answer a query whose rows come as they are found.
-    pub(crate) async fn stream(&self, sql: &str) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
-        let (plan, task) = self.plan(sql).await?;
+    /// Begins to answer a question whose rows come as they are found.
+    pub(crate) async fn stream(&self, question: Question) -> Result<(SchemaRef, SendableRecordBatchStream), WarehouseError> {
+        let (plan, task) = self.plan(question).await?;
         let schema = plan.schema();
-        let rows = execute_stream(plan, task).map_err(|error| WarehouseError::of_engine(error, &self.0.budget))?;
+        let Inner { engine, budget, .. } = &*self.0;
+        let rows = engine.start(plan, task, budget).map_err(|error| WarehouseError::of_engine(error, budget))?;
         Ok((schema, rows))
     }
 
@@ -149,14 +163,15 @@ impl Session {
 
 /// Runs a plan within the budgets of files and rows.
 pub(crate) async fn run_plan(
+    runner: &Engine,
     plan: Arc<dyn ExecutionPlan>,
-    task: Arc<TaskContext>,
+    task: TaskContext,
     budget: &Budget,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), WarehouseError> {
     within_files(&plan, budget)?;
     let engine = |error: DataFusionError| WarehouseError::of_engine(error, budget);
     let schema = plan.schema();
-    let mut stream = execute_stream(plan, task).map_err(engine)?;
+    let mut stream = runner.start(plan, task, budget).map_err(engine)?;
     let (mut batches, mut rows) = (Vec::new(), 0);
     while let Some(batch) = stream.try_next().await.map_err(engine)? {
         rows += batch.num_rows();
@@ -168,20 +183,6 @@ pub(crate) async fn run_plan(
         }
     }
     Ok((schema, batches))
-}
-
-/// Lets what makes many rows of few stop for a moment now and then: a join of joins reads its inputs so seldom that it would never
-/// see that its time is over or that nobody waits for it.
-fn polite(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-    let wrap = |node: Arc<dyn ExecutionPlan>| {
-        let multiplies = node.children().len() > 1 || node.name().contains("Unnest");
-        Ok(if multiplies {
-            Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
-        } else {
-            Transformed::no(node)
-        })
-    };
-    plan.transform_up(wrap).map(|wrapped| wrapped.data)
 }
 
 fn within_files(plan: &Arc<dyn ExecutionPlan>, budget: &Budget) -> Result<(), WarehouseError> {

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::common::cast::as_boolean_array;
-use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::source::ParquetSource;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -25,11 +24,18 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
+use granary_lake::FileStatistics;
+
+use crate::footers::{Footers, Readers};
+use crate::statistics::{TableStatistics, column, value};
 
 /// The columns that the lake keeps in the manifest instead of in a tenant's files.
 pub(crate) const TENANT_PARTITIONS: [&str; 3] = ["customer_id", "customer_code", "month"];
 /// The column that the lake keeps in the manifest for files of an MSP; their rows carry the customer themselves.
 pub(crate) const MSP_PARTITIONS: [&str; 1] = ["month"];
+
+/// A scan of more files than this does not tell the engine the bounds of each: they would weigh more than they prune.
+const DESCRIBED: usize = 4_096;
 
 /// One file of the manifest.
 #[derive(Debug, Clone)]
@@ -40,6 +46,14 @@ pub(crate) struct TableFile {
     pub(crate) row_count: usize,
     /// In the order of the table's partition columns.
     pub(crate) partition: Vec<String>,
+    pub(crate) statistics: Arc<FileStatistics>,
+}
+
+impl TableFile {
+    /// Returns the month whose rows it holds, or `all`.
+    pub(crate) fn month(&self) -> &str {
+        self.partition.last().map_or("all", String::as_str)
+    }
 }
 
 /// A dataset as a session sees it.
@@ -47,7 +61,9 @@ pub(crate) struct TableFile {
 pub(crate) struct LakeTable {
     schema: TableSchema,
     files: Vec<TableFile>,
+    statistics: TableStatistics,
     keys: Arc<dyn EncryptionFactory>,
+    footers: Arc<Footers>,
     store: ObjectStoreUrl,
     /// For files that hold rows of several customers: the column that names them, and the only ones that may pass.
     only: Option<(&'static str, BTreeSet<String>)>,
@@ -59,12 +75,27 @@ impl LakeTable {
         columns: SchemaRef,
         partitions: &[&str],
         files: Vec<TableFile>,
-        keys: Arc<dyn EncryptionFactory>,
+        (keys, footers): (Arc<dyn EncryptionFactory>, Arc<Footers>),
         store: ObjectStoreUrl,
     ) -> Self {
         let partitions: Fields = partitions.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
+        let file_columns = columns.fields().len();
         let schema = TableSchema::builder(columns).with_table_partition_cols(partitions.to_vec()).build();
-        Self { schema, files, keys, store, only: None }
+        let statistics = TableStatistics::new(Arc::clone(schema.table_schema()), file_columns);
+        Self { schema, files, statistics, keys, footers, store, only: None }
+    }
+
+    /// Reads texts as views of what was decoded.
+    pub(crate) fn with_text_views(self) -> Self {
+        let view = |field: &Arc<Field>| match field.data_type() {
+            DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+            _ => Field::clone(field),
+        };
+        let columns: Schema = Schema::new(self.schema.file_schema().fields().iter().map(view).collect::<Vec<_>>());
+        let partitions: Fields = self.schema.table_partition_cols().iter().map(view).collect();
+        let schema = TableSchema::builder(Arc::new(columns)).with_table_partition_cols(partitions.to_vec()).build();
+        let statistics = TableStatistics::new(Arc::clone(schema.table_schema()), schema.file_schema().fields().len());
+        Self { schema, statistics, ..self }
     }
 
     /// Lets only the rows of some customers through, whatever a query asks.
@@ -83,40 +114,53 @@ impl LakeTable {
         !filter.is_volatile() && !contains_subquery(filter) && filter.column_refs().iter().all(|column| is_column(&column.name))
     }
 
-    /// Drops the files whose partition values fail the filters; opens none of them.
+    /// Drops the files whose partition values fail the filters, and those whose bounds leave no row to pass them; opens none of them.
     fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&TableFile>> {
-        let filters = filters.iter().filter(|filter| self.is_of_partition(filter)).cloned();
-        let (Some(filter), false) = (conjunction(filters), self.files.is_empty()) else {
-            return Ok(self.files.iter().collect());
-        };
-        let schema = Arc::new(self.partition_schema());
-        let column =
-            |index: usize| -> ArrayRef { Arc::new(StringArray::from_iter_values(self.files.iter().map(|file| &file.partition[index]))) };
-        let values = RecordBatch::try_new(Arc::clone(&schema), (0..schema.fields().len()).map(column).collect())?;
-        let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
-        let kept = filter.evaluate(&values)?.into_array(self.files.len())?;
-        let kept: &BooleanArray = as_boolean_array(&kept)?;
-        Ok(self.files.iter().zip(kept).filter_map(|(file, keep)| (keep == Some(true)).then_some(file)).collect())
+        let mut keep = vec![true; self.files.len()];
+        if self.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(filter) = conjunction(filters.iter().filter(|filter| self.is_of_partition(filter)).cloned()) {
+            let schema = Arc::new(self.partition_schema());
+            let values = schema.fields().iter().enumerate().map(|(index, field)| {
+                let values = self.files.iter().map(|file| file.partition.get(index).and_then(|text| value(text, field.data_type())));
+                column(values, field.data_type())
+            });
+            let values = RecordBatch::try_new(Arc::clone(&schema), values.collect())?;
+            let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
+            let passed = filter.evaluate(&values)?.into_array(self.files.len())?;
+            let passed: &BooleanArray = as_boolean_array(&passed)?;
+            keep = passed.iter().map(|passed| passed == Some(true)).collect();
+        }
+        if let Some(filter) = conjunction(self.data_filters(filters).filter(|filter| !filter.is_volatile() && !contains_subquery(filter))) {
+            let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(self.schema.table_schema()))?)?;
+            keep.iter_mut().zip(self.statistics.may_hold(&self.files, filter)).for_each(|(keep, may_hold)| *keep &= may_hold);
+        }
+        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+    }
+
+    fn data_filters(&self, filters: &[Expr]) -> impl Iterator<Item = Expr> {
+        filters.iter().filter(|filter| !self.is_of_partition(filter)).cloned()
     }
 
     /// Deals the files to `count` groups, largest first, so that every thread reads about as many bytes.
     fn deal(&self, mut files: Vec<&TableFile>, count: usize) -> Vec<FileGroup> {
         files.sort_unstable_by_key(|file| std::cmp::Reverse(file.size_bytes));
         let mut groups = vec![Vec::with_capacity(files.len() / count.max(1) + 1); count.clamp(1, files.len().max(1))];
-        let dealt = groups.len();
+        let (dealt, is_described) = (groups.len(), files.len() <= DESCRIBED);
         for (index, file) in files.into_iter().enumerate() {
-            groups[index % dealt].push(self.partitioned(file));
+            groups[index % dealt].push(self.partitioned(file, is_described));
         }
         groups.into_iter().map(FileGroup::new).collect()
     }
 
-    fn partitioned(&self, file: &TableFile) -> PartitionedFile {
-        let mut statistics = Statistics::new_unknown(self.schema.file_schema());
-        statistics.num_rows = Precision::Exact(file.row_count);
-        PartitionedFile::new(file.path.clone(), file.size_bytes)
-            .with_partition_values(file.partition.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect())
-            .with_metadata_size_hint(file.footer_bytes)
-            .with_statistics(Arc::new(statistics))
+    fn partitioned(&self, file: &TableFile, is_described: bool) -> PartitionedFile {
+        let fields = self.schema.table_partition_cols().iter();
+        let values = file.partition.iter().zip(fields).filter_map(|(text, field)| value(text, field.data_type()));
+        let partitioned = PartitionedFile::new(file.path.clone(), file.size_bytes)
+            .with_partition_values(values.collect())
+            .with_metadata_size_hint(file.footer_bytes);
+        if is_described { partitioned.with_statistics(Arc::new(self.statistics.of_file(file))) } else { partitioned }
     }
 
     fn grant_filter(&self, state: &dyn Session, column: &str, only: &BTreeSet<String>) -> Result<Arc<dyn PhysicalExpr>> {
@@ -161,17 +205,22 @@ impl TableProvider for LakeTable {
             let schema = projection.map_or_else(|| Ok(Arc::clone(table_schema)), |columns| table_schema.project(columns).map(Arc::new))?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let row_count = files.iter().map(|file| file.row_count).sum();
         let mut source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(state.table_options().parquet.clone())
-            .with_encryption_factory(Arc::clone(&self.keys));
-        let data_filters = filters.iter().filter(|filter| !self.is_of_partition(filter)).cloned();
-        if let Some(filter) = conjunction(data_filters) {
+            .with_encryption_factory(Arc::clone(&self.keys))
+            .with_parquet_file_reader_factory(Arc::new(Readers::new(
+                Arc::clone(&self.footers),
+                state.runtime_env().object_store(&self.store)?,
+            )));
+        // What passes a filter or a grant is not counted by the manifest.
+        let is_whole = self.data_filters(filters).next().is_none() && self.only.is_none();
+        let every: Vec<usize> = (0..table_schema.fields().len()).collect();
+        let asked = if is_whole { projection.unwrap_or(&every).as_slice() } else { &[] };
+        let statistics = self.statistics.of_all(files.iter().copied(), asked);
+        if let Some(filter) = conjunction(self.data_filters(filters)) {
             let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(table_schema))?)?;
             source = source.with_predicate(filter);
         }
-        let mut statistics = Statistics::new_unknown(table_schema);
-        statistics.num_rows = Precision::Exact(row_count);
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(self.deal(files, state.config().target_partitions()))
             .with_statistics(statistics);

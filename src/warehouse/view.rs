@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_inside_a_model_are_not_keys_of_what_is_made_of_it() {
-        let yml = "description: d\ngrain: g\nroles: [msp_admin]\ncolumns:\n    n:\n        description: d\n";
+        let yml = "description: d\ngrain: g\nowner: o\nroles: [msp_admin]\ncolumns:\n    n:\n        description: d\n";
         let months = "select month as period, count(*) as n from lake.heartbeats group by 1";
         let customers = "select h.customer_code, months.period, count(*) as n from lake.heartbeats as h cross join months group by 1, 2";
         let files = [("months.sql", months), ("months.yml", yml), ("customers.sql", customers), ("customers.yml", yml)];

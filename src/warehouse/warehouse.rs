@@ -6,16 +6,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::runtime_env::RuntimeEnv;
-use granary_lake::{Lake, LakeError, LakeFile, Snapshot};
+use granary_lake::{AsOf, Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
+use granary_types::MspId;
 use tokio::sync::OnceCell;
 
 use crate::answer::{Admission, QueryThreads};
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::footers::{FooterMemory, Footers};
 use crate::keys::SessionKeys;
+use crate::own::{self, Own};
+use crate::runtime::Engine;
 use crate::table::TableFile;
-use crate::{Budget, Models, Session, WarehouseError, runtime};
+use crate::{Budget, Models, Session, WarehouseError, ledger, runtime};
 
 /// Opens sessions over the lake, builds and tests the models. Cheap to clone.
 #[derive(Clone)]
@@ -23,9 +26,12 @@ pub struct Warehouse {
     pub(crate) lake: Lake,
     pub(crate) budget: Budget,
     pub(crate) models: Arc<Models>,
-    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) footers: Arc<FooterMemory>,
     schemas: Arc<OnceCell<HashMap<String, SchemaRef>>>,
-    sessions: Arc<Mutex<Vec<(ReadGrant, Session)>>>,
+    /// By grant and version of the MSP's own models.
+    sessions: Arc<Mutex<Vec<(ReadGrant, i32, Session)>>>,
+    pub(crate) own: Arc<Mutex<HashMap<MspId, Own>>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) threads: Arc<QueryThreads>,
 }
@@ -51,14 +57,17 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::new`].
     pub fn with_models(lake: Lake, budget: Budget, models: Models) -> Result<Self, WarehouseError> {
-        let runtime = runtime::shared(&budget, lake.objects().store()).map_err(WarehouseError::Engine)?;
+        let engine = runtime::shared(&budget, lake.objects().store()).map_err(WarehouseError::Engine)?;
+        let footers = FooterMemory::new(budget.footer_bytes);
         Ok(Self {
             lake,
             budget,
+            footers,
             models: Arc::new(models),
-            runtime,
+            engine,
             schemas: Arc::default(),
             sessions: Arc::default(),
+            own: Arc::default(),
             admission: Arc::default(),
             threads: Arc::default(),
         })
@@ -76,17 +85,18 @@ impl Warehouse {
     pub fn session<'a>(&'a self, grant: &'a ReadGrant) -> Boxed<'a, Result<Session, WarehouseError>> {
         Box::pin(async move {
             let version = self.lake.version(grant.msp).await?;
-            if let Some(session) = self.open_session(grant, version) {
+            let own = self.own_models(grant.msp).await?;
+            if let Some(session) = self.open_session(grant, version, own.version) {
                 return Ok(session);
             }
             let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            let session = self.session_on(grant, &snapshot).await?;
+            let session = self.session_on(grant, &snapshot, &own).await?;
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.retain(|(other, _)| other != grant);
+            sessions.retain(|(other, ..)| other != grant);
             if sessions.len() >= self.budget.sessions {
                 sessions.remove(0);
             }
-            sessions.push((grant.clone(), session.clone()));
+            sessions.push((grant.clone(), own.version, session.clone()));
             Ok(session)
         })
     }
@@ -98,39 +108,53 @@ impl Warehouse {
     pub fn session_at<'a>(&'a self, grant: &'a ReadGrant, version: i64) -> Boxed<'a, Result<Session, WarehouseError>> {
         Box::pin(async move {
             let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            self.session_on(grant, &snapshot).await
+            self.session_on(grant, &snapshot, &self.own_models(grant.msp).await?).await
         })
     }
 
-    fn open_session(&self, grant: &ReadGrant, version: i64) -> Option<Session> {
+    /// Opens a session for a grant as of an instant, a version or a name; on the newest version when nothing is wanted.
+    ///
+    /// # Errors
+    /// As [`Warehouse::session_at`], and when there is no such version.
+    pub fn session_as_of<'a>(&'a self, grant: &'a ReadGrant, wanted: Option<&'a AsOf>) -> Boxed<'a, Result<Session, WarehouseError>> {
+        Box::pin(async move {
+            let Some(wanted) = wanted else { return self.session(grant).await };
+            self.session_at(grant, self.lake.find_version(grant.msp, wanted).await?).await
+        })
+    }
+
+    fn open_session(&self, grant: &ReadGrant, version: i64, own: i32) -> Option<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = sessions.iter().position(|(other, session)| other == grant && session.version() == version)?;
+        let index =
+            sessions.iter().position(|(other, of_own, session)| other == grant && *of_own == own && session.version() == version)?;
         // the session used last stands last, and goes last
         let entry = sessions.remove(index);
-        let session = entry.1.clone();
+        let session = entry.2.clone();
         sessions.push(entry);
         Some(session)
     }
 
-    async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot) -> Result<Session, WarehouseError> {
-        let contents = contents_of(snapshot)?;
+    async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot, own: &Own) -> Result<Session, WarehouseError> {
+        let contents = contents_of(snapshot, &self.footers)?;
         let only = granted_ids(grant);
         let blueprint = self.blueprint(&contents, only.as_ref());
         let context = session_context(&blueprint, self.schemas().await?, grant).await?;
-        Ok(Session::new(context, snapshot.version, self.budget.clone()))
+        own::add_seen(&context, &own.models, grant).await;
+        Ok(Session::new(context, snapshot.version, &self.engine, self.budget.clone()))
     }
 
     /// Returns the columns of every model; they follow from the SQL alone.
     pub(crate) async fn schemas(&self) -> Result<&HashMap<String, SchemaRef>, WarehouseError> {
         let plan = || async {
-            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()) };
+            let footers = Footers::new(&self.footers);
+            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()), footers, digests: HashMap::new() };
             plan_schemas(&self.blueprint(&nothing, None)).await
         };
         self.schemas.get_or_try_init(plan).await
     }
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {
-        Blueprint { runtime: &self.runtime, budget: &self.budget, datasets: self.lake.datasets(), models: &self.models, contents, only }
+        Blueprint { engine: &self.engine, budget: &self.budget, datasets: self.lake.datasets(), models: &self.models, contents, only }
     }
 }
 
@@ -142,14 +166,19 @@ fn granted_ids(grant: &ReadGrant) -> Option<BTreeSet<String>> {
 }
 
 /// Sorts the files of a snapshot by dataset and takes their keys.
-pub(crate) fn contents_of(snapshot: &Snapshot) -> Result<Contents, LakeError> {
+pub(crate) fn contents_of(snapshot: &Snapshot, memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
+    contents_of_files(&snapshot.files, memory)
+}
+
+pub(crate) fn contents_of_files(opened: &[LakeFile], memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
     let mut files: HashMap<String, Vec<TableFile>> = HashMap::new();
-    for file in &snapshot.files {
+    for file in opened {
         files.entry(file.dataset.clone()).or_default().push(table_file(file));
     }
-    let opened = snapshot.files.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
+    let digests = opened.iter().map(|file| (file.path.clone(), ledger::hex(&file.source_hash))).collect();
+    let opened = opened.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
     let keys = SessionKeys::new(opened.collect::<Result<_, LakeError>>()?);
-    Ok(Contents { files, keys: Arc::new(keys) })
+    Ok(Contents { files, keys: Arc::new(keys), footers: Footers::new(memory), digests })
 }
 
 fn table_file(file: &LakeFile) -> TableFile {
@@ -163,5 +192,6 @@ fn table_file(file: &LakeFile) -> TableFile {
         footer_bytes: usize::try_from(file.footer_bytes).unwrap_or(usize::MAX),
         row_count: usize::try_from(file.row_count).unwrap_or(usize::MAX),
         partition,
+        statistics: Arc::clone(&file.statistics),
     }
 }

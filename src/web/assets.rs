@@ -9,7 +9,8 @@ use granary_reports::charts::{self, Color};
 
 use crate::http::Problem;
 
-static STYLE: LazyLock<String> = LazyLock::new(|| format!("{}\n{}", charts::STYLE, include_str!("assets/granary.css")));
+/// The style sheet of every page.
+pub(crate) static STYLE: LazyLock<String> = LazyLock::new(|| format!("{}\n{}", charts::STYLE, include_str!("assets/granary.css")));
 const SCRIPT: &str = include_str!("assets/granary.js");
 const ICON: &str = include_str!("assets/icon.svg");
 

@@ -14,6 +14,7 @@ mod catalogue;
 mod format;
 mod http;
 mod layout;
+mod lineage;
 mod link;
 mod openapi;
 mod pages;
@@ -37,6 +38,7 @@ use granary_warehouse::Warehouse;
 pub use http::intake::Intake;
 pub use http::pace::Pace;
 pub use http::stir::Stir;
+pub use pages::models::document as models_document;
 pub use routes::{Fixture, Gate, Method, ROUTES, Route, router};
 
 /// What handlers work with; every part is shared.

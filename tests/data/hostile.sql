@@ -1,6 +1,7 @@
 -- Statements that somebody sends who wants more than his own: one a line, run at every door as an analyst confined to ACME. Under
--- "refused" none may be answered; under "harmless" each may be answered or refused, and shows nothing of anybody else. Written for
--- Granary; Apache-2.0.
+-- "refused" none may be answered; under "harmless" each may be answered or refused, and shows nothing of anybody else; under "expanded"
+-- the same holds, and {n*text} stands for a text n times. A heading is "-- ", the section, ":" and a remark. No statement may end
+-- the process, take much longer than the budget of time, or be answered with an error that is ours. Written for Granary; Apache-2.0.
 
 -- refused: changes of rows
 insert into stg_metering__machines values (1)
@@ -323,3 +324,128 @@ select array_agg(a.value || repeat('x', 1000)) from generate_series(1, 10000000)
 select regexp_match(repeat('a', 50000), '(a+)+b')
 select regexp_like(repeat('a', 50000) || 'b', '^(([a-z])+.)+[A-Z]([a-z])+$')
 select levenshtein(repeat('a', 20000), repeat('b', 20000))
+select * from lake.machines where customer_id in (select id from lake.customers)
+select * from (select customer_code from lake.backup_runs union select code from lake.customers) as x
+select * from lake.customers where code like '%' or code is null
+select * from lake.customers where (code = 'GLOBEX') is not false
+select * from lake.customers natural full join lake.contracts
+select coalesce((select name from lake.customers where code = 'GLOBEX'), 'none')
+select case when exists (select 1 from lake.customers where code = 'GLOBEX') then 1 / 0 else 1 end
+select count(*) filter (where code <> 'ACME') from lake.customers
+select max(code) over (), min(code) over (partition by 1) from lake.customers
+select last_value(code order by code), nth_value(code, 2) from lake.customers
+select code from lake.customers group by code having code <> 'ACME'
+select * from lake.customers order by (select max(code) from lake.customers) desc
+select * from lake.customers limit (select count(*) from lake.customers)
+select table_name, column_name from information_schema.columns where table_name like '%margin%'
+select * from information_schema.tables where table_schema not in ('lake', 'warehouse', 'information_schema')
+select view_definition from information_schema.views where definition like '%margin%'
+select * from "information_schema"."tables" where "table_catalog" <> 'granary'
+select * from granary.information_schema.df_settings where name like '%key%'
+explain analyze select * from lake.customers as a, lake.customers as b where a.code <> b.code
+explain verbose select * from lake.customers where code = 'GLOBEX'
+explain analyze verbose with recursive t as (select 1 as n union all select n + 1 from t) select count(*) from t
+select "code" from "lake"."customers"
+select "CODE" from "lake"."customers"
+select * from "LAKE"."CUSTOMERS"
+select * from "lake.customers"
+select 1 as """", 2 as "''", 3 as "a.b"."c"
+select 'ＧＬＯＢＥＸ', 'G​LOBEX', 'ǅ', '𝔊', '👩‍👩‍👧', 'ﷺ'
+select * from lake.customers where code = 'ＧＬＯＢＥＸ' or upper(code) = upper('globex')
+select * from lake.customers where code collate "C" = 'GLOBEX'
+select normalize('ＧＬＯＢＥＸ'), initcap('ǆ'), reverse('👩‍👩‍👧'), character_length('👩‍👩‍👧'), substr('👩‍👩‍👧', 2, 1)
+select * from lake.customers where code ~ '^(G|A).*' or code !~ 'x'
+select * from lake.customers where code similar to '%(GLOBEX|ACME)%'
+select regexp_replace('aaaa', '(a*)*b', 'x'), regexp_count('aaaa', ''), regexp_instr('aaaa', 'a{1000}')
+select regexp_like('a', '(?i)(?:(?:(?:a{1,100}){1,100}){1,100}){1,100}')
+select regexp_like('a', '[[:alpha:]') union all select regexp_like('a', '(?=a)')
+select 1 union all select 'x'
+select 1 union all select now() union all select array[1]
+select cast(code as int) from lake.customers
+select cast('99999999999999999999999999999999999999999' as decimal(38, 0))
+select 1 union select null union select 1.5 union select true
+select cast(cast('nan' as double) as bigint), cast(1e300 as int)
+select arrow_cast(1, 'Dictionary(Int8, Utf8)'), arrow_cast('x', 'FixedSizeBinary(1000000000)')
+select arrow_cast(array[1], 'FixedSizeList(1000000, Int64)')
+select -9223372036854775808, abs(-9223372036854775808), -(-9223372036854775808), -9223372036854775808 / -1, -9223372036854775808 % -1
+select power(10, 400), exp(1000), ln(-1), sqrt(-1), log(0), factorial(100), gcd(-9223372036854775808, -1), lcm(9223372036854775807, 2)
+select round(1.5, 2147483647), trunc(1.5, -2147483648), round(cast(1 as decimal(38, 37)), 400)
+select 1 << 64, 1 >> -1, 1 << -9223372036854775808, 5 % 0, 5.0 % 0
+select interval '9223372036854775807 months', interval '-178956970 years -8 months'
+select date '0001-01-01' - interval '10000 years', timestamp '9999-12-31' + interval '300000 years'
+select date_bin(interval '0 seconds', now()), date_trunc('nosuch', now()), date_part('epoch', date '9999-12-31')
+select to_char(now(), repeat('%Y', 100000)), to_timestamp('2025', repeat('%', 1000)), to_date('x', '%Q')
+select now() at time zone 'Nowhere/Town', now() at time zone '../../etc/passwd'
+select chr(-1), chr(55296), ascii(''), to_hex(-1), left('x', -9223372036854775808), right('x', 9223372036854775807), substr('x', -9223372036854775808, 9223372036854775807)
+select split_part('a,b', ',', -9223372036854775808), split_part('a', '', 0), overlay('abc' placing 'x' from 9223372036854775807 for -1)
+select lpad('x', 2147483647), rpad('x', -1, ''), repeat('x', -1), repeat('', 9223372036854775807)
+select replace(repeat('a', 10000000), 'a', repeat('b', 10000000))
+select regexp_replace(repeat('a', 10000000), 'a', repeat('b', 10000000), 'g')
+select concat_ws(repeat('x', 60000000), 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l')
+select array_to_string(string_to_array(repeat('a,', 1000000), ','), repeat('b', 1000000))
+select list_join(string_to_array(repeat('a,', 1000000), ','), repeat('b', 1000000))
+select levenshtein(repeat('a', 1000000), repeat('b', 1000000))
+select array_length(array_concat([1], [2])), array_slice([1, 2], -9223372036854775808, 9223372036854775807), [1][9223372036854775807], [1][-9223372036854775808]
+select make_array(), array_pop_back(make_array()), flatten([[[1]]]), array_position([1], 1, 9223372036854775807), cardinality(null)
+select count(*) from generate_series(1, 9223372036854775807, 9223372036854775807)
+select count(*) from generate_series(-9223372036854775808, 9223372036854775807)
+select count(*) from generate_series(1, 10, 0)
+select count(*) from generate_series(timestamp '2025-01-01', timestamp '9999-01-01', interval '1 microsecond')
+select ntile(9223372036854775807) over (order by 1), lag(1, 9223372036854775807) over (order by 1), nth_value(1, -9223372036854775808) over (order by 1)
+select sum(1) over (rows between 9223372036854775807 preceding and 18446744073709551615 following)
+select sum(x) over (order by x range between 1 preceding and 9223372036854775807 following) from (values (9223372036854775807), (-9223372036854775808)) as v (x)
+select max(length(s)) from (select string_agg('x', ',') over (order by a.value) as s from generate_series(1, 3000000) as a)
+select max(m) from (select median(a.value) over (order by a.value) as m from generate_series(1, 3000000) as a)
+select approx_percentile_cont(2.0) within group (order by n) from (values (1)) as v (n)
+select percentile_cont(-1) within group (order by n) from (values (1)) as v (n)
+select random() from lake.machines where random() < 2 order by random()
+select uuid() = uuid(), now() = now(), random() = random()
+with recursive t as (select 'x' as s union all select s || s from t) select max(length(s)) from t
+with recursive t as (select 1 as n union all select t.n + 1 from t, lake.machines) select count(*) from t
+with a as (select 1 as n), b as (select x.n from a as x, a as y), c as (select x.n from b as x, b as y), d as (select x.n from c as x, c as y), e as (select x.n from d as x, d as y), f as (select x.n from e as x, e as y), g as (select x.n from f as x, f as y), h as (select x.n from g as x, g as y), i as (select x.n from h as x, h as y), j as (select x.n from i as x, i as y), k as (select x.n from j as x, j as y), l as (select x.n from k as x, k as y), m as (select x.n from l as x, l as y), n as (select x.n from m as x, m as y), o as (select x.n from n as x, n as y), p as (select x.n from o as x, o as y), q as (select x.n from p as x, p as y), r as (select x.n from q as x, q as y), s as (select x.n from r as x, r as y), t as (select x.n from s as x, s as y), u as (select x.n from t as x, t as y) select count(*) from u
+select a.value from generate_series(1, 3000000) as a join generate_series(1, 3000000) as b on a.value + b.value < 0
+select a.value from generate_series(1, 3000000) as a full join generate_series(1, 3000000) as b on a.value % 2 = b.value % 2 and a.value * b.value < 0
+
+-- expanded: depth and length
+select {10000*(}1{10000*)}
+select {10000*(select }1{10000*)}
+select {10000*not }true
+select {10000*- }1
+select 1{5000* + 1}
+select 1 where 1 = 1{5000* and 1 = 1}
+select 1 where 1 = 0{5000* or 1 = 0}
+select * from lake.customers where code in ('ACME'{20000*, 'GLOBEX'})
+select {2000*case when true then }1{2000* else 0 end}
+select {3000*coalesce(}1{3000*, 0)}
+select {1000*[}1{1000*]}
+select {500*1, }1
+select {20000*1, }1
+select '{1000000*x}'
+select '{300000*é}' as "{100000*x}"
+select 1 as a{3000*.b}
+select {1000*"}
+select /* {5000*/*} */ 1
+select 1 {500*union all select 1 }
+select 1 {5000*union all select 1 }
+select * from (values (1){10000*, (1)}) as v (n)
+select * from {2000*(}lake.customers{2000*)}
+select * from lake.customers as a{60*, lake.customers}
+select * from lake.customers{300* natural join lake.customers}
+select {200*(select code from lake.customers limit 1) || }''
+select cast({300*cast(}1{300* as int)} as text)
+select 1 from lake.customers where code like '{20000*%_}'
+select regexp_like('{5000*a}', '{5000*a?}{5000*a}')
+select regexp_like('x', '{2000*(}x{2000*)}')
+select {4000*x.}y from lake.customers as x
+with a as (select 1 as n){2000*, b as (select 1)} select 1
+select interval '{1000*9} days'
+select 1{400*9}
+select 1.{4000*9}
+select 1e{100*9}
+select x'{100000*ff}'
+select {100000*;}
+{100000* }select 1
+{20000*select }
+select {45*cast(}1{40* as int)}
+select {45*not(}true{40*)} from
+select {45*substring(}'x'{44* from 1)}

@@ -80,7 +80,7 @@ impl House {
 
     /// Runs a query and returns its rows.
     pub(crate) fn query(&self, sql: &str) -> Value {
-        self.json(&["query", sql, "--format", "json"])
+        self.json(&["query", sql, "--format", "json", "--reason", "a test asks"])
     }
 }
 

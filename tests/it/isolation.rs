@@ -55,6 +55,9 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("export run", Operator),
     ("export open", Operator),
     ("churn evaluate", Operator),
+    // what the program itself brings, of nobody's data
+    ("warehouse lineage", Operator),
+    ("warehouse docs", Operator),
     ("customer certificate verify", Operator),
     ("export files", OfMsp(&["export", "files"])),
     ("export verify", OfMsp(&["export", "verify"])),
@@ -83,6 +86,9 @@ const COMMANDS: &[(&str, Kind)] = &[
     ("customer list", OfMsp(&["customer", "list"])),
     ("warehouse build", OfMsp(&["warehouse", "build"])),
     ("warehouse test", OfMsp(&["warehouse", "test"])),
+    ("warehouse push", OfMsp(&["warehouse", "push", "DIR", "--dry-run"])),
+    ("warehouse models", OfMsp(&["warehouse", "models"])),
+    ("warehouse rollback", OfMsp(&["warehouse", "rollback", "1"])),
     ("billing accounts", OfMsp(&["billing", "accounts"])),
     ("billing list", OfMsp(&["billing", "list", "--period", "2025-10"])),
     ("billing draft", OfMsp(&["billing", "draft", "--period", "2025-09"])),
@@ -295,7 +301,7 @@ impl Street {
     }
 
     fn try_users(&mut self) {
-        let machines = ["query", "select machine_name from stg_metering__machines", "--as"];
+        let machines = ["query", "select machine_name from stg_metering__machines", "--reason", "a test asks", "--as"];
         let everything = [NORTH.as_slice(), &SOUTH].concat();
         let mut ask = |email: &str, code, forbidden: &[&str]| self.cell(&[&machines[..], &[email]].concat(), code, forbidden);
         ask("nobody@north.example", Some(3), &everything);
@@ -304,8 +310,8 @@ impl Street {
         ask("acme@north.example", None, &[SOUTH.as_slice(), &GLOBEX].concat());
         ask("globex@north.example", None, &["NORTH-ACME-", "SOUTH-ACME-", "Southern Backup"]);
         // What belongs to the MSP is not in a customer's catalog.
-        self.cell(&["query", "select * from revenue_by_month", "--as", "acme@north.example"], Some(2), &everything);
-        self.try_msp(&["query", "select machine_name from stg_metering__machines"]);
+        self.cell(&["query", "select * from revenue_by_month", "--reason", "x", "--as", "acme@north.example"], Some(2), &everything);
+        self.try_msp(&["query", "select machine_name from stg_metering__machines", "--reason", "a test asks"]);
     }
 }
 

@@ -60,6 +60,7 @@ fn a_broken_silo_costs_nobody_else_the_night() {
     };
     assert_eq!(customers("EAST"), BTreeSet::from(["BESIDE".to_owned()]));
     assert_eq!(customers("WEST"), BTreeSet::from(["WHOLE".to_owned()]));
-    let tiers = house.json(&["query", "select tier from stg_metering__tier_assignments", "--msp", "WEST", "--format", "json"]);
+    let asked = "select tier from stg_metering__tier_assignments";
+    let tiers = house.json(&["query", asked, "--msp", "WEST", "--reason", "a test asks", "--format", "json"]);
     assert_eq!(tiers[0]["tier"], "backup", "{tiers}");
 }

@@ -24,14 +24,15 @@ fn a_question_is_answered_as_of_a_name_a_number_and_a_time() {
     machines(&house, 2);
     let version = format!("v{}", labelled["version"]);
     let count = |arguments: &[&str]| {
-        let answer = house.json(&[&["query", "--format", "json", "select count(*) as n from stg_metering__machines"], arguments].concat());
+        let question = ["query", "--format", "json", "--reason", "a test asks", "select count(*) as n from stg_metering__machines"];
+        let answer = house.json(&[&question, arguments].concat());
         answer[0]["n"].as_i64().unwrap()
     };
     assert_eq!(count(&[]), 2);
     for wanted in ["before-the-audit", version.as_str(), between.as_str()] {
         assert_eq!(count(&["--as-of", wanted]), 1, "{wanted}");
     }
-    let refused = house.run(&["query", "--as-of", "2025-10", "select 1"]);
+    let refused = house.run(&["query", "--as-of", "2025-10", "--reason", "a test asks", "select 1"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("'2025-10'") && told.contains("granary export versions"), "{told}");
 

@@ -40,6 +40,7 @@ spine as (
         customers.status as status_now,
         customers.activated_on,
         customers.time_zone,
+        customers.vertical,
         msps.time_zone as msp_time_zone,
         msps.currency as msp_currency,
         periods.period,
@@ -47,7 +48,8 @@ spine as (
         periods.next_start_on,
         periods.is_closed,
         periods.closed_position,
-        periods.seen_through_on
+        periods.seen_through_on,
+        periods.as_of_at
     from customers
     cross join msps
     cross join periods
@@ -135,6 +137,8 @@ final as (
         spine.is_closed,
         spine.closed_position,
         spine.seen_through_on,
+        spine.as_of_at,
+        spine.vertical,
         coalesce(changes.status, spine.status_now) as status,
         changes.changed_on as status_since_on,
         changes.reason as status_reason,

@@ -14,6 +14,9 @@ closed as (
         customer_periods.period_start_on,
         customer_periods.closed_position,
         customer_periods.activated_on,
+        customer_periods.default_tier,
+        customer_periods.vertical,
+        customer_periods.as_of_at,
         coalesce(lines.currency, customer_periods.currency) as currency,
         case when customer_periods.status = 'active' then greatest(coalesce(lines.recurring_minor, 0), 0) else 0 end as mrr_minor,
         -- a pause older than 30 days at the period's end is a loss
@@ -72,6 +75,10 @@ final as (
         period,
         period_start_on,
         closed_position,
+        activated_on,
+        default_tier,
+        vertical,
+        as_of_at,
         currency,
         -- whoever paid before the first period that is known of is not new in it
         case

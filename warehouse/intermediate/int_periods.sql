@@ -10,12 +10,16 @@ rated_lines as (
     select * from stg_billing__rated_lines
 ),
 
+heartbeats as (
+    select max(last_at) as last_at from stg_metering__heartbeats
+),
+
 known as (
-    select period, is_closed, false as has_lines, cast(null as date) as last_on from periods
+    select period, is_closed, false as has_lines, cast(null as date) as last_on, closed_at from periods
     union all
-    select period, false, false, max(last_seen_on) from machine_months group by period
+    select period, false, false, max(last_seen_on), cast(null as timestamp with time zone) from machine_months group by period
     union all
-    select distinct period, false, true, cast(null as date) from rated_lines
+    select distinct period, false, true, cast(null as date), cast(null as timestamp with time zone) from rated_lines
 ),
 
 merged as (
@@ -24,7 +28,8 @@ merged as (
         cast(period || '-01' as date) as period_start_on,
         bool_or(is_closed) as is_closed,
         bool_or(has_lines) as has_lines,
-        max(last_on) as last_on
+        max(last_on) as last_on,
+        max(closed_at) as closed_at
     from known
     group by period
 ),
@@ -40,8 +45,10 @@ final as (
         case
             when is_closed then cast(row_number() over (partition by is_closed order by period) as bigint)
         end as closed_position,
-        max(last_on) over () as seen_through_on
+        max(last_on) over () as seen_through_on,
+        case when is_closed then closed_at else heartbeats.last_at end as as_of_at
     from merged
+    cross join heartbeats
 )
 
 select * from final

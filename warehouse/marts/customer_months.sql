@@ -22,6 +22,7 @@ final as (
         customer_periods.period,
         customer_periods.period_start_on,
         customer_periods.is_closed,
+        customer_periods.as_of_at,
         customer_periods.status,
         customer_periods.default_tier,
         usage.machines,

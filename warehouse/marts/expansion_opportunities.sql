@@ -24,6 +24,8 @@ candidates as (
         customer_months.customer_code,
         customer_months.period,
         customer_months.period_start_on,
+        customer_months.is_closed,
+        customer_months.as_of_at,
         customer_months.status,
         customer_months.default_tier,
         customer_months.currency,
@@ -128,7 +130,9 @@ final as (
         opportunities.quantity,
         minor(cast(opportunities.quantity as decimal(18, 4)) * opportunities.unit_price, priced.currency) as monthly_minor,
         major(minor(cast(opportunities.quantity as decimal(18, 4)) * opportunities.unit_price, priced.currency), priced.currency) as monthly,
-        priced.currency
+        priced.currency,
+        priced.is_closed,
+        priced.as_of_at
     from opportunities
     inner join priced on priced.customer_id = opportunities.customer_id
     where opportunities.quantity > 0 and opportunities.unit_price > 0

@@ -14,6 +14,10 @@ customers as (
     select * from stg_tenants__customers
 ),
 
+periods as (
+    select * from int_periods
+),
+
 both_sides as (
     select customer_id, period, item, currency, amount_minor as retail_minor, 0 as wholesale_minor
     from rated_lines
@@ -53,9 +57,12 @@ final as (
         summed.wholesale_minor,
         summed.retail_minor - summed.wholesale_minor as margin_minor,
         major(summed.retail_minor - summed.wholesale_minor, summed.currency) as margin,
-        summed.currency
+        summed.currency,
+        periods.is_closed,
+        periods.as_of_at
     from summed
     inner join customers on customers.customer_id = summed.customer_id
+    left join periods on periods.period = summed.period
 )
 
 select * from final

@@ -95,7 +95,9 @@ final as (
         movements.reason,
         movements.amount_minor,
         major(movements.amount_minor, mrr.currency) as amount,
-        mrr.currency
+        mrr.currency,
+        true as is_closed,
+        mrr.as_of_at
     from movements
     inner join mrr on mrr.customer_id = movements.customer_id and mrr.period = movements.period
     where movements.amount_minor <> 0

@@ -18,7 +18,8 @@ final as (
         sum(rated_lines.amount_minor) as amount_minor,
         major(sum(rated_lines.amount_minor), max(rated_lines.currency)) as amount,
         max(rated_lines.currency) as currency,
-        bool_or(periods.is_closed) as is_closed
+        bool_or(periods.is_closed) as is_closed,
+        max(periods.as_of_at) as as_of_at
     from rated_lines
     inner join periods on periods.period = rated_lines.period
     where rated_lines.item like 'machine_%'

@@ -11,6 +11,7 @@ balances as (
         period,
         period_start_on,
         currency,
+        max(as_of_at) as as_of_at,
         sum(mrr_start_minor) as start_minor,
         sum(mrr_minor) as mrr_minor,
         sum(usage_revenue_minor) as usage_revenue_minor,
@@ -45,6 +46,7 @@ joined as (
         balances.period,
         balances.period_start_on,
         balances.currency,
+        balances.as_of_at,
         balances.start_minor,
         coalesce(moved.new_minor, 0) as new_minor,
         coalesce(moved.reactivation_minor, 0) as reactivation_minor,
@@ -101,7 +103,8 @@ final as (
         cast(customers_lost as double) / nullif(customers_at_start, 0) as logo_churn,
         cast(round(cast(mrr_minor as double) / nullif(active_customers, 0)) as bigint) as arpa_minor,
         cast(round(cast(mrr_minor as double) / nullif(active_customers, 0) / nullif(trailing_churn, 0)) as bigint) as ltv_minor,
-        12 * mrr_minor as arr_minor
+        12 * mrr_minor as arr_minor,
+        as_of_at
     from trailing
 )
 

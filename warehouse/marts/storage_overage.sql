@@ -33,7 +33,9 @@ final as (
         coalesce(billed.billed_gib, 0) as billed_gib,
         coalesce(billed.amount_minor, 0) as amount_minor,
         major(coalesce(billed.amount_minor, 0), customer_months.currency) as amount,
-        customer_months.currency
+        customer_months.currency,
+        customer_months.is_closed,
+        customer_months.as_of_at
     from customer_months
     left join billed on billed.customer_id = customer_months.customer_id and billed.period = customer_months.period
 )

@@ -14,7 +14,8 @@ final as (
         amount_minor,
         currency,
         method,
-        received_on
+        received_on,
+        created_at as recorded_at
     from source
     where customer_id not in (select id from erased)
 )

@@ -10,7 +10,8 @@ final as (
         item,
         unit_price,
         currency,
-        valid_from
+        valid_from,
+        created_at as recorded_at
     from source
 )
 

@@ -17,7 +17,8 @@ final as (
         unit_price,
         amount_minor,
         currency,
-        is_recurring
+        is_recurring,
+        created_at as rated_at
     from source
 )
 

@@ -18,7 +18,8 @@ final as (
         tickets_opened,
         api_calls,
         is_estimated,
-        is_closed
+        is_closed,
+        events_hash
     from source
 )
 

@@ -34,6 +34,12 @@ macro_rules! live {
 const FIND_LIVE: &str = live!("k.secret_hash = $1");
 const FIND_LIVE_BY_ID: &str = live!("k.id = $1");
 
+/// By what is shown of a key, or by its id; should two ever show the same, the newer one.
+const FIND_VERIFIER: &str = "
+    select id, scram_verifier from api_keys
+    where (prefix = $1 or id::text = $1) and scram_verifier is not null and revoked_at is null and (expires_at is null or expires_at > $2)
+    order by created_at desc limit 1";
+
 /// Several replicas may have seen it unused at the same instant.
 const UPDATE_USED: &str = "
     update api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')";
@@ -65,7 +71,7 @@ const IS_PLANE_OF: &str = "select exists (select from control_planes where id = 
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] =
-    &[INSERT, FIND_LIVE, FIND_LIVE_BY_ID, UPDATE_USED, LIST, GET, LOCK_AT, UPDATE_REVOKED, UPDATE_REPLACED, IS_PLANE_OF];
+    &[INSERT, FIND_LIVE, FIND_LIVE_BY_ID, FIND_VERIFIER, UPDATE_USED, LIST, GET, LOCK_AT, UPDATE_REVOKED, UPDATE_REPLACED, IS_PLANE_OF];
 
 /// Inserts a key.
 pub(crate) async fn insert(tx: &Tx, id: ApiKeyId, key: &NewApiKey, secret: &Secret, by: &str, now: Timestamp) -> Result<(), AccessError> {
@@ -92,6 +98,11 @@ pub(crate) async fn find_live(tx: &Tx, secret_hash: &[u8], now: Timestamp, today
 pub(crate) async fn find_live_by_id(tx: &Tx, id: ApiKeyId, now: Timestamp, today: Timestamp) -> Result<Option<Principal>, AccessError> {
     let row = tx.query_opt(FIND_LIVE_BY_ID, &[&id, &now]).await?;
     used(tx, row, now, today).await
+}
+
+/// Finds a live key that may ask in SQL, and by what its holder proves to have it.
+pub(crate) async fn find_verifier(tx: &Tx, user: &str, now: Timestamp) -> Result<Option<(ApiKeyId, String)>, AccessError> {
+    Ok(tx.query_opt(FIND_VERIFIER, &[&user, &now]).await?.map(|row| (row.get("id"), row.get("scram_verifier"))))
 }
 
 async fn used(tx: &Tx, row: Option<Row>, now: Timestamp, today: Timestamp) -> Result<Option<Principal>, AccessError> {

@@ -13,7 +13,7 @@ pub(crate) enum ApiKey {
     #[command(after_help = "\
 Examples:
   granary api-key add --customer ACME
-  granary api-key add --customer ACME --scope sql --expires 2027-01-01T00:00:00Z --name 'BI tool'
+  granary api-key add --customer ACME --scope sql --expires 2027-01-01T00:00:00Z --name 'BI tool'    # answers with a line for psql
   granary api-key add --msp NORTH --scope customers.write --name 'ticket system'")]
     Add {
         /// The customer that the key acts for; none for a key of the MSP

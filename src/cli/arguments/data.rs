@@ -1,12 +1,15 @@
 //! What was counted, what goes to the lake, and what is asked of it.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 use granary_lake::{AsOf, Step};
 use granary_types::{CustomerCode, Period};
 use jiff::civil::Date;
 
 use super::text;
 use crate::cli::output::Format;
+use crate::cli::query::AnswerForm;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -170,15 +173,20 @@ fn step(name: &str) -> Result<Step, String> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Without SQL, a terminal becomes a shell (\\? helps there), and anything else is read as one question. What an operator reads is written
+down with its reason, where the MSP and its customers see it; a demo needs none.
+
 Examples:
   granary query 'select period, mrr from revenue_by_month order by period'
+  granary query --reason 'ticket 4711: what was billed'
   granary query --format csv 'select * from mrr_movements' > movements.csv
+  granary query --format parquet 'select * from invoice_lines' > lines.parquet
   granary query --as analyst@north.example 'show tables'
   granary query --as-of 2025-10 'select count(*) from invoice_lines'
   granary query --as-of 2025-11-03T00:00:00Z 'select * from mrr_movements'")]
 pub(crate) struct Query {
-    /// One SELECT; - reads it from standard input
-    pub(crate) sql: String,
+    /// One SELECT; without it, or with -, it is read from standard input
+    pub(crate) sql: Option<String>,
     /// Read the lake as it was: at an instant, at a version (v12), or under a name; a closed month's is the month
     #[arg(long, value_name = "TIME|LABEL")]
     pub(crate) as_of: Option<AsOf>,
@@ -188,9 +196,21 @@ pub(crate) struct Query {
     /// The MSP, by its code; needed when there are several
     #[arg(long)]
     pub(crate) msp: Option<String>,
-    /// How the answer is written: a table, JSON or CSV
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// Why, for the audit log; a demo needs none
+    #[arg(long, value_parser = text::reason)]
+    pub(crate) reason: Option<String>,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AnswerForm::Table)]
+    pub(crate) format: AnswerForm,
+}
+
+/// How a graph of models is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Table,
+    Json,
+    Dot,
+    Mermaid,
 }
 
 #[derive(Debug, Subcommand)]
@@ -201,6 +221,55 @@ pub(crate) enum WarehouseCommand {
         /// The MSP, by its code; needed when there are several
         #[arg(long)]
         msp: Option<String>,
+    },
+    /// Test models of the MSP's own, and use them from then on
+    #[command(after_help = "Examples:\n  granary warehouse push models --dry-run\n  granary warehouse push models --msp NORTH")]
+    Push {
+        /// The folder of their .sql and .yml files
+        folder: PathBuf,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// Test only, keep nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the versions of the MSP's own models
+    #[command(after_help = "Examples:\n  granary warehouse models\n  granary warehouse models --msp NORTH --format json")]
+    Models {
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+        /// How the answer is written: a table, JSON or CSV
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Use an earlier version of the MSP's own models again
+    #[command(after_help = "Examples:\n  granary warehouse rollback 3\n  granary warehouse rollback 3 --msp NORTH")]
+    Rollback {
+        /// The version, as granary warehouse models lists it
+        version: i32,
+        /// The MSP, by its code; needed when there are several
+        #[arg(long)]
+        msp: Option<String>,
+    },
+    /// Show which model reads which
+    #[command(
+        after_help = "Examples:\n  granary warehouse lineage\n  granary warehouse lineage margin\n  granary warehouse lineage --format dot | dot -Tsvg > models.svg"
+    )]
+    Lineage {
+        /// Only what this model is made of, and what is made of it
+        model: Option<String>,
+        /// How it is written: a table, JSON, or a graph for Graphviz or Mermaid
+        #[arg(long, value_enum, default_value_t = GraphFormat::Table)]
+        format: GraphFormat,
+    },
+    /// Write the page that describes every model
+    #[command(after_help = "Examples:\n  granary warehouse docs --out models.html")]
+    Docs {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Run the tests that stand beside the models
     #[command(after_help = "Examples:\n  granary warehouse test\n  granary warehouse test --format json")]

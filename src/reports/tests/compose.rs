@@ -120,7 +120,7 @@ async fn prepare(test: &TestDatabase, two: &TwoCustomers) -> Warehouse {
     assert_eq!(night.failures().count(), 0, "{night:?}");
     let warehouse = Warehouse::new(lake, Budget::default()).unwrap();
     warehouse.build(two.north.id).await.unwrap();
-    let outcomes = warehouse.test(two.north.id).await.unwrap();
+    let outcomes = warehouse.test(two.north.id, "2025-11-09T06:00:00Z".parse().unwrap()).await.unwrap();
     let nights = outcomes.iter().find(|outcome| outcome.test == "nights_add_up_to_the_service_level").unwrap();
     assert!(nights.passed(), "{nights:?}");
     warehouse

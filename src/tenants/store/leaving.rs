@@ -313,6 +313,7 @@ mod tests {
                 "invoice_series",
                 "statements",
                 "erased_totals",
+                "own_models",
                 "retention_rules",
                 "lake_heads",
                 "dirty",

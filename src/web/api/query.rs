@@ -42,13 +42,11 @@ pub(crate) async fn ask(
     let QueryIn { sql, as_of } = sent.read()?;
     let grant = visitor.principal.read_grant()?;
     let msp = grant.msp;
-    let session = match as_of {
-        None => app.warehouse.session(&grant).await?,
-        Some(wanted) => {
-            let Ok(wanted) = wanted.parse::<AsOf>();
-            app.warehouse.session_at(&grant, app.lake.find_version(msp, &wanted).await?).await?
-        }
-    };
+    let as_of = as_of.map(|wanted| {
+        let Ok(wanted) = wanted.parse::<AsOf>();
+        wanted
+    });
+    let session = app.warehouse.session_as_of(&grant, as_of.as_ref()).await?;
     let asked: String = sql.chars().filter(|letter| !letter.is_control() || letter.is_whitespace()).take(SQL_SHOWN).collect();
     let tx = app.tenants.begin_msp(&app.access.msp_scope(&visitor.principal).await?).await?;
     granary_tenants::note(&tx, None, "warehouse.query", &format!("msp:{}", visitor.msp()?.code), &json!({"sql": asked})).await?;

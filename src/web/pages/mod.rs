@@ -12,6 +12,7 @@ pub(crate) mod factor;
 pub(crate) mod invoices;
 pub(crate) mod limits;
 pub(crate) mod login;
+pub(crate) mod models;
 pub(crate) mod operations;
 pub(crate) mod overview;
 pub(crate) mod password;

@@ -10,6 +10,7 @@ mod hostile;
 mod house;
 mod isolation;
 mod leaving;
+mod models;
 mod openapi;
 mod operations;
 mod people;

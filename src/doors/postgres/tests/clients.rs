@@ -1,0 +1,228 @@
+//! What tools ask before their user asks anything.
+
+use super::house::{House, code, one, rows};
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+/// One house for all: an export takes longer than everything that is asked of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_learn_what_there_is() {
+    let house = House::open().await;
+    descriptions_are_comments(&house).await;
+    the_catalog_is_the_same_over_every_connection(&house).await;
+    columns_have_the_types_that_their_values_have(&house).await;
+    npgsql_learns_the_types(&house).await;
+    dbeaver_unfolds_its_tree(&house).await;
+    metabase_learns_tables_and_fields(&house).await;
+    grafana_lists_tables_and_columns(&house).await;
+}
+
+async fn descriptions_are_comments(house: &House) {
+    let client = house.north().await;
+    let said = one(&client, "select obj_description('warehouse.customer_months'::regclass, 'pg_class')").await;
+    let model = house.warehouse.models().iter().find(|model| model.name == "customer_months");
+    let (description, columns) = model.map(|model| (model.description.description.clone(), model.description.columns.clone())).unwrap();
+    assert!(said.starts_with(&description), "{said}");
+    let sql = "select a.attname, d.description from pg_attribute a join pg_description d on d.objoid = a.attrelid and d.objsubid = a.attnum \
+        join pg_class c on c.oid = a.attrelid where c.relname = 'customer_months' and d.classoid = 'pg_class'::regclass";
+    let found = rows(&client, sql).await;
+    assert_eq!(found.len(), columns.len());
+    for row in &found {
+        let name = row[0].as_deref().unwrap();
+        assert_eq!(row[1].as_deref(), Some(columns[name].description.as_str()), "{name}");
+        let sql = format!(
+            "select col_description(c.oid, a.attnum) from pg_class c join pg_attribute a on a.attrelid = c.oid \
+            where c.oid = 'warehouse.customer_months'::regclass and a.attname = '{name}'"
+        );
+        assert_eq!(one(&client, &sql).await, columns[name].description);
+    }
+}
+
+async fn the_catalog_is_the_same_over_every_connection(house: &House) {
+    let (one, other) = (house.north().await, house.north().await);
+    let sql = "select c.oid, n.nspname, c.relname, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+        where n.nspname in ('lake', 'warehouse') order by 2, 3";
+    let relations = rows(&one, sql).await;
+    assert!(relations.len() > 40, "{}", relations.len());
+    assert_eq!(relations, rows(&other, sql).await);
+    assert_eq!(code(&one, "select 'nosuch.table'::regclass from nosuch").await, "42P01");
+}
+
+async fn columns_have_the_types_that_their_values_have(house: &House) {
+    let client = house.north().await;
+    let described = "select column_name, data_type, udt_name, numeric_precision, numeric_scale from information_schema.columns \
+        where table_schema = 'lake' and table_name = 'customers' order by ordinal_position";
+    let described = rows(&client, described).await;
+    assert!(
+        described.contains(&vec![text("created_at"), text("timestamp with time zone"), text("timestamptz"), None, None]),
+        "{described:?}"
+    );
+    let statement = client.prepare("select * from lake.customers").await.unwrap();
+    let kinds: Vec<_> = statement.columns().iter().map(|column| (text(column.name()), text(column.type_().name()))).collect();
+    let told: Vec<_> = described.iter().map(|row| (row[0].clone(), row[2].clone())).collect();
+    assert_eq!(kinds, told);
+}
+
+/// Asks what Npgsql asks when it first meets a server, on which Power BI stands: every type in one text, read from the answers in text.
+/// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd;
+/// but for the look-up of multiranges row by row, which the engine does not plan yet.
+async fn npgsql_learns_the_types(house: &House) {
+    let client = house.north().await;
+    let types = "
+        select ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid
+        from (
+            select inner_.oid, inner_.typnamespace, inner_.typname, inner_.typtype, inner_.typrelid, inner_.typnotnull, inner_.relkind, el.oid as elemtypoid,
+                el.typname as elemtypname, elcls.relkind as elemrelkind,
+                case when elproc.proname = 'array_recv' then 'a' else el.typtype end as elemtyptype
+            from (
+                select ty.oid, typnamespace, typname, typrelid, typnotnull, relkind, typelem as elemoid,
+                    case when pr.proname = 'array_recv' then 'a' else ty.typtype end as typtype,
+                    case
+                        when pr.proname = 'array_recv' then ty.typelem
+                        when ty.typtype = 'r' then rngsubtype
+                        when ty.typtype = 'd' then ty.typbasetype
+                    end as elemtypoid
+                from pg_type as ty
+                left join pg_class as cls on (cls.oid = ty.typrelid)
+                left join pg_proc as pr on pr.oid = ty.typreceive
+                left join pg_range on (pg_range.rngtypid = ty.oid)
+            ) as inner_
+            left join pg_type as el on el.oid = elemtypoid
+            left join pg_class as elcls on (elcls.oid = el.typrelid)
+            left join pg_proc as elproc on elproc.oid = el.typreceive
+        ) as t
+        join pg_namespace as ns on (ns.oid = typnamespace)
+        where typtype in ('b', 'r', 'm', 'e', 'd') or (typtype = 'c' and relkind = 'c')
+            or (typtype = 'p' and typname in ('record', 'void'))
+            or (typtype = 'a' and (elemtyptype in ('b', 'r', 'm', 'e', 'd') or (elemtyptype = 'p' and elemtypname in ('record', 'void'))
+                or (elemtyptype = 'c' and elemrelkind = 'c')))
+        order by case when typtype in ('b', 'e', 'p') then 0 when typtype = 'r' then 1 when typtype = 'm' then 2 when typtype = 'c' then 3
+            when typtype = 'd' and elemtyptype <> 'a' then 4 when typtype = 'a' then 5 when typtype = 'd' and elemtyptype = 'a' then 6 end";
+    let fields = "select ty.oid, att.attname, att.atttypid from pg_type as ty join pg_namespace as ns on (ns.oid = ty.typnamespace)
+        join pg_class as cls on (cls.oid = ty.typrelid) join pg_attribute as att on (att.attrelid = ty.typrelid)
+        where (ty.typtype = 'c' and cls.relkind = 'c') and attnum > 0 and not attisdropped order by ty.oid, att.attnum";
+    let labels = "select pg_type.oid, enumlabel from pg_enum join pg_type on pg_type.oid = enumtypid order by oid, enumsortorder";
+    let found = rows(&client, &format!("select version();\n{types};\n{fields};\n{labels};")).await;
+    let of = |name: &str| found.iter().find(|row| row.get(2) == Some(&text(name))).unwrap_or_else(|| panic!("{name} is not there"));
+    for (name, oid) in [("int8", "20"), ("text", "25"), ("numeric", "1700"), ("timestamptz", "1184"), ("date", "1082"), ("bool", "16")] {
+        assert_eq!(of(name)[..4], [text("pg_catalog"), text(oid), text(name), text("b")]);
+    }
+    assert_eq!(of("_text")[3..], [text("a"), text("f"), text("25")]);
+    assert!(found.len() > 100, "{}", found.len());
+}
+
+/// Asks as DBeaver does when a connection is opened and its tree unfolded. Constraints and indexes after dbeaver/dbeaver,
+/// plugins/org.jkiss.dbeaver.ext.postgresql/src/org/jkiss/dbeaver/ext/postgresql/model/PostgreSchema.java at
+/// 001f621c651677a0e920556d41f533da67bd638b; the rest by hand.
+async fn dbeaver_unfolds_its_tree(house: &House) {
+    let client = house.north().await;
+    for sql in ["SET application_name = 'DBeaver 25.3 - Main'", "SET search_path = warehouse,public", "SHOW search_path"] {
+        client.simple_query(sql).await.unwrap();
+    }
+    assert_eq!(rows(&client, "SELECT current_schema(), session_user").await[0][0], text("warehouse"));
+    let databases = rows(&client, "SELECT db.oid, db.* FROM pg_catalog.pg_database db WHERE datallowconn AND NOT datistemplate").await;
+    assert_eq!(databases.len(), 1);
+    assert!(databases[0].contains(&text("north")));
+    let schemas = "SELECT n.oid, n.*, d.description FROM pg_catalog.pg_namespace n \
+        LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid = n.oid AND d.objsubid = 0 AND d.classoid = 'pg_namespace'::regclass \
+        ORDER BY nspname";
+    let schemas = rows(&client, schemas).await;
+    let oid = schemas.iter().find(|row| row[2] == text("warehouse")).unwrap()[0].clone().unwrap();
+    let tables = format!(
+        "SELECT c.oid, c.*, d.description, pg_catalog.pg_get_expr(c.relpartbound, c.oid) as partition_expr, \
+            pg_catalog.pg_get_partkeydef(c.oid::text) as partition_key \
+        FROM pg_catalog.pg_class c \
+        LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid = c.oid AND d.objsubid = 0 AND d.classoid = 'pg_class'::regclass \
+        WHERE c.relnamespace = {oid} AND c.relkind not in ('i', 'I', 'c')"
+    );
+    let tables = rows(&client, &tables).await;
+    let usage = tables.iter().find(|row| row[2] == text("customer_months")).expect("the models are shown");
+    let columns = format!(
+        "SELECT c.relname, a.*, pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as def_value, dsc.description, dep.objid \
+        FROM pg_catalog.pg_attribute a \
+        INNER JOIN pg_catalog.pg_class c ON (a.attrelid = c.oid) \
+        LEFT OUTER JOIN pg_catalog.pg_attrdef ad ON (a.attrelid = ad.adrelid AND a.attnum = ad.adnum) \
+        LEFT OUTER JOIN pg_catalog.pg_description dsc ON (c.oid = dsc.objoid AND a.attnum = dsc.objsubid) \
+        LEFT OUTER JOIN pg_depend dep on dep.refobjid = a.attrelid AND dep.deptype = 'i' and dep.refobjsubid = a.attnum and dep.classid = dep.refclassid \
+        WHERE NOT a.attisdropped AND c.oid = {} ORDER BY a.attnum",
+        usage[0].as_deref().unwrap()
+    );
+    let columns = rows(&client, &columns).await;
+    assert!(columns.iter().any(|row| row[2] == text("customer_code")), "{columns:?}");
+    let mine = usage[0].as_deref().unwrap();
+    let constraints = format!(
+        "SELECT c.oid, c.*, t.relname as tabrelname, rt.relnamespace as refnamespace FROM pg_catalog.pg_constraint c \
+        INNER JOIN pg_catalog.pg_class t ON t.oid = c.conrelid LEFT OUTER JOIN pg_catalog.pg_class rt ON rt.oid = c.confrelid \
+        WHERE c.conrelid = {mine} ORDER BY c.oid"
+    );
+    let indexes = format!(
+        "SELECT i.*, i.indkey as keys, c.relname, c.relnamespace, c.relam, tc.relname as tabrelname, dsc.description \
+        FROM pg_catalog.pg_index i INNER JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+        INNER JOIN pg_catalog.pg_class tc ON tc.oid = i.indrelid \
+        LEFT OUTER JOIN pg_catalog.pg_description dsc ON i.indexrelid = dsc.objoid WHERE i.indrelid = {mine} ORDER BY c.relname"
+    );
+    assert!(rows(&client, &constraints).await.is_empty() && rows(&client, &indexes).await.is_empty());
+}
+
+/// Asks as Metabase does when it learns a database. Written after `get-tables-sql` and `describe-fields-sql` in metabase/metabase,
+/// src/metabase/driver/postgres.clj at 008fd6675457cdd62da2265628bed3b725a607ea.
+async fn metabase_learns_tables_and_fields(house: &House) {
+    let client = house.north().await;
+    assert_eq!(one(&client, "show timezone;").await, "UTC");
+    let enums = "SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
+        WHERE t.oid IN (SELECT DISTINCT enumtypid FROM pg_enum e)";
+    assert!(rows(&client, enums).await.is_empty());
+    let tables = r#"SELECT "n"."nspname" AS "schema", "c"."relname" AS "name",
+            CASE "c"."relkind" WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'PARTITIONED TABLE' WHEN 'v' THEN 'VIEW' WHEN 'f' THEN 'FOREIGN TABLE'
+                WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE NULL END AS "type",
+            "d"."description" AS "description", "stat"."n_live_tup" AS "estimated_row_count"
+        FROM "pg_catalog"."pg_class" AS "c"
+        INNER JOIN "pg_catalog"."pg_namespace" AS "n" ON "c"."relnamespace" = "n"."oid"
+        LEFT JOIN "pg_catalog"."pg_description" AS "d" ON ("c"."oid" = "d"."objoid") AND ("d"."objsubid" = 0) AND ("d"."classoid" = 'pg_class'::regclass)
+        LEFT JOIN "pg_stat_user_tables" AS "stat" ON ("n"."nspname" = "stat"."schemaname") AND ("c"."relname" = "stat"."relname")
+        WHERE ("c"."relnamespace" = "n"."oid") AND ("n"."nspname" !~ '^pg_') AND ("n"."nspname" <> 'information_schema')
+            AND c.relkind in ('r', 'p', 'v', 'f', 'm') AND ("n"."nspname" IN ('warehouse', 'lake'))
+        ORDER BY "type" ASC, "schema" ASC, "name" ASC"#;
+    let found = rows(&client, tables).await;
+    let customers = found.iter().find(|row| row[..2] == [text("lake"), text("customers")]).expect("raw rows are shown");
+    assert_eq!(customers[2], text("TABLE"));
+    assert!(found.iter().any(|row| row[1] == text("customer_months") && row[3].is_some()), "{found:?}");
+    let fields = r#"SELECT "c"."column_name" AS "name",
+            CASE WHEN "c"."udt_schema" IN ('public', 'pg_catalog') THEN FORMAT('%s', "c"."udt_name")
+                ELSE FORMAT('"%s"."%s"', "c"."udt_schema", "c"."udt_name") END AS "database-type",
+            "c"."ordinal_position" - 1 AS "database-position", "c"."table_schema" AS "table-schema", "c"."table_name" AS "table-name",
+            "pk"."column_name" IS NOT NULL AS "pk?",
+            ("column_default" IS NULL OR LOWER("column_default") = 'null') AND "is_nullable" = 'NO' AS "database-required"
+        FROM "information_schema"."columns" AS "c"
+        LEFT JOIN (SELECT "tc"."table_schema", "tc"."table_name", "kc"."column_name" FROM "information_schema"."table_constraints" AS "tc"
+            INNER JOIN "information_schema"."key_column_usage" AS "kc" ON "tc"."constraint_name" = "kc"."constraint_name"
+                AND "tc"."table_schema" = "kc"."table_schema" AND "tc"."table_name" = "kc"."table_name"
+            WHERE "tc"."constraint_type" = 'PRIMARY KEY') AS "pk"
+            ON "c"."table_schema" = "pk"."table_schema" AND "c"."table_name" = "pk"."table_name" AND "c"."column_name" = "pk"."column_name"
+        WHERE c.table_schema !~ '^information_schema|catalog_history|pg_' AND "c"."table_name" IN ('customers')
+        ORDER BY "table-schema", "table-name", "database-position""#;
+    let found = rows(&client, fields).await;
+    assert!(found.iter().any(|row| row[0] == text("created_at") && row[1] == text("timestamptz")), "{found:?}");
+    assert_eq!(found[0][2], text("0"));
+}
+
+/// Asks as Grafana does for its query builder. Written after grafana/grafana,
+/// public/app/plugins/datasource/grafana-postgresql-datasource/postgresMetaQuery.ts at 12f912ab8d010f4d95a4043a0efaa20fc4ca0100.
+async fn grafana_lists_tables_and_columns(house: &House) {
+    let client = house.north().await;
+    assert_eq!(one(&client, "SELECT current_setting('server_version_num')::int/100 as version").await, "1600");
+    assert!(rows(&client, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").await.is_empty());
+    let schemas = "SELECT schema_name AS \"name\" FROM information_schema.schemata \
+        WHERE schema_name NOT IN ('information_schema', 'pg_catalog', 'pg_toast') ORDER BY schema_name";
+    assert_eq!(rows(&client, schemas).await, [[text("lake")], [text("warehouse")]]);
+    let tables =
+        "SELECT quote_ident(table_name) AS \"table\" FROM information_schema.tables WHERE quote_ident(table_schema) = 'lake' ORDER BY 1";
+    assert!(rows(&client, tables).await.contains(&vec![text("customers")]));
+    let columns = "SELECT quote_ident(column_name) AS \"column\", data_type AS \"type\" FROM information_schema.columns \
+        WHERE CASE WHEN array_length(parse_ident('lake.customers'), 1) = 2 \
+            THEN quote_ident(table_schema) = (parse_ident('lake.customers'))[1] AND quote_ident(table_name) = (parse_ident('lake.customers'))[2] \
+            ELSE quote_ident(table_name) = 'lake.customers' END";
+    assert!(rows(&client, columns).await.contains(&vec![text("created_at"), text("timestamp with time zone")]));
+}
