@@ -86,7 +86,7 @@ fn tuned(house: &Rooms, daily_above: Option<u64>, Halt { halt_at }: Halt) -> Roo
 /// Says where it stands and waits to be killed: at a customer's export, or where files are collected.
 fn halting(at: Step) -> AtStep {
     Arc::new(move |step, customer| {
-        let is_there = step == at && (customer.is_some() || matches!(at, Step::LetGo | Step::Deleted | Step::Emptied | Step::Collected));
+        let is_there = step == at && (customer.is_some() || at.collects());
         Box::pin(async move {
             if is_there {
                 say!("halted at {step}");

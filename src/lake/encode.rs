@@ -48,7 +48,7 @@ pub(crate) enum Sorting {
 
 /// What became of a reading.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum Outcome {
     /// All rows were taken; these parts have some.
     Whole(HashSet<Part>),
     /// They take more memory than was given, and nothing was written.
@@ -78,7 +78,7 @@ impl Encoder {
     }
 
     /// Encodes until the stream ends; `read` learns, before anything of what was collected is encoded, whether all rows were taken.
-    pub(crate) fn run(mut self, mut chunks: mpsc::Receiver<Bytes>, read: oneshot::Sender<bool>) -> Result<Reading, LakeError> {
+    pub(crate) fn run(mut self, mut chunks: mpsc::Receiver<Bytes>, read: oneshot::Sender<bool>) -> Result<Outcome, LakeError> {
         match self.sorting {
             Sorting::ByPostgres => {
                 let mut decoder = CopyDecoder::new(self.dataset, Arrival::ByPart(self.by_day))?;
@@ -93,12 +93,12 @@ impl Encoder {
             Sorting::Here { most_bytes } => {
                 let sorter = collect(self.dataset, self.by_day, most_bytes, &mut chunks)?;
                 let _ = read.send(sorter.is_some());
-                let Some(sorter) = sorter else { return Ok(Reading::TooLarge) };
+                let Some(sorter) = sorter else { return Ok(Outcome::TooLarge) };
                 sorter.finish(|part, batch| self.files.write(part, batch))?;
             }
         }
         self.files.close()?;
-        Ok(Reading::Whole(self.files.seen))
+        Ok(Outcome::Whole(self.files.seen))
     }
 }
 

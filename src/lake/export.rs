@@ -17,7 +17,7 @@ use crate::lake::Lake;
 use crate::manifest::{Changes, CurrentFile, FileOwner, HOME_ROOT};
 use crate::month::Part;
 use crate::plan::{Held, Plan, label};
-use crate::read::{Source as Rows, Written, read};
+use crate::read::{Reader, Written, read};
 use crate::step::Step;
 use crate::{LakeError, store};
 
@@ -226,7 +226,7 @@ impl OwnerExport {
         let dirty = store::list_dirty(&snapshot).await?;
         let held = Held::of(&ticket.current, self.lake.tuning().daily_above_bytes);
         let plan = self.plan(dirty, &ticket.exported, &held)?;
-        let rows = Rows { lake: &self.lake, owner: self.exported.owner(), root: self.root(), snapshot: &snapshot, ticket };
+        let rows = Reader { lake: &self.lake, owner: self.exported.owner(), root: self.root(), snapshot: &snapshot, ticket };
         let (mut changes, mut writing) = (Changes::default(), JoinSet::new());
         for reading in &plan.readings {
             read(&rows, reading, &mut writing).await?;

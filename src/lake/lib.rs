@@ -55,7 +55,7 @@ pub use night::{NightReport, OwnerNight, OwnerOutcome};
 pub use publish::Publication;
 pub use retention::{Kept, Letting, Retention, WentOrHeld};
 pub use schema::{arrow_schema, published_schema};
-pub use snapshot::Snapshot;
+pub use snapshot::{FilesOf, Snapshot};
 pub use statistics::{ColumnStatistics, FileStatistics, statistics_of};
 pub use step::{AtStep, Step};
 pub use verify::{Verified, VerifyOutcome, VerifyReport};

@@ -14,8 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) const EPOCH_SHIFT_DAYS: i32 = 10_957;
 /// The same shift in microseconds.
 pub(crate) const EPOCH_SHIFT_US: i64 = EPOCH_SHIFT_DAYS as i64 * DAY_US;
-pub(crate) const DAY_US: i64 = 86_400_000_000;
+const DAY_US: i64 = 86_400_000_000;
 const POSTGRES_EPOCH: Date = date(2000, 1, 1);
+
+/// Returns how long a day is in a column of days or of instants, on the wire.
+pub(crate) fn day_of(kind: ColumnKind) -> i64 {
+    if kind == ColumnKind::Date { 1 } else { DAY_US }
+}
 
 /// How long after its end a month is expected to change: a period's cut-off. Then its days become one file.
 const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(72);
@@ -100,7 +105,7 @@ impl PartSpan {
     /// Returns the part that a value on the wire lies in, its month or its day when the month is cut `by_day`; none when it is
     /// infinite or absurd.
     pub(crate) fn containing(raw: i64, kind: ColumnKind, by_day: &BTreeSet<Period>) -> Option<Self> {
-        let unit = if kind == ColumnKind::Date { 1 } else { DAY_US };
+        let unit = day_of(kind);
         let days = i32::try_from(raw.div_euclid(unit)).ok()?;
         let day = POSTGRES_EPOCH.checked_add(jiff::Span::new().try_days(days).ok()?).ok()?;
         let period = Period::of(day);

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::LakeError;
-use crate::encode::{self, Encoded, Encoder, Place, Sorting};
+use crate::encode::{Encoded, Encoder, Outcome, Place, Sorting};
 use crate::export::{OwnerTx, Ticket};
 use crate::lake::Lake;
 use crate::manifest::{FileOwner, NewFile};
@@ -34,7 +34,7 @@ const EXPANSION: u64 = 10;
 const SLACK_BYTES: u64 = 16 << 20;
 
 /// Where rows come from, and for whom.
-pub(crate) struct Source<'a> {
+pub(crate) struct Reader<'a> {
     pub(crate) lake: &'a Lake,
     pub(crate) owner: FileOwner,
     /// What the names of the owner's files begin with.
@@ -54,23 +54,23 @@ pub(crate) struct Written {
 
 /// Reads one dataset; that it is written, or why it is not, is said by one of the tasks that are added to `writing`.
 pub(crate) async fn read(
-    source: &Source<'_>,
+    reader: &Reader<'_>,
     reading: &Reading,
     writing: &mut JoinSet<Result<Option<Written>, LakeError>>,
 ) -> Result<(), LakeError> {
-    let estimate = source.estimate(reading).await?;
-    let tuning = source.lake.tuning();
+    let estimate = reader.estimate(reading).await?;
+    let tuning = reader.lake.tuning();
     if estimate <= tuning.sorted_here_bytes {
-        let room = source.lake.room_to_sort(estimate).await?;
+        let room = reader.lake.room_to_sort(estimate).await?;
         let most_bytes = usize::try_from((2 * estimate + SLACK_BYTES).min(tuning.sorting_most_bytes)).unwrap_or(usize::MAX);
-        if source.read_as(reading, Sorting::Here { most_bytes }, Some(room), writing).await? {
+        if reader.read_as(reading, Sorting::Here { most_bytes }, Some(room), writing).await? {
             return Ok(());
         }
     }
-    source.read_as(reading, Sorting::ByPostgres, None, writing).await.map(drop)
+    reader.read_as(reading, Sorting::ByPostgres, None, writing).await.map(drop)
 }
 
-impl Source<'_> {
+impl Reader<'_> {
     /// Estimates what the rows take on Postgres' disk: no more than their table, nor much more than the files that held them last.
     async fn estimate(&self, reading: &Reading) -> Result<u64, LakeError> {
         let table = copying::table_bytes(self.snapshot, &reading.dataset).await?;
@@ -111,8 +111,8 @@ impl Source<'_> {
             // When storing fails, the encoder only learns that nobody takes its files.
             let stored = stored?;
             match seen.map_err(|_| LakeError::WorkerEnded)?? {
-                encode::Reading::Whole(seen) => Ok(Some(Written { reading, stored, seen })),
-                encode::Reading::TooLarge => Ok(None),
+                Outcome::Whole(seen) => Ok(Some(Written { reading, stored, seen })),
+                Outcome::TooLarge => Ok(None),
             }
         });
         feed(rows, chunks).await?;

@@ -60,6 +60,18 @@ impl SnapshotCache {
     }
 }
 
+/// Whose files are asked for, within a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilesOf<'a> {
+    Everybody,
+    /// Those that hold rows of several customers, and what was computed.
+    Msp,
+    /// Those of customers, of one dataset: there may be very many.
+    Customers {
+        dataset: &'a str,
+    },
+}
+
 impl Lake {
     /// Returns the current version of an MSP's lake; zero before the first export.
     ///
@@ -80,29 +92,41 @@ impl Lake {
     /// When there is no such version, or a key does not open.
     pub fn snapshot<'a>(&'a self, grant: &'a ReadGrant, version: Option<i64>) -> Boxed<'a, Result<Arc<Snapshot>, LakeError>> {
         Box::pin(async move {
-            let tx = self.begin(&self.tenants().get_msp(grant.msp).await?).await?;
-            let head = store::find_head(&tx, grant.msp).await?;
-            let version = version.unwrap_or(head);
-            if !(0..=head).contains(&version) {
-                return Err(LakeError::NoVersion { msp: grant.msp, version });
-            }
-            if version < head && !store::versions::is_kept(&tx, grant.msp, version).await? {
-                return Err(LakeError::VersionGone(version));
-            }
+            let (tx, version) = self.begin_at(grant.msp, version).await?;
             if let Some(kept) = self.snapshots().get(grant, version) {
                 tx.commit().await?;
                 return Ok(kept);
             }
-            let rows = self.list_granted(&tx, grant, version).await?;
-            tx.commit().await?;
-            let mut files = Vec::with_capacity(rows.len());
-            for row in rows {
-                files.extend(self.open_row(grant.msp, row).await?);
-            }
+            let files = self.open_granted(tx, grant, version, FilesOf::Everybody).await?;
             let snapshot = Arc::new(Snapshot { msp: grant.msp, version, files });
             self.snapshots().put(grant, &snapshot);
             Ok(snapshot)
         })
+    }
+
+    /// Returns some of what a grant may read at a version, in the order of a snapshot.
+    ///
+    /// # Errors
+    /// As [`Lake::snapshot`].
+    pub fn files_at<'a>(&'a self, grant: &'a ReadGrant, version: i64, of: FilesOf<'a>) -> Boxed<'a, Result<Vec<LakeFile>, LakeError>> {
+        Box::pin(async move {
+            let (tx, version) = self.begin_at(grant.msp, Some(version)).await?;
+            self.open_granted(tx, grant, version, of).await
+        })
+    }
+
+    /// Begins to read a version that is there, or the current one.
+    async fn begin_at(&self, msp: MspId, version: Option<i64>) -> Result<(MspTx, i64), LakeError> {
+        let tx = self.begin(&self.tenants().get_msp(msp).await?).await?;
+        let head = store::find_head(&tx, msp).await?;
+        let version = version.unwrap_or(head);
+        if !(0..=head).contains(&version) {
+            return Err(LakeError::NoVersion { msp, version });
+        }
+        if version < head && !store::versions::is_kept(&tx, msp, version).await? {
+            return Err(LakeError::VersionGone(version));
+        }
+        Ok((tx, version))
     }
 
     /// Reads all rows of a file.
@@ -121,12 +145,18 @@ impl Lake {
         })
     }
 
-    async fn list_granted(&self, tx: &MspTx, grant: &ReadGrant, version: i64) -> Result<Vec<FileRow>, LakeError> {
+    async fn open_granted(&self, tx: MspTx, grant: &ReadGrant, version: i64, of: FilesOf<'_>) -> Result<Vec<LakeFile>, LakeError> {
         let customers: Option<Vec<CustomerId>> = match &grant.customers {
             Granted::All => None,
             Granted::Only(customers) => Some(customers.iter().copied().collect()),
         };
-        Ok(store::list_files_at(tx, grant.msp, version, customers.as_deref()).await?)
+        let rows = store::list_files_at(&tx, grant.msp, version, customers.as_deref(), of).await?;
+        tx.commit().await?;
+        let mut files = Vec::with_capacity(rows.len());
+        for row in rows {
+            files.extend(self.open_row(grant.msp, row).await?);
+        }
+        Ok(files)
     }
 
     /// Opens a file's key; none when its owner's keys were destroyed, for then nobody will ever read it again.

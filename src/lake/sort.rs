@@ -16,7 +16,7 @@ use granary_types::{ColumnKind, Dataset, Period};
 
 use crate::LakeError;
 use crate::copy::{BATCH_ROWS, NO_MONTH, NOT_FINITE, part_column};
-use crate::month::{EPOCH_SHIFT_DAYS, EPOCH_SHIFT_US, Part, PartSpan};
+use crate::month::{EPOCH_SHIFT_DAYS, EPOCH_SHIFT_US, Part, PartSpan, day_of};
 
 /// How every file is sorted: nulls come last, as in Postgres.
 const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -113,7 +113,7 @@ impl Sorter {
     }
 
     fn parts_of(&self, raw: impl Iterator<Item = i64>, kind: ColumnKind) -> Result<Vec<u32>, LakeError> {
-        let unit = if kind == ColumnKind::Date { 1 } else { crate::month::DAY_US };
+        let unit = day_of(kind);
         let mut now: (Range<i64>, u32) = (0..0, 0);
         raw.map(|raw| {
             if !now.0.contains(&raw) {
@@ -131,7 +131,7 @@ impl Sorter {
         // The 32 bits above the shift.
         let first_day = ((key >> PART_SHIFT) as u32 ^ (1 << 31)).cast_signed();
         let kind = self.dataset.columns[index].kind;
-        let unit = if kind == ColumnKind::Date { 1 } else { crate::month::DAY_US };
+        let unit = day_of(kind);
         let span = PartSpan::containing(i64::from(first_day) * unit, kind, &self.by_day).ok_or_else(|| self.refuse(NOT_FINITE))?;
         Ok(span.part)
     }

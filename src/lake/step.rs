@@ -71,6 +71,11 @@ impl Step {
             Self::Collected => "collected",
         }
     }
+
+    /// Tells whether it is a step of a collection, which has no customer of its own.
+    pub const fn collects(self) -> bool {
+        matches!(self, Self::LetGo | Self::Deleted | Self::Emptied | Self::Collected)
+    }
 }
 
 impl fmt::Display for Step {

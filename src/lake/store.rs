@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::LakeError;
 use crate::manifest::{CurrentFile, NewFile};
 use crate::month::Part;
+use crate::snapshot::FilesOf;
 use crate::statistics::FileStatistics;
 
 const LIST_DIRTY: &str = "
@@ -100,7 +101,11 @@ const UPSERT_UNCHANGED: &str = "
     on conflict (night_on, owner_id) do update set outcome = excluded.outcome, error = null, finished_at = excluded.finished_at
     where nights.outcome = 'failed'";
 
-const LIST_FILES_AT: &str = "
+/// The files of a version; of the customers given only, or of all.
+macro_rules! list_files_at {
+    ($which:literal) => {
+        concat!(
+            "
     select
         lake_files.id, lake_files.customer_id, customers.code, lake_files.dataset, lake_files.month, lake_files.path, lake_files.size_bytes,
         lake_files.footer_bytes, lake_files.row_count, lake_files.statistics, lake_files.source_hash, lake_files.wrapped_key,
@@ -110,8 +115,17 @@ const LIST_FILES_AT: &str = "
     where lake_files.msp_id = $1
         and lake_files.added_version <= $2
         and (lake_files.removed_version is null or lake_files.removed_version > $2)
-        and (lake_files.customer_id is null or $3::uuid[] is null or lake_files.customer_id = any($3))
-    order by lake_files.dataset, lake_files.month, lake_files.part, customers.code";
+        and (lake_files.customer_id is null or $3::uuid[] is null or lake_files.customer_id = any($3)) ",
+            $which,
+            "
+    order by lake_files.dataset, lake_files.month, lake_files.part, customers.code"
+        )
+    };
+}
+
+const LIST_FILES_AT: &str = list_files_at!("");
+const LIST_SHARED_AT: &str = list_files_at!("and lake_files.customer_id is null");
+const LIST_DATASET_AT: &str = list_files_at!("and lake_files.customer_id is not null and lake_files.dataset = $4");
 
 const FORGET_CUSTOMER: [&str; 4] = [
     "delete from lake_files where customer_id = $1",
@@ -350,8 +364,19 @@ impl From<Row> for FileRow {
 }
 
 /// Lists the files of a version; of the customers given only, or of all.
-pub(crate) async fn list_files_at(tx: &MspTx, msp: MspId, version: i64, customers: Option<&[CustomerId]>) -> Result<Vec<FileRow>, DbError> {
-    Ok(tx.query(LIST_FILES_AT, &[&msp, &version, &customers]).await?.into_iter().map(FileRow::from).collect())
+pub(crate) async fn list_files_at(
+    tx: &MspTx,
+    msp: MspId,
+    version: i64,
+    customers: Option<&[CustomerId]>,
+    of: FilesOf<'_>,
+) -> Result<Vec<FileRow>, DbError> {
+    let rows = match of {
+        FilesOf::Everybody => tx.query(LIST_FILES_AT, &[&msp, &version, &customers]).await?,
+        FilesOf::Msp => tx.query(LIST_SHARED_AT, &[&msp, &version, &customers]).await?,
+        FilesOf::Customers { dataset } => tx.query(LIST_DATASET_AT, &[&msp, &version, &customers, &dataset]).await?,
+    };
+    Ok(rows.into_iter().map(FileRow::from).collect())
 }
 
 /// Deletes what the manifest knows of a customer; that a version was made stays, of whose data does not.

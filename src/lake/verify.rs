@@ -19,6 +19,7 @@ use crate::month::Part;
 use crate::plan::Wanted;
 use crate::read::feed;
 use crate::schema::{arrow_schema, signature};
+use crate::snapshot::FilesOf;
 use crate::store::copying::{Order, copy_statement};
 use crate::{LakeError, file, store};
 
@@ -102,7 +103,7 @@ impl Lake {
         let tx = exported.begin_control(self.tenants()).await?;
         report.version = store::find_head(&tx, owner.msp).await?;
         let customers: Vec<_> = owner.customer.into_iter().collect();
-        let rows = store::list_files_at(&tx, owner.msp, report.version, Some(&customers)).await?;
+        let rows = store::list_files_at(&tx, owner.msp, report.version, Some(&customers), FilesOf::Everybody).await?;
         tx.commit().await?;
         let mut files = Vec::new();
         for row in rows.into_iter().filter(|row| row.customer == owner.customer) {

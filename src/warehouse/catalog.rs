@@ -11,12 +11,14 @@ use datafusion::prelude::SessionContext;
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::{Dataset, Source};
 
+use crate::files::{CustomerFiles, Files};
 use crate::footers::Footers;
+use crate::inventory::{self, Inventory};
 use crate::runtime::Engine;
 use crate::table::{LakeTable, MSP_PARTITIONS, TENANT_PARTITIONS, TableFile};
 use crate::view::ModelView;
 use crate::{Budget, Materialised, Model, Models, Need, WarehouseError, ledger, runtime};
-use crate::{guard, inventory, patience};
+use crate::{guard, patience};
 
 /// The schema of raw datasets.
 pub(crate) const LAKE_SCHEMA: &str = "lake";
@@ -30,6 +32,8 @@ pub(crate) const MART_PREFIX: &str = "mart_";
 #[derive(Debug, Clone)]
 pub(crate) struct Contents {
     pub(crate) files: HashMap<String, Vec<TableFile>>,
+    /// Where the files of customers are found that are not among them.
+    pub(crate) customers: Option<Arc<CustomerFiles>>,
     pub(crate) keys: Arc<dyn EncryptionFactory>,
     pub(crate) footers: Arc<Footers>,
     /// Digests of the files' rows by path, where they are known.
@@ -39,6 +43,14 @@ pub(crate) struct Contents {
 impl Contents {
     fn opened_by(&self) -> (Arc<dyn EncryptionFactory>, Arc<Footers>) {
         (Arc::clone(&self.keys), Arc::clone(&self.footers))
+    }
+
+    /// Returns the files of a dataset.
+    pub(crate) fn files_of(&self, dataset: &Dataset) -> Files {
+        match &self.customers {
+            Some(customers) if dataset.source == Source::Tenant => Files::Listed(Arc::clone(customers), dataset.name),
+            _ => Files::Known(self.files.get(dataset.name).cloned().unwrap_or_default().into()),
+        }
     }
 
     /// Returns what tells a file's rows from others: their digest, else the file's name, which is never used twice.
@@ -81,7 +93,7 @@ impl Draft {
     pub(crate) fn new(blueprint: &Blueprint<'_>) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, blueprint.budget);
         let draft = Self::empty(blueprint.engine, blueprint.budget).map_err(engine)?;
-        draft.lake.register_table(inventory::NAME.to_owned(), inventory::table(blueprint.contents).map_err(engine)?).map_err(engine)?;
+        draft.lake.register_table(inventory::NAME.to_owned(), Arc::new(Inventory::new(blueprint))).map_err(engine)?;
         for dataset in blueprint.datasets {
             let table = raw_table(blueprint, dataset).map_err(engine)?;
             draft.lake.register_table(dataset.name.to_owned(), table).map_err(engine)?;
@@ -182,7 +194,7 @@ fn sees_raw(grant: &ReadGrant, models: &Models, dataset: &Dataset) -> bool {
 }
 
 fn raw_table(blueprint: &Blueprint<'_>, dataset: &Dataset) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let files = blueprint.contents.files.get(dataset.name).cloned().unwrap_or_default();
+    let files = blueprint.contents.files_of(dataset);
     let columns = granary_lake::arrow_schema(dataset);
     match dataset.source {
         Source::Tenant => {
@@ -222,7 +234,7 @@ pub(crate) fn built_table(
             (schema, Vec::new())
         }
     };
-    let table = LakeTable::new(columns, &partitions, files, blueprint.contents.opened_by(), runtime::store_url()?);
+    let table = LakeTable::new(columns, &partitions, Files::Known(files.into()), blueprint.contents.opened_by(), runtime::store_url()?);
     Ok(Arc::new(tuned(blueprint, table).only("customer_id", blueprint.only.cloned())))
 }
 
@@ -230,7 +242,7 @@ pub(crate) fn built_table(
 fn shared_table(
     blueprint: &Blueprint<'_>,
     columns: SchemaRef,
-    files: Vec<TableFile>,
+    files: Files,
     customer_column: &'static str,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let table = LakeTable::new(columns, &MSP_PARTITIONS, files, blueprint.contents.opened_by(), runtime::store_url()?);

@@ -126,7 +126,7 @@ impl Shed {
     pub(crate) fn contents(&self) -> Contents {
         let keys = Arc::new(SessionKeys::new(self.keys.clone()));
         let footers = Footers::new(&FooterMemory::new(self.budget.footer_bytes));
-        Contents { files: self.files.clone(), keys, footers, digests: self.digests.clone() }
+        Contents { files: self.files.clone(), customers: None, keys, footers, digests: self.digests.clone() }
     }
 
     pub(crate) fn blueprint<'a>(&'a self, contents: &'a Contents, only: Option<&'a BTreeSet<String>>) -> Blueprint<'a> {

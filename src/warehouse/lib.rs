@@ -18,6 +18,7 @@ mod error;
 mod extent;
 #[cfg(test)]
 mod fences;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod footers;

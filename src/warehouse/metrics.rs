@@ -254,6 +254,7 @@ async fn what_may_name_somebody_is_tagged_wherever_it_goes() {
     let row = json!({"id": customer.0, "msp_id": customer.0, "code": "ACME", "name": "ACME", "status": "active", "time_zone": "UTC",
         "country": "US", "region": "local", "activated_on": "2025-01-01", "created_at": "2025-01-01T12:00:00Z"});
     shed.write_rows("customers", None, "all", &[row]);
+    shed.build().await;
     let session = shed.session(&grant(Role::OperatorAdmin, None)).await.unwrap();
     let mut tagged = 0;
     for model in shed.models.iter() {

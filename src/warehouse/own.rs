@@ -23,7 +23,6 @@ use crate::catalog::{MART_PREFIX, MODEL_SCHEMA, sees, session_context};
 use crate::checks::{Severity, TestOutcome, run_own};
 use crate::store::Files;
 use crate::view::ModelView;
-use crate::warehouse::contents_of;
 use crate::{Materialised, Model, Models, Session, Warehouse, WarehouseError, runtime, store};
 
 /// More than anybody writes by hand.
@@ -218,11 +217,11 @@ impl Warehouse {
     /// The catalog of whoever administers the MSP, without own models, in which errors say where they are.
     async fn administrators_context(&self, msp: MspId) -> Result<(SessionContext, i64), WarehouseError> {
         let grant = ReadGrant { msp, customers: Granted::All, role: Role::MspAdmin, can_read_billing: true };
-        let snapshot = self.lake.snapshot(&grant, None).await?;
-        let contents = contents_of(&snapshot, &self.footers)?;
+        let version = self.lake.version(msp).await?;
+        let contents = self.contents_at(&grant, version).await?;
         let context = session_context(&self.blueprint(&contents, None), self.schemas().await?, &grant).await?;
         context.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
-        Ok((context, snapshot.version))
+        Ok((context, version))
     }
 }
 

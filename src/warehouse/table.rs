@@ -24,8 +24,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
-use granary_lake::FileStatistics;
+use granary_lake::{FileStatistics, LakeFile};
 
+use crate::files::Files;
 use crate::footers::{Footers, Readers};
 use crate::statistics::{TableStatistics, column, value};
 
@@ -50,6 +51,22 @@ pub(crate) struct TableFile {
 }
 
 impl TableFile {
+    /// Describes a file of the lake.
+    pub(crate) fn of(file: &LakeFile) -> Self {
+        let partition = match &file.customer {
+            Some((id, code)) => vec![id.to_string(), code.to_string(), file.month.clone()],
+            None => vec![file.month.clone()],
+        };
+        Self {
+            path: file.path.clone(),
+            size_bytes: file.size_bytes,
+            footer_bytes: usize::try_from(file.footer_bytes).unwrap_or(usize::MAX),
+            row_count: usize::try_from(file.row_count).unwrap_or(usize::MAX),
+            partition,
+            statistics: Arc::clone(&file.statistics),
+        }
+    }
+
     /// Returns the month whose rows it holds, or `all`.
     pub(crate) fn month(&self) -> &str {
         self.partition.last().map_or("all", String::as_str)
@@ -60,7 +77,7 @@ impl TableFile {
 #[derive(Debug)]
 pub(crate) struct LakeTable {
     schema: TableSchema,
-    files: Vec<TableFile>,
+    files: Files,
     statistics: TableStatistics,
     keys: Arc<dyn EncryptionFactory>,
     footers: Arc<Footers>,
@@ -74,7 +91,7 @@ impl LakeTable {
     pub(crate) fn new(
         columns: SchemaRef,
         partitions: &[&str],
-        files: Vec<TableFile>,
+        files: Files,
         (keys, footers): (Arc<dyn EncryptionFactory>, Arc<Footers>),
         store: ObjectStoreUrl,
     ) -> Self {
@@ -115,28 +132,28 @@ impl LakeTable {
     }
 
     /// Drops the files whose partition values fail the filters, and those whose bounds leave no row to pass them; opens none of them.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&TableFile>> {
-        let mut keep = vec![true; self.files.len()];
-        if self.files.is_empty() {
+    fn prune<'a>(&self, files: &'a [TableFile], state: &dyn Session, filters: &[Expr]) -> Result<Vec<&'a TableFile>> {
+        let mut keep = vec![true; files.len()];
+        if files.is_empty() {
             return Ok(Vec::new());
         }
         if let Some(filter) = conjunction(filters.iter().filter(|filter| self.is_of_partition(filter)).cloned()) {
             let schema = Arc::new(self.partition_schema());
             let values = schema.fields().iter().enumerate().map(|(index, field)| {
-                let values = self.files.iter().map(|file| file.partition.get(index).and_then(|text| value(text, field.data_type())));
+                let values = files.iter().map(|file| file.partition.get(index).and_then(|text| value(text, field.data_type())));
                 column(values, field.data_type())
             });
             let values = RecordBatch::try_new(Arc::clone(&schema), values.collect())?;
             let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&schema))?)?;
-            let passed = filter.evaluate(&values)?.into_array(self.files.len())?;
+            let passed = filter.evaluate(&values)?.into_array(files.len())?;
             let passed: &BooleanArray = as_boolean_array(&passed)?;
             keep = passed.iter().map(|passed| passed == Some(true)).collect();
         }
         if let Some(filter) = conjunction(self.data_filters(filters).filter(|filter| !filter.is_volatile() && !contains_subquery(filter))) {
             let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(self.schema.table_schema()))?)?;
-            keep.iter_mut().zip(self.statistics.may_hold(&self.files, filter)).for_each(|(keep, may_hold)| *keep &= may_hold);
+            keep.iter_mut().zip(self.statistics.may_hold(files, filter)).for_each(|(keep, may_hold)| *keep &= may_hold);
         }
-        Ok(self.files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+        Ok(files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
     }
 
     fn data_filters(&self, filters: &[Expr]) -> impl Iterator<Item = Expr> {
@@ -200,7 +217,8 @@ impl TableProvider for LakeTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let table_schema = self.schema.table_schema();
-        let files = self.prune(state, filters)?;
+        let every = self.files.get().await?;
+        let files = self.prune(&every, state, filters)?;
         if files.is_empty() {
             let schema = projection.map_or_else(|| Ok(Arc::clone(table_schema)), |columns| table_schema.project(columns).map(Arc::new))?;
             return Ok(Arc::new(EmptyExec::new(schema)));
@@ -214,8 +232,8 @@ impl TableProvider for LakeTable {
             )));
         // What passes a filter or a grant is not counted by the manifest.
         let is_whole = self.data_filters(filters).next().is_none() && self.only.is_none();
-        let every: Vec<usize> = (0..table_schema.fields().len()).collect();
-        let asked = if is_whole { projection.unwrap_or(&every).as_slice() } else { &[] };
+        let columns: Vec<usize> = (0..table_schema.fields().len()).collect();
+        let asked = if is_whole { projection.unwrap_or(&columns).as_slice() } else { &[] };
         let statistics = self.statistics.of_all(files.iter().copied(), asked);
         if let Some(filter) = conjunction(self.data_filters(filters)) {
             let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(table_schema))?)?;

@@ -6,13 +6,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::SchemaRef;
-use granary_lake::{AsOf, Lake, LakeError, LakeFile, Snapshot};
+use granary_lake::{AsOf, FilesOf, Lake, LakeError, LakeFile, Snapshot};
 use granary_tenants::{Granted, ReadGrant};
 use granary_types::MspId;
 use tokio::sync::OnceCell;
 
 use crate::answer::{Admission, QueryThreads};
 use crate::catalog::{Blueprint, Contents, plan_schemas, session_context};
+use crate::files::CustomerFiles;
 use crate::footers::{FooterMemory, Footers};
 use crate::keys::SessionKeys;
 use crate::own::{self, Own};
@@ -89,8 +90,7 @@ impl Warehouse {
             if let Some(session) = self.open_session(grant, version, own.version) {
                 return Ok(session);
             }
-            let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            let session = self.session_on(grant, &snapshot, &own).await?;
+            let session = self.session_on(grant, version, &own).await?;
             let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
             sessions.retain(|(other, ..)| other != grant);
             if sessions.len() >= self.budget.sessions {
@@ -106,10 +106,7 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::session`], and when the version is not there any more.
     pub fn session_at<'a>(&'a self, grant: &'a ReadGrant, version: i64) -> Boxed<'a, Result<Session, WarehouseError>> {
-        Box::pin(async move {
-            let snapshot = self.lake.snapshot(grant, Some(version)).await?;
-            self.session_on(grant, &snapshot, &self.own_models(grant.msp).await?).await
-        })
+        Box::pin(async move { self.session_on(grant, version, &self.own_models(grant.msp).await?).await })
     }
 
     /// Opens a session for a grant as of an instant, a version or a name; on the newest version when nothing is wanted.
@@ -134,22 +131,26 @@ impl Warehouse {
         Some(session)
     }
 
-    async fn session_on(&self, grant: &ReadGrant, snapshot: &Snapshot, own: &Own) -> Result<Session, WarehouseError> {
-        let contents = contents_of(snapshot, &self.footers)?;
+    async fn session_on(&self, grant: &ReadGrant, version: i64, own: &Own) -> Result<Session, WarehouseError> {
+        let contents = self.contents_at(grant, version).await?;
         let only = granted_ids(grant);
         let blueprint = self.blueprint(&contents, only.as_ref());
         let context = session_context(&blueprint, self.schemas().await?, grant).await?;
         own::add_seen(&context, &own.models, grant).await;
-        Ok(Session::new(context, snapshot.version, &self.engine, self.budget.clone()))
+        Ok(Session::new(context, version, &self.engine, self.budget.clone()))
+    }
+
+    /// Lists what a grant sees of a version: the MSP's own files at once, those of customers when somebody reads them.
+    pub(crate) async fn contents_at(&self, grant: &ReadGrant, version: i64) -> Result<Contents, WarehouseError> {
+        let shared = self.lake.files_at(grant, version, FilesOf::Msp).await?;
+        let keys = Arc::new(SessionKeys::default());
+        let customers = Some(CustomerFiles::new(&self.lake, grant, version, &keys));
+        Ok(Contents { customers, ..contents_with(&keys, &shared, &self.footers)? })
     }
 
     /// Returns the columns of every model; they follow from the SQL alone.
     pub(crate) async fn schemas(&self) -> Result<&HashMap<String, SchemaRef>, WarehouseError> {
-        let plan = || async {
-            let footers = Footers::new(&self.footers);
-            let nothing = Contents { files: HashMap::new(), keys: Arc::new(SessionKeys::default()), footers, digests: HashMap::new() };
-            plan_schemas(&self.blueprint(&nothing, None)).await
-        };
+        let plan = || async { plan_schemas(&self.blueprint(&contents_of_files(&[], &self.footers)?, None)).await };
         self.schemas.get_or_try_init(plan).await
     }
 
@@ -171,27 +172,15 @@ pub(crate) fn contents_of(snapshot: &Snapshot, memory: &Arc<FooterMemory>) -> Re
 }
 
 pub(crate) fn contents_of_files(opened: &[LakeFile], memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
-    let mut files: HashMap<String, Vec<TableFile>> = HashMap::new();
-    for file in opened {
-        files.entry(file.dataset.clone()).or_default().push(table_file(file));
-    }
-    let digests = opened.iter().map(|file| (file.path.clone(), ledger::hex(&file.source_hash))).collect();
-    let opened = opened.iter().map(|file| Ok((file.path.clone(), granary_lake::decryption(&file.path, &file.key)?)));
-    let keys = SessionKeys::new(opened.collect::<Result<_, LakeError>>()?);
-    Ok(Contents { files, keys: Arc::new(keys), footers: Footers::new(memory), digests })
+    contents_with(&Arc::new(SessionKeys::default()), opened, memory)
 }
 
-fn table_file(file: &LakeFile) -> TableFile {
-    let partition = match &file.customer {
-        Some((id, code)) => vec![id.to_string(), code.to_string(), file.month.clone()],
-        None => vec![file.month.clone()],
-    };
-    TableFile {
-        path: file.path.clone(),
-        size_bytes: file.size_bytes,
-        footer_bytes: usize::try_from(file.footer_bytes).unwrap_or(usize::MAX),
-        row_count: usize::try_from(file.row_count).unwrap_or(usize::MAX),
-        partition,
-        statistics: Arc::clone(&file.statistics),
+fn contents_with(keys: &Arc<SessionKeys>, opened: &[LakeFile], memory: &Arc<FooterMemory>) -> Result<Contents, LakeError> {
+    let mut files: HashMap<String, Vec<TableFile>> = HashMap::new();
+    for file in opened {
+        files.entry(file.dataset.clone()).or_default().push(TableFile::of(file));
     }
+    let digests = opened.iter().map(|file| (file.path.clone(), ledger::hex(&file.source_hash))).collect();
+    keys.add(opened)?;
+    Ok(Contents { files, customers: None, keys: Arc::clone(keys) as _, footers: Footers::new(memory), digests })
 }
