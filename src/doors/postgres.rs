@@ -39,6 +39,7 @@ mod system_tables;
 mod tests;
 mod values;
 mod welcome;
+mod words;
 
 pub use hall::{Acceptor, DoorLimits};
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Bytes of one statement.
@@ -88,11 +88,16 @@ const MOST_READ_TWICE: usize = 12;
 
 /// Refuses a statement that is too long or chains too much, before anybody parses it.
 pub(crate) fn within_length(sql: &str) -> Result<()> {
+    within_length_as_read(sql, &GenericDialect {})
+}
+
+/// As [`within_length`], of a statement that is parsed in another dialect: what is a text to one is a chain of operators to another.
+pub(crate) fn within_length_as_read(sql: &str, dialect: &dyn Dialect) -> Result<()> {
     if sql.len() > MOST_BYTES {
         return plan_err!("the statement is longer than {} KiB", MOST_BYTES >> 10);
     }
     // What is no sequence of words is told so by the parser.
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
+    let Ok(tokens) = Tokenizer::new(dialect, sql).tokenize() else { return Ok(()) };
     let (mut links, mut is_of_tables) = (0, false);
     for token in &tokens {
         links += match token {
@@ -233,6 +238,8 @@ pub(crate) fn within_steps(plan: &LogicalPlan) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+
     use super::*;
 
     #[test]
@@ -263,6 +270,16 @@ mod tests {
         }
         assert!(within_length(&format!("select {}", "cast(1 as int), ".repeat(100))).is_ok(), "side by side");
         assert!(within_length(&format!("select {}1{}", "coalesce(".repeat(40), ")".repeat(40))).is_ok());
+    }
+
+    #[test]
+    fn a_statement_is_counted_in_the_dialect_in_which_it_is_parsed() {
+        let chain = " + 1".repeat(1_000);
+        // To the engine's own dialect the chain stands within a name, or what begins there never ends.
+        for sql in [format!("select 1 as `{chain}`"), format!("select 1 as `{chain}")] {
+            assert!(within_length(&sql).is_ok(), "{}", &sql[..20]);
+            assert!(within_length_as_read(&sql, &PostgreSqlDialect {}).is_err(), "{}", &sql[..20]);
+        }
     }
 
     #[test]

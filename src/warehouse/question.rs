@@ -10,9 +10,10 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::dialect::Dialect;
 
 use crate::catalog::{LAKE_SCHEMA, MODEL_SCHEMA};
-use crate::extent::{within_length, within_steps};
+use crate::extent::{within_length, within_length_as_read, within_steps};
 use crate::{Budget, WarehouseError};
 
 /// One query, planned; it changes nothing and names only what its session sees.
@@ -29,7 +30,15 @@ impl Question {
         Self::of_plan(plan).map_err(engine)
     }
 
-    /// Plans a query that a door has read already.
+    /// Refuses what is too long or nests too deep to be read, for a door that reads statements itself, in its own dialect.
+    ///
+    /// # Errors
+    /// When the statement is too long or chains too much.
+    pub fn may_be_read(sql: &str, dialect: &dyn Dialect) -> Result<(), WarehouseError> {
+        within_length_as_read(sql, dialect).map_err(|error| WarehouseError::Query(error.message().into_owned()))
+    }
+
+    /// Plans a query that a door has read already, and has asked [`Question::may_be_read`] about before.
     pub(crate) async fn of_statement(context: &SessionContext, statement: Statement, budget: &Budget) -> Result<Self, WarehouseError> {
         let engine = |error| WarehouseError::of_engine(error, budget);
         let plan = context.state().statement_to_plan(statement).await.map_err(engine)?;

@@ -22,6 +22,9 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 use super::digits;
 use super::fault::Fault;
 
+/// As many as Postgres has; beyond 65,535 the protocol could not count them.
+const MOST_COLUMNS: usize = 1_664;
+
 /// The columns of an answer, and in which format each is written.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
@@ -70,6 +73,9 @@ pub(super) fn modifier_of(kind: &DataType) -> i32 {
 impl Columns {
     /// Describes the columns of an answer; without formats all are text, one format is everybody's.
     pub(super) fn new(schema: &Schema, formats: &[i16]) -> Result<Self, Fault> {
+        if schema.fields().len() > MOST_COLUMNS {
+            return Err(Fault::new("54011", format!("target lists can have at most {MOST_COLUMNS} entries")));
+        }
         if formats.len() > 1 && formats.len() != schema.fields().len() {
             let (given, there) = (formats.len(), schema.fields().len());
             return Err(Fault::new("08P01", format!("bind message has {given} result formats but query has {there} columns")));

@@ -26,8 +26,9 @@ use super::functions::About;
 use super::hall::{Guest, Hall};
 use super::portal::{Answer, Portal, Prepared};
 use super::settings::{AS_OF, Settings};
-use super::statement::{Command, Piece, is_about_the_catalog, is_question, read, read_as_postgres};
+use super::statement::{Command, Piece};
 use super::welcome::{In, Out, Turned, Visitor, greet};
+use super::words::{LookUps, is_about_the_catalog, is_question, read, read_as_postgres};
 
 /// The name of the door in the audit log.
 const DOOR: &str = "postgres";
@@ -162,6 +163,10 @@ impl Conversation {
             tracing::error!("a statement at the Postgres door panicked");
             Err(Stop::Fault(Fault::fatal("XX000", "something went wrong in the warehouse; its log says more")))
         });
+        // A client that pipelines and asks for nothing to be sent must not have it all kept for it.
+        if outcome.is_ok() && self.outbox.is_full() {
+            self.outbox.flush().await?;
+        }
         let Err(Stop::Fault(fault)) = outcome else { return outcome };
         if fault.is_fatal {
             return Err(Stop::Fault(fault));
@@ -327,13 +332,13 @@ impl Conversation {
         let session = &self.session.session;
         let plan = async {
             if is_about_the_catalog(&piece.sql) {
-                return Ok(session.question_of(asked(read_as_postgres(&piece.sql)?)?).await?);
+                return about_the_catalog(session, &piece.sql).await;
             }
             match session.question_of(asked(read(&piece.sql)?)?).await {
                 Ok(question) => Ok(question),
                 // Some words of Postgres have another spelling here.
                 Err(error) if error.kind() == ErrorKind::Invalid => {
-                    let other = session.question_of(read_as_postgres(&piece.sql)?).await;
+                    let other = session.question_of(read_as_postgres(&piece.sql, LookUps::Kept)?).await;
                     other.map_err(|_| Fault::from(error).placed(&piece.sql))
                 }
                 Err(error) => Err(error.into()),
@@ -414,6 +419,20 @@ impl Conversation {
     pub(super) fn show(&self, name: Option<&str>, formats: &[i16]) -> Result<Answer, Fault> {
         self.settings(|settings| super::showing::show(settings, name, formats))
     }
+}
+
+/// Plans what is, or may be, about the catalog. What is taken lightly there is not where rows are read: a value that is not found, or
+/// found more than once, would be told as if it were known.
+async fn about_the_catalog(session: &Session, sql: &str) -> Result<Question, Fault> {
+    for look_ups in [LookUps::First, LookUps::Nothing] {
+        match session.question_of(asked(read_as_postgres(sql, look_ups)?)?).await {
+            Ok(question) if !question.reads_rows() => return Ok(question),
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::Invalid => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(session.question_of(asked(read_as_postgres(sql, LookUps::Kept)?)?).await?)
 }
 
 /// Refuses what is no question before it is planned: how a change fails is nobody's business.

@@ -14,12 +14,15 @@ use super::fault::Fault;
 use super::frames::{Bind, Target};
 use super::portal::{Answer, Portal, Prepared, State, places};
 use super::showing;
-use super::statement::{Command, pieces, places_of_lists};
-use super::values;
+use super::statement::{Command, pieces};
+use super::values::{self, Place};
+use super::words::{places_of_lists, places_of_times};
 
-/// Statements and portals that one connection keeps, and their texts together.
+/// Statements and portals that one connection keeps, and what either hold together.
 const MOST_STATEMENTS: usize = 1_000;
 const MOST_BYTES: usize = 8 << 20;
+/// The longest name of one.
+const LONGEST_NAME: usize = 1_000;
 const MOST_PORTALS: usize = 100;
 
 impl Conversation {
@@ -32,6 +35,7 @@ impl Conversation {
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Fault::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
         }
+        short(&name)?;
         let kept: usize = self.statements.values().map(|prepared| prepared.size()).sum();
         if self.statements.len() >= MOST_STATEMENTS || kept > MOST_BYTES {
             let fault =
@@ -49,6 +53,12 @@ impl Conversation {
                     for number in places_of_lists(&piece.sql) {
                         if let Some(place) = at.get_mut(number.wrapping_sub(1)).filter(|place| !place.is_named) {
                             place.kind = Type::TEXT_ARRAY;
+                        }
+                    }
+                    for (number, kind) in places_of_times(&piece.sql) {
+                        let is_open = |place: &&mut Place| !place.is_named && place.kind == Type::TEXT;
+                        if let Some(place) = at.get_mut(number.wrapping_sub(1)).filter(is_open) {
+                            place.kind = kind;
                         }
                     }
                     schema = Some(question.schema());
@@ -81,14 +91,18 @@ impl Conversation {
         if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
             return Err(Fault::new("42P03", format!("cursor \"{}\" already exists", bind.portal)).into());
         }
-        if self.portals.len() >= MOST_PORTALS {
-            return Err(Fault::new("53400", format!("a connection keeps at most {MOST_PORTALS} portals")).into());
+        short(&bind.portal)?;
+        let kept: usize = self.portals.values().map(|portal| portal.size).sum();
+        if self.portals.len() >= MOST_PORTALS || kept > MOST_BYTES {
+            let fault =
+                Fault::new("53400", format!("a connection keeps at most {MOST_PORTALS} portals, with values of {MOST_BYTES} bytes"));
+            return Err(fault.into());
         }
         let values = values::read(bind, &prepared.places)?;
         if let Some(schema) = &prepared.schema {
             Columns::new(schema, &bind.result_formats)?;
         }
-        let portal = Portal { prepared, values, formats: bind.result_formats.clone(), state: State::Fresh };
+        let portal = Portal { prepared, values, formats: bind.result_formats.clone(), state: State::Fresh, size: bind.size() };
         self.portals.insert(bind.portal.clone(), portal);
         Ok(self.outbox.put(&Backend::BindComplete(BindComplete::new()))?)
     }
@@ -206,6 +220,11 @@ fn check_columns(answer: &Answer, portal: &Portal) -> Result<(), Fault> {
 fn complete(word: &str, rows: usize) -> Backend {
     let tag = if word == "SELECT" { format!("SELECT {rows}") } else { word.to_owned() };
     Backend::CommandComplete(CommandComplete::new(tag))
+}
+
+/// Names are kept as long as what they name.
+fn short(name: &str) -> Result<(), Fault> {
+    if name.len() > LONGEST_NAME { Err(Fault::new("42622", format!("a name is at most {LONGEST_NAME} bytes long"))) } else { Ok(()) }
 }
 
 fn no_portal(name: &str) -> Fault {

@@ -69,7 +69,13 @@ impl Fault {
     /// Finds where in the statement the engine's "at Line: 1, Column: 8" is.
     #[must_use]
     pub(super) fn placed(mut self, sql: &str) -> Self {
-        let Some((_, place)) = self.message.rsplit_once("at Line: ") else { return self };
+        let Some((_, place)) = self.message.rsplit_once("at Line: ") else {
+            // What ends too early is wrong behind its last letter.
+            if self.message.ends_with("found: EOF") {
+                self.position = Some(sql.chars().count() + 1);
+            }
+            return self;
+        };
         let mut numbers = place.split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| digits.parse::<usize>().ok());
         if let (Some(line), Some(column)) = (numbers.next(), numbers.next()) {
             let before: usize = sql.lines().take(line.saturating_sub(1)).map(|line| line.chars().count() + 1).sum();
@@ -84,6 +90,8 @@ fn code_of(message: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["the warehouse is read-only"]) {
         "25006"
+    } else if message.starts_with("the statement ") || message.starts_with("the query has more than ") {
+        "54001"
     } else if says(&["Expected: ", "Unterminated", "sql parser error", "there is no query", "one statement at a time", "Expected an SQL"]) {
         "42601"
     } else if message.starts_with("table ") && says(&["not found"]) {
@@ -166,6 +174,7 @@ mod tests {
     fn the_place_of_an_error_is_a_letter_of_the_statement() {
         let fault = Fault::new("42601", "Expected: an expression, found: frm at Line: 2, Column: 3").placed("select ü,\n  frm");
         assert_eq!(fault.position, Some(13));
+        assert_eq!(Fault::new("42601", "Expected: an expression, found: EOF").placed("select ü +").position, Some(11));
         assert_eq!(Fault::new("42601", "something else").placed("select").position, None);
     }
 
@@ -176,6 +185,7 @@ mod tests {
             ("No field named nosuch. Valid fields are a.", "42703"),
             ("the warehouse is read-only: write a select", "25006"),
             ("Invalid function 'nosuch'.", "42883"),
+            ("the statement chains more than 400 operators, joins and selects; say it in fewer", "54001"),
             ("Arrow error: Divide by zero error", "22012"),
             ("Arrow error: Cast error: Cannot cast string 'x' to value of Int64 type", "22P02"),
         ] {

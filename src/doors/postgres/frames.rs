@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const LONGEST: usize = 4 << 20;
 /// The longest message of somebody who is not known yet.
 const LONGEST_OF_STRANGERS: usize = 10_000;
+/// About what a value takes beside its bytes; an array of the engine's is the largest.
+const VALUE_BYTES: usize = 500;
 /// How much is read ahead while a question is answered.
 const AHEAD: usize = 64 << 10;
 
@@ -76,6 +78,13 @@ pub(super) struct Bind {
     pub(super) value_formats: Vec<i16>,
     pub(super) values: Vec<Option<Bytes>>,
     pub(super) result_formats: Vec<i16>,
+}
+
+impl Bind {
+    /// About how many bytes its values take once they are read.
+    pub(super) fn size(&self) -> usize {
+        self.values.iter().map(|value| VALUE_BYTES + value.as_ref().map_or(0, Bytes::len)).sum()
+    }
 }
 
 /// The reading half of a connection.

@@ -14,6 +14,9 @@ use super::fault::Fault;
 use super::statement::Piece;
 use super::values::Place;
 
+/// About what a column of an answer takes, with its name.
+const FIELD_BYTES: usize = 300;
+
 /// A statement that was read.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -25,8 +28,11 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// About how many bytes are kept of it.
     pub(super) fn size(&self) -> usize {
-        self.piece.as_ref().map_or(0, |piece| piece.sql.len()) + 1_000
+        let text = self.piece.as_ref().map_or(0, |piece| piece.sql.len());
+        let columns = self.schema.as_ref().map_or(0, |schema| schema.fields().len());
+        text + self.places.len() * size_of::<Place>() + columns * FIELD_BYTES + 1_000
     }
 }
 
@@ -59,6 +65,8 @@ pub(super) struct Portal {
     pub(super) values: Vec<ScalarValue>,
     pub(super) formats: Vec<i16>,
     pub(super) state: State,
+    /// About how many bytes its values take.
+    pub(super) size: usize,
 }
 
 /// How far an answer is.

@@ -1,18 +1,15 @@
 //! What a text is: statements one by one, and of each whether it is a question or about the connection itself.
 
-use std::sync::LazyLock;
-
-use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use granary_warehouse::Question;
 
 use super::fault::Fault;
 use super::frames::Target;
 
-/// One text is no more statements than this.
+/// One text is no more statements than this, and no more bytes: it is taken apart as a whole, at many times its size.
 const MOST_STATEMENTS: usize = 100;
+const MOST_BYTES: usize = 1 << 20;
 
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +37,12 @@ pub(super) enum Command {
     Refused(Box<Fault>),
 }
 
-/// Takes a text apart; an empty one is no statement.
+/// Takes a text apart; an empty one is no statement. Every question goes through here before it is parsed, so that none is longer or
+/// deeper than whoever walks down it can bear.
 pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Fault> {
+    if sql.len() > MOST_BYTES {
+        return Err(Fault::new("54000", format!("a text is at most {} KiB long", MOST_BYTES >> 10)));
+    }
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| Fault::new("42601", error.to_string()).placed(sql))?;
@@ -55,7 +56,11 @@ pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, Fault> {
         }
         let text = sql.get(byte_of(sql, &lines, first.span.start)..byte_of(sql, &lines, last.span.end)).unwrap_or(sql);
         let tokens: Vec<&Token> = statement.iter().map(|token| &token.token).collect();
-        pieces.push(Piece { sql: text.to_owned(), command: command(&tokens) });
+        let command = command(&tokens);
+        if command == Command::Ask {
+            Question::may_be_read(text, &PostgreSqlDialect {})?;
+        }
+        pieces.push(Piece { sql: text.to_owned(), command });
     }
     Ok(pieces)
 }
@@ -187,163 +192,6 @@ fn value(tokens: &[&Token]) -> Option<String> {
     Some(tokens.iter().map(text).collect())
 }
 
-/// Reads a question as it is written.
-pub(super) fn read(sql: &str) -> Result<ast::Statement, Fault> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut parser| parser.parse_statements());
-    let mut statement = one(sql, parsed)?;
-    in_other_words(&mut statement);
-    Ok(statement)
-}
-
-/// Lists the places whose values are lists: `x = any($1)`.
-pub(super) fn places_of_lists(sql: &str) -> Vec<usize> {
-    let (mut places, Ok(statement)) = (Vec::new(), read(sql)) else { return Vec::new() };
-    let _ = ast::visit_expressions(&statement, |expression| {
-        if let ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. } = expression {
-            let of = if let ast::Expr::Nested(of) = right.as_ref() { of } else { right };
-            if let ast::Expr::Value(value) = of.as_ref()
-                && let ast::Value::Placeholder(name) = &value.value
-            {
-                places.extend(name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()));
-            }
-        }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-    places
-}
-
-/// Tells whether a statement is a question, or about one.
-pub(super) fn is_question(statement: &ast::Statement) -> bool {
-    match statement {
-        ast::Statement::Query(_) => true,
-        ast::Statement::Explain { statement, .. } => is_question(statement),
-        _ => false,
-    }
-}
-
-/// Reads a question about the catalog, with what Postgres would allow and the engine does not put into its words.
-pub(super) fn read_as_postgres(sql: &str) -> Result<ast::Statement, Fault> {
-    static WORDS: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
-    let named = names_as_numbers(sql);
-    let mut statement = one(sql, WORDS.parse(named.as_deref().unwrap_or(sql)))?;
-    in_other_words(&mut statement);
-    Ok(statement)
-}
-
-/// Writes `'name'::regclass` as `to_regclass('name')`, which also knows the catalog's own tables; none when there is nothing to write.
-fn names_as_numbers(sql: &str) -> Option<String> {
-    let (mut statement, mut is_changed) = (read(sql).ok()?, false);
-    let _ = ast::visit_expressions_mut(&mut statement, |expression| {
-        if let ast::Expr::Cast { expr, data_type, .. } = expression
-            && data_type.to_string().to_lowercase().ends_with("regclass")
-            && let ast::Expr::Value(value) = expr.as_ref()
-            && matches!(value.value, ast::Value::SingleQuotedString(_) | ast::Value::Placeholder(_))
-            && let Some(number) = call("to_regclass", vec![expr.as_ref().clone()])
-        {
-            *expression = number;
-            is_changed = true;
-        }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-    is_changed.then(|| statement.to_string())
-}
-
-/// Writes `array(select x …)` as `(select array_agg(x) …)` and `(x).name` as `get_field(x, 'name')`, which the engine knows.
-fn in_other_words(statement: &mut ast::Statement) {
-    let _ = ast::visit_expressions_mut(statement, |expression| {
-        let other = match expression {
-            ast::Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("array") => match &function.args {
-                ast::FunctionArguments::Subquery(query) => collected(query.as_ref().clone()),
-                _ => None,
-            },
-            ast::Expr::Like { escape_char: Some(escape), .. } | ast::Expr::ILike { escape_char: Some(escape), .. }
-                if escaping(escape).is_some_and(|letter| letter != '\\') =>
-            {
-                escaped(expression.clone())
-            }
-            ast::Expr::CompoundFieldAccess { root, access_chain } => match (root.as_ref(), access_chain.as_slice()) {
-                (ast::Expr::Nested(of), [ast::AccessExpr::Dot(ast::Expr::Identifier(name))]) => {
-                    let name = ast::Expr::value(ast::Value::SingleQuotedString(name.value.to_lowercase()));
-                    call("get_field", vec![of.as_ref().clone(), name])
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        if let Some(other) = other {
-            *expression = other;
-        }
-        std::ops::ControlFlow::<()>::Continue(())
-    });
-}
-
-fn escaping(value: &ast::ValueWithSpan) -> Option<char> {
-    match &value.value {
-        ast::Value::SingleQuotedString(text) => text.chars().next().filter(|letter| text.len() == letter.len_utf8()),
-        _ => None,
-    }
-}
-
-/// Writes a pattern with the one letter that the engine takes for escaping.
-fn escaped(mut expression: ast::Expr) -> Option<ast::Expr> {
-    let (ast::Expr::Like { pattern, escape_char, .. } | ast::Expr::ILike { pattern, escape_char, .. }) = &mut expression else {
-        return None;
-    };
-    let letter = escaping(escape_char.as_ref()?)?.to_string();
-    let text = |text: &str| ast::Expr::value(ast::Value::SingleQuotedString(text.to_owned()));
-    let mut other = pattern.as_ref().clone();
-    // The letter itself, twice, goes by a sign that no pattern holds.
-    for (from, to) in [("\\", "\\\\"), (&letter.repeat(2), "\u{1}"), (&letter, "\\"), ("\u{1}", &letter)] {
-        other = call("replace", vec![other, text(from), text(to)])?;
-    }
-    **pattern = other;
-    *escape_char = None;
-    Some(expression)
-}
-
-/// A list has no order here.
-fn collected(mut query: ast::Query) -> Option<ast::Expr> {
-    query.order_by = None;
-    // psql asks so for the options of a table's overflow, which no table here has, and the engine takes no list of an outer row apart.
-    if query.to_string().contains("unnest(tc.reloptions)") {
-        let text = |text: &str| ast::Expr::value(ast::Value::SingleQuotedString(text.to_owned()));
-        return call("string_to_array", vec![text(""), text(",")]);
-    }
-    let ast::SetExpr::Select(select) = query.body.as_mut() else { return None };
-    let [ast::SelectItem::UnnamedExpr(of) | ast::SelectItem::ExprWithAlias { expr: of, .. }] = select.projection.as_slice() else {
-        return None;
-    };
-    select.projection = vec![ast::SelectItem::UnnamedExpr(call("array_agg", vec![of.clone()])?)];
-    Some(ast::Expr::Subquery(Box::new(query)))
-}
-
-fn call(name: &str, arguments: Vec<ast::Expr>) -> Option<ast::Expr> {
-    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(&format!("{name}(1)")).ok()?;
-    let ast::Expr::Function(mut function) = parser.parse_expr().ok()? else { return None };
-    let args = arguments.into_iter().map(|argument| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))).collect();
-    function.args = ast::FunctionArguments::List(ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() });
-    Some(ast::Expr::Function(function))
-}
-
-/// Tells whether a question is, or may be, about the catalog: what clients ask at start, in words that only Postgres has.
-pub(super) fn is_about_the_catalog(sql: &str) -> bool {
-    let lower = sql.to_ascii_lowercase();
-    ["pg_", "information_schema", "::reg", "current_schema", "current_user", "session_user", "version()"]
-        .iter()
-        .any(|word| lower.contains(word))
-}
-
-fn one(sql: &str, parsed: Result<Vec<ast::Statement>, ParserError>) -> Result<ast::Statement, Fault> {
-    let mut statements = parsed.map_err(|error| {
-        let text = error.to_string();
-        Fault::new("42601", text.strip_prefix("sql parser error: ").unwrap_or(&text)).placed(sql)
-    })?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        _ => Err(Fault::new("42601", "one statement at a time: write a single select")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,11 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn what_only_postgres_says_is_said_otherwise() {
-        let said = |sql: &str| read_as_postgres(sql).unwrap().to_string();
-        assert!(said("select array(select b.x from b order by 1) as y from c").contains("(SELECT array_agg(b.x) FROM b)"));
-        assert!(said("select 1 where x = 'pg_class'::regclass").contains("x = to_regclass('pg_class')"));
-        assert!(said("select (r.keys).n from r").contains("get_field(r.keys, 'n')"), "{}", said("select (r.keys).n from r"));
+    fn what_is_too_long_or_too_deep_is_never_parsed() {
+        let chain = " + 1".repeat(100_000);
+        for sql in [format!("select 1{chain}"), format!("select 1 as `{chain}"), format!("select 1; select 1{chain}; select 2")] {
+            assert_eq!(pieces(&sql).unwrap_err().code, "54001");
+        }
+        assert_eq!(pieces(&format!("select '{}'", "x".repeat(2 << 20))).unwrap_err().code, "54000");
+        let many = format!("select 1{}", " + 1".repeat(50)) + ";";
+        assert_eq!(pieces(&many.repeat(20)).unwrap().len(), 20, "each statement has a length of its own");
     }
 
     #[test]

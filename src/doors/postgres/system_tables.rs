@@ -1,10 +1,14 @@
 //! `pg_catalog`: what is the session's own, beside the types and functions that are the same everywhere.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
+use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
-use datafusion_pg_catalog::pg_catalog::oid_field::kind;
+use datafusion_pg_catalog::pg_catalog::oid_field::{kind, oid_field};
 use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
 use pgwire::api::Type;
 
@@ -55,7 +59,7 @@ pub(super) fn all(inventory: &Inventory, fixed: &PgCatalogStaticTables) -> Resul
 }
 
 fn same_for_all(fixed: &PgCatalogStaticTables) -> Result<Vec<Table>, DataFusionError> {
-    let tables: [(&str, &Arc<ArrowTable>); 34] = [
+    let tables: [(&str, &Arc<ArrowTable>); 33] = [
         ("pg_aggregate", &fixed.pg_aggregate),
         ("pg_am", &fixed.pg_am),
         ("pg_attrdef", &fixed.pg_attrdef),
@@ -89,9 +93,52 @@ fn same_for_all(fixed: &PgCatalogStaticTables) -> Result<Vec<Table>, DataFusionE
         ("pg_statistic_ext", &fixed.pg_statistic_ext),
         ("pg_tablespace", &fixed.pg_tablespace),
         ("pg_trigger", &fixed.pg_trigger),
-        ("pg_type", &fixed.pg_type),
     ];
-    tables.iter().map(|(name, table)| Ok(((*name).to_owned(), table.try_into_memtable()? as Arc<dyn TableProvider>))).collect()
+    let mut all: Vec<Table> = tables
+        .iter()
+        .map(|(name, table)| Ok(((*name).to_owned(), table.try_into_memtable()? as Arc<dyn TableProvider>)))
+        .collect::<Result<_, DataFusionError>>()?;
+    all.push(("pg_type".to_owned(), types(fixed)?));
+    Ok(all)
+}
+
+/// Types, whose functions the library tells by name; clients compare them to numbers of functions.
+fn types(fixed: &PgCatalogStaticTables) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    const FUNCTIONS: [&str; 8] = ["typsubscript", "typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"];
+    let mut numbers = HashMap::new();
+    for batch in fixed.pg_proc.data() {
+        let (names, oids) = (cast(column(batch, "proname")?, &DataType::Utf8)?, cast(column(batch, "oid")?, &DataType::Int32)?);
+        numbers.extend(
+            names
+                .as_string::<i32>()
+                .iter()
+                .map(|name| name.unwrap_or_default().to_owned())
+                .zip(oids.as_primitive::<Int32Type>().values().to_vec()),
+        );
+    }
+    let is_function = |field: &Field| FUNCTIONS.contains(&field.name().as_str());
+    let field =
+        |field: &Arc<Field>| if is_function(field) { Arc::new(oid_field(field.name(), kind::REGPROC, true)) } else { Arc::clone(field) };
+    let schema = Arc::new(Schema::new(fixed.pg_type.schema().fields().iter().map(field).collect::<Vec<_>>()));
+    let mut batches = Vec::new();
+    for batch in fixed.pg_type.data() {
+        let plain = batch.schema();
+        let columns = plain.fields().iter().zip(batch.columns()).map(|(field, array)| {
+            if !is_function(field) {
+                return Ok(Arc::clone(array));
+            }
+            let names = cast(array, &DataType::Utf8)?;
+            // What has no such function has the number zero.
+            let number = |name: Option<&str>| name.and_then(|name| numbers.get(name)).copied().unwrap_or(0);
+            Ok(Arc::new(Int32Array::from_iter_values(names.as_string::<i32>().iter().map(number))) as ArrayRef)
+        });
+        batches.push(RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_, DataFusionError>>()?)?);
+    }
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, DataFusionError> {
+    batch.column_by_name(name).ok_or_else(|| DataFusionError::Internal(format!("the catalog has no column {name}")))
 }
 
 /// A line of `pg_class`.

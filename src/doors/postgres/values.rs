@@ -105,12 +105,30 @@ fn text_value(text: &str, kind: &Type) -> Result<ScalarValue, Fault> {
             bytes.collect::<Result<_, _>>().map(|bytes| ScalarValue::Binary(Some(bytes))).map_err(|_| wrong(kind, text))
         }
         _ => {
-            let text_value = ScalarValue::Utf8(Some(text.to_owned()));
+            let text_value = ScalarValue::Utf8(Some(without_zone(text, kind).to_owned()));
             match arrow_of(kind).ok_or_else(|| unknown(kind))? {
                 DataType::Utf8 => Ok(text_value),
                 other => text_value.cast_to(&other).ok().filter(|value| !value.is_null()).ok_or_else(|| wrong(kind, text)),
             }
         }
+    }
+}
+
+/// Takes away the zone behind a day, or behind a time that has none: it says nothing, as in Postgres. pgjdbc does not know what a place
+/// takes, and always sends one: `2025-10-01 +02`.
+fn without_zone<'a>(text: &'a str, kind: &Type) -> &'a str {
+    // Behind the signs of the day.
+    let from = match *kind {
+        Type::DATE | Type::TIMESTAMP => 10,
+        Type::TIME => 0,
+        _ => return text,
+    };
+    let text = text.trim();
+    let Some(rest) = text.get(from..) else { return text };
+    let is_digits = |zone: &str| !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+    match rest.rfind(['+', '-']) {
+        Some(at) if is_digits(&rest[at + 1..]) => text[..from + at].trim_end(),
+        _ => text.strip_suffix(['Z', 'z']).unwrap_or(text).trim_end(),
     }
 }
 
@@ -318,6 +336,12 @@ mod tests {
         assert_eq!(one(b"2025-10-01", 0, place(Type::DATE, None)), Ok(ScalarValue::Date32(Some(20_362))));
         let instant = ScalarValue::TimestampMicrosecond(Some(1_759_276_800_000_000), Some("UTC".into()));
         assert_eq!(one(b"2025-10-01 02:00:00+02", 0, place(Type::TIMESTAMPTZ, None)), Ok(instant));
+        for day in [&b"2025-10-01 +02"[..], b"2025-10-01 +02:00", b"2025-10-01-05", b"2025-10-01 Z", b" 2025-10-01 "] {
+            assert_eq!(one(day, 0, place(Type::DATE, None)), Ok(ScalarValue::Date32(Some(20_362))), "{day:?}");
+        }
+        let local = ScalarValue::TimestampMicrosecond(Some(1_759_284_000_000_000), None);
+        assert_eq!(one(b"2025-10-01 02:00:00+02", 0, place(Type::TIMESTAMP, None)), Ok(local), "the zone says nothing");
+        assert_eq!(one(b"02:00:00.5+02", 0, place(Type::TIME, None)), Ok(ScalarValue::Time64Microsecond(Some(7_200_500_000))));
         assert_eq!(one(b"yes", 0, place(Type::BOOL, None)), Ok(ScalarValue::Boolean(Some(true))));
         assert_eq!(one(&[0, 0, 0, 7], 1, place(Type::INT4, Some(DataType::Int64))), Ok(ScalarValue::Int64(Some(7))));
     }
@@ -327,6 +351,9 @@ mod tests {
         for (bytes, format, kind, code) in [
             (&b"x"[..], 0, Type::INT8, "22P02"),
             (b"99999", 0, Type::INT2, "22P02"),
+            (b"2025-10-01 x", 0, Type::DATE, "22P02"),
+            ("2025-10-0\u{e9}".as_bytes(), 0, Type::DATE, "22P02"),
+            (b"+02", 0, Type::DATE, "22P02"),
             (b"1e400", 0, Type::NUMERIC, "22P02"),
             (b"\xff", 0, Type::TEXT, "22021"),
             (b"\0\0", 1, Type::INT4, "22P03"),

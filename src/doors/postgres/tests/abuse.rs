@@ -31,6 +31,10 @@ async fn nobody_takes_the_door_down() {
     messages_in_a_wrong_order_are_errors_and_no_more(&house).await;
     random_messages_of_somebody_inside_end_nobody_else(&house).await;
     statements_and_portals_that_are_kept_are_bounded(&house).await;
+    what_is_kept_is_bounded_in_bytes(&house).await;
+    what_waits_to_be_sent_is_bounded(&house).await;
+    no_statement_is_too_deep_for_the_door(&house).await;
+    a_message_may_come_byte_by_byte(&house).await;
     nobody_calls_off_anothers_question(&house).await;
 }
 
@@ -216,12 +220,89 @@ async fn statements_and_portals_that_are_kept_are_bounded(house: &House) {
     assert_eq!(one(&client, "select 1").await, "1");
 }
 
+async fn what_is_kept_is_bounded_in_bytes(house: &House) {
+    let (mut stream, _) = inside(house).await;
+    let sync = message(b'S', b"");
+    let parse = |name: &str, sql: &str| message(b'P', &[name.as_bytes(), b"\0", sql.as_bytes(), b"\0\0\0"].concat());
+    // One place is as many as its number.
+    let mut kept = 0;
+    loop {
+        stream.write_all(&[parse(&format!("s{kept}"), "select $65535::int"), sync.clone()].concat()).await.unwrap();
+        if letters(&mut stream).await != "1Z" {
+            break;
+        }
+        kept += 1;
+        assert!(kept < 10);
+    }
+    stream.write_all(&[message(b'Q', b"deallocate all\0"), parse(&"n".repeat(2_000), "select 1"), sync.clone()].concat()).await.unwrap();
+    assert_eq!((letters(&mut stream).await.as_str(), letters(&mut stream).await.as_str()), ("CZ", "EZ"));
+    let columns: Vec<String> = (0..1_665).map(|number| format!("1 as c{number}")).collect();
+    stream.write_all(&[parse("", &format!("select {}", columns.join(", "))), sync.clone()].concat()).await.unwrap();
+    assert_eq!(letters(&mut stream).await, "EZ");
+    // Values of one portal after another, in a transaction, which keeps them.
+    stream.write_all(&message(b'Q', b"begin\0")).await.unwrap();
+    assert_eq!(letters(&mut stream).await, "CZ");
+    stream.write_all(&[parse("t", "select $1::text"), sync.clone()].concat()).await.unwrap();
+    assert_eq!(letters(&mut stream).await, "1Z");
+    let value = "x".repeat(3 << 20);
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    let mut outcomes = Vec::new();
+    for number in 0..4 {
+        let body = [format!("p{number}\0t\0").as_bytes(), &[0, 0, 0, 1], &length, value.as_bytes(), &[0, 0]].concat();
+        stream.write_all(&[message(b'B', &body), sync.clone()].concat()).await.unwrap();
+        outcomes.push(letters(&mut stream).await);
+    }
+    assert_eq!(outcomes, ["2Z", "2Z", "2Z", "EZ"]);
+}
+
+/// Somebody who asks for descriptions and never says that he waits gets them nevertheless; they are not heaped up for him.
+async fn what_waits_to_be_sent_is_bounded(house: &House) {
+    let (mut stream, _) = inside(house).await;
+    let columns: Vec<String> = (0..1_000).map(|number| format!("1 as column_{number}")).collect();
+    let sql = format!("select {}", columns.join(", "));
+    stream.write_all(&message(b'P', &[b"s\0", sql.as_bytes(), b"\0\0\0"].concat())).await.unwrap();
+    stream.write_all(&message(b'D', b"Ss\0").repeat(20)).await.unwrap();
+    let mut read = vec![0; 300_000];
+    let reading = tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut read)).await;
+    assert!(reading.is_ok_and(|read| read.is_ok()), "the door sends what there is");
+}
+
+async fn no_statement_is_too_deep_for_the_door(house: &House) {
+    let client = house.north().await;
+    let chain = " + 1".repeat(150_000);
+    // What the engine's own dialect takes for the beginning of a name ends no count.
+    for sql in [format!("select 1{chain}"), format!("select 1 as `{chain}"), format!("select 1 where 'pg_' = '' and 1 = 1{chain}")] {
+        assert_eq!(code(&client, &sql).await, "54001");
+        let error = client.prepare(&sql).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "54001");
+    }
+    assert_eq!(code(&client, &format!("select '{}'", "x".repeat(2 << 20))).await, "54000");
+    assert_eq!(one(&client, "select 1").await, "1");
+}
+
+async fn a_message_may_come_byte_by_byte(house: &House) {
+    let (mut stream, _) = inside(house).await;
+    for byte in message(b'Q', b"select 1\0") {
+        stream.write_all(&[byte]).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    assert_eq!(letters(&mut stream).await, "TDCZ");
+}
+
 async fn nobody_calls_off_anothers_question(house: &House) {
-    let (_stream, pid) = inside(house).await;
+    let (mut stream, pid) = inside(house).await;
     assert_ne!(pid, 0);
+    stream.write_all(&message(b'Q', b"set statement_timeout = '2s'\0")).await.unwrap();
+    assert_eq!(letters(&mut stream).await, "CZ");
+    let endless = b"select count(*) from generate_series(1, 100000000) as a (x), generate_series(1, 1000) as b (y) where x * y % 7 = 8\0";
+    stream.write_all(&message(b'Q', endless)).await.unwrap();
     for secret in [&[0; 4][..], &[0; 32]] {
         let length = u32::try_from(12 + secret.len()).unwrap();
         let request = [&length.to_be_bytes()[..], &80_877_102_i32.to_be_bytes(), &pid.to_be_bytes(), secret].concat();
         assert!(answered(house, &request).await.is_empty(), "nothing is said about it");
     }
+    assert_eq!(stream.read_u8().await.unwrap(), b'E');
+    let mut body = vec![0; stream.read_u32().await.unwrap() as usize - 4];
+    stream.read_exact(&mut body).await.unwrap();
+    assert!(String::from_utf8_lossy(&body).contains("statement timeout"), "it went on until its own end: {body:?}");
 }

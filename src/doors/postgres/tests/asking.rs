@@ -23,7 +23,9 @@ async fn questions_are_answered_as_postgres_would() {
     what_is_set_holds_and_is_shown(&house).await;
     a_question_ends_when_it_is_called_off_or_its_time_is_over(&house).await;
     an_exceeded_budget_is_named(&house).await;
+    a_look_up_is_answered_or_refused(&house).await;
     more_questions_than_places_wait_for_their_turn(&house).await;
+    who_is_gone_in_the_middle_of_an_answer_keeps_no_place(&house).await;
     every_question_about_rows_is_in_the_audit_log(&house).await;
     an_error_says_what_and_where(&house).await;
     a_connection_asks_as_of_a_version_and_in_a_transaction_of_one(&house).await;
@@ -180,11 +182,44 @@ async fn an_exceeded_budget_is_named(house: &House) {
     assert_eq!(said(&client.simple_query(ENDLESS).await.unwrap_err()), "57014 the query exceeds the warehouse's time budget of 0.3 s");
 }
 
+/// What the engine does not know it refuses: no value is told that nobody has looked up.
+async fn a_look_up_is_answered_or_refused(house: &House) {
+    let client = house.north().await;
+    let counted = "select c.code, (select count(*) from lake.customers as o where o.code = c.code) as n, current_user from lake.customers as c \
+        order by 1";
+    let counted = rows(&client, counted).await;
+    assert!(counted.iter().all(|row| row[1].as_deref() == Some("1")) && counted.len() == 2, "{counted:?}");
+    for word in ["'x'", "current_user", "'pg_x'"] {
+        let sql = format!(
+            "select c.code, (select o.name from lake.customers as o where o.code = c.code) as name, {word} from lake.customers as c order by 1"
+        );
+        match client.simple_query(&sql).await {
+            Ok(_) => assert_eq!(rows(&client, &sql).await[0][1].as_deref(), Some("ACME Inc."), "{sql}"),
+            Err(error) => assert!(said(&error).contains("must be aggregated"), "{sql}: {}", said(&error)),
+        }
+    }
+}
+
 async fn more_questions_than_places_wait_for_their_turn(house: &House) {
     let clients = futures::future::join_all((0..6).map(|_| house.north())).await;
     let sql = "select count(*) from lake.customers, generate_series(1, 3000) as a (x) where x % 3 = 1";
     let answers = futures::future::join_all(clients.iter().map(|client| one(client, sql))).await;
     assert!(answers.iter().all(|answer| answer == "2000"), "{answers:?}");
+}
+
+async fn who_is_gone_in_the_middle_of_an_answer_keeps_no_place(house: &House) {
+    let (key, secret) = house.key(&house.made.north, None).await;
+    for _ in 0..8 {
+        let (client, connection) = house.config(&key.prefix, secret.reveal()).connect(NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let long = "select c.code, a.x, repeat('x', 100) from lake.customers as c, generate_series(1, 100000000) as a (x)";
+        let answer = client.query_raw(long, Vec::<String>::new()).await.unwrap();
+        assert!(std::pin::pin!(answer).try_next().await.unwrap().is_some());
+        connection.abort();
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(one(&house.north().await, "select count(*) from lake.customers").await, "2");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 async fn every_question_about_rows_is_in_the_audit_log(house: &House) {
@@ -216,5 +251,8 @@ async fn an_error_says_what_and_where(house: &House) {
     }
     let error = client.simple_query("select 1; select 2 frm where").await.unwrap_err();
     let error = error.as_db_error().unwrap();
-    assert!(matches!(error.position(), Some(tokio_postgres::error::ErrorPosition::Original(24))), "{error:?}");
+    assert!(matches!(error.position(), Some(tokio_postgres::error::ErrorPosition::Original(29))), "{error:?}");
+    let error = client.simple_query("select 1; select 2 frm (where").await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(matches!(error.position(), Some(tokio_postgres::error::ErrorPosition::Original(24..29))), "{error:?}");
 }

@@ -1,6 +1,8 @@
 //! What tools ask before their user asks anything.
 
-use super::house::{House, code, one, rows};
+use tokio_postgres::types::Type;
+
+use super::house::{House, code, one, rows, said};
 
 fn text(value: &str) -> Option<String> {
     Some(value.to_owned())
@@ -15,6 +17,7 @@ async fn tools_learn_what_there_is() {
     columns_have_the_types_that_their_values_have(&house).await;
     npgsql_learns_the_types(&house).await;
     dbeaver_unfolds_its_tree(&house).await;
+    sqlalchemy_reflects_columns(&house).await;
     metabase_learns_tables_and_fields(&house).await;
     grafana_lists_tables_and_columns(&house).await;
 }
@@ -66,8 +69,7 @@ async fn columns_have_the_types_that_their_values_have(house: &House) {
 }
 
 /// Asks what Npgsql asks when it first meets a server, on which Power BI stands: every type in one text, read from the answers in text.
-/// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd;
-/// but for the look-up of multiranges row by row, which the engine does not plan yet.
+/// Written after `GenerateLoadTypesQuery` in npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs at 00ee7a8a47cc61b9419dd334851ec5184ab5bcdd.
 async fn npgsql_learns_the_types(house: &House) {
     let client = house.north().await;
     let types = "
@@ -82,6 +84,7 @@ async fn npgsql_learns_the_types(house: &House) {
                     case
                         when pr.proname = 'array_recv' then ty.typelem
                         when ty.typtype = 'r' then rngsubtype
+                        when ty.typtype = 'm' then (select rngtypid from pg_range where rngmultitypid = ty.oid)
                         when ty.typtype = 'd' then ty.typbasetype
                     end as elemtypoid
                 from pg_type as ty
@@ -110,6 +113,7 @@ async fn npgsql_learns_the_types(house: &House) {
         assert_eq!(of(name)[..4], [text("pg_catalog"), text(oid), text(name), text("b")]);
     }
     assert_eq!(of("_text")[3..], [text("a"), text("f"), text("25")]);
+    assert_eq!((of("int4range")[5].clone(), of("int4multirange")[5].clone()), (text("23"), of("int4range")[1].clone()));
     assert!(found.len() > 100, "{}", found.len());
 }
 
@@ -164,6 +168,55 @@ async fn dbeaver_unfolds_its_tree(house: &House) {
         LEFT OUTER JOIN pg_catalog.pg_description dsc ON i.indexrelid = dsc.objoid WHERE i.indrelid = {mine} ORDER BY c.relname"
     );
     assert!(rows(&client, &constraints).await.is_empty() && rows(&client, &indexes).await.is_empty());
+}
+
+/// Asks for columns as SQLAlchemy 2.1.9 does over psycopg, with places for values: `_columns_query` in sqlalchemy/sqlalchemy,
+/// lib/sqlalchemy/dialects/postgresql/base.py at rel_2_1_9, as its dialect writes it.
+async fn sqlalchemy_reflects_columns(house: &House) {
+    let client = house.north().await;
+    let columns = r#"SELECT pg_catalog.pg_attribute.attname AS name,
+            pg_catalog.format_type(pg_catalog.pg_attribute.atttypid, pg_catalog.pg_attribute.atttypmod) AS format_type,
+            CASE WHEN pg_catalog.pg_attribute.atthasdef THEN (
+                SELECT pg_catalog.pg_get_expr(pg_catalog.pg_attrdef.adbin, pg_catalog.pg_attrdef.adrelid) AS pg_get_expr_1
+                FROM pg_catalog.pg_attrdef WHERE pg_catalog.pg_attribute.atthasdef
+                    AND pg_catalog.pg_attrdef.adrelid = pg_catalog.pg_attribute.attrelid
+                    AND pg_catalog.pg_attrdef.adnum = pg_catalog.pg_attribute.attnum) ELSE NULL END AS "default",
+            pg_catalog.pg_attribute.attnotnull AS not_null, pg_catalog.pg_class.relname AS table_name,
+            pg_catalog.pg_description.description AS comment, pg_catalog.pg_attribute.attgenerated AS generated,
+            CASE WHEN (pg_catalog.pg_attribute.attidentity != $1::VARCHAR) THEN (
+                SELECT json_build_object($2::VARCHAR, pg_catalog.pg_attribute.attidentity = $3::VARCHAR, 'start', pg_catalog.pg_sequence.seqstart,
+                    'increment', pg_catalog.pg_sequence.seqincrement, 'minvalue', pg_catalog.pg_sequence.seqmin,
+                    'maxvalue', pg_catalog.pg_sequence.seqmax, 'cache', pg_catalog.pg_sequence.seqcache,
+                    'cycle', pg_catalog.pg_sequence.seqcycle) AS json_build_object_1
+                FROM pg_catalog.pg_sequence WHERE pg_catalog.pg_attribute.attidentity != $4::VARCHAR
+                    AND pg_catalog.pg_sequence.seqrelid = CAST(CAST(pg_catalog.pg_get_serial_sequence(
+                        CAST(CAST(pg_catalog.pg_attribute.attrelid AS REGCLASS) AS TEXT), pg_catalog.pg_attribute.attname) AS REGCLASS) AS OID))
+                ELSE NULL END AS identity_options,
+            CASE WHEN (pg_catalog.pg_attribute.attcollation != $5::INTEGER AND (
+                SELECT pg_catalog.pg_type.typcollation FROM pg_catalog.pg_type
+                WHERE pg_catalog.pg_type.oid = pg_catalog.pg_attribute.atttypid) != pg_catalog.pg_attribute.attcollation) THEN (
+                SELECT json_build_object('name', pg_catalog.pg_collation.collname, 'schema',
+                    CASE WHEN pg_catalog.pg_collation_is_visible(pg_catalog.pg_collation.oid) THEN NULL ELSE pg_catalog.pg_namespace.nspname END)
+                    AS json_build_object_9
+                FROM pg_catalog.pg_collation
+                JOIN pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_collation.collnamespace
+                WHERE pg_catalog.pg_collation.oid = pg_catalog.pg_attribute.attcollation) ELSE NULL END AS collation
+        FROM pg_catalog.pg_class
+        LEFT OUTER JOIN pg_catalog.pg_attribute ON pg_catalog.pg_class.oid = pg_catalog.pg_attribute.attrelid
+            AND pg_catalog.pg_attribute.attnum > $6::SMALLINT AND NOT pg_catalog.pg_attribute.attisdropped
+        LEFT OUTER JOIN pg_catalog.pg_description ON pg_catalog.pg_description.objoid = pg_catalog.pg_attribute.attrelid
+            AND pg_catalog.pg_description.objsubid = pg_catalog.pg_attribute.attnum
+        JOIN pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_class.relnamespace
+        WHERE pg_catalog.pg_class.relkind = ANY (ARRAY['r'::VARCHAR, 'p'::VARCHAR, 'f'::VARCHAR, 'v'::VARCHAR, 'm'::VARCHAR])
+            AND pg_catalog.pg_namespace.nspname = $7::VARCHAR AND pg_catalog.pg_class.relname IN ($8::VARCHAR)
+        ORDER BY pg_catalog.pg_class.relname, pg_catalog.pg_attribute.attnum"#;
+    let kinds = [Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT2, Type::INT2, Type::TEXT, Type::TEXT];
+    let statement = client.prepare_typed(columns, &kinds).await.unwrap_or_else(|error| panic!("{}", said(&error)));
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [&"", &"always", &"a", &"", &0_i16, &0_i16, &"lake", &"customers"];
+    let found = client.query(&statement, &values).await.unwrap_or_else(|error| panic!("{}", said(&error)));
+    let created = found.iter().find(|row| row.get::<_, &str>("name") == "created_at").expect("the columns of the table");
+    assert_eq!(created.get::<_, &str>("format_type"), "timestamp with time zone");
+    assert_eq!((created.get::<_, Option<&str>>("default"), created.get::<_, Option<&str>>("collation")), (None, None));
 }
 
 /// Asks as Metabase does when it learns a database. Written after `get-tables-sql` and `describe-fields-sql` in metabase/metabase,

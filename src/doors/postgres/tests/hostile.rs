@@ -9,17 +9,38 @@ use super::house::{House, one};
 use crate::postgres::DoorLimits;
 
 /// The statements of a section, one a line.
-fn statements(section: &str) -> Vec<&'static str> {
+fn statements(section: &str) -> Vec<String> {
     let mut is_within = false;
     let mut found = Vec::new();
     for line in include_str!("../../../../tests/data/hostile.sql").lines() {
         if let Some(heading) = line.strip_prefix("-- ") {
             is_within = heading.starts_with(&format!("{section}:"));
         } else if is_within && !line.is_empty() {
-            found.push(line);
+            found.push(if section == "expanded" { expand(line) } else { line.to_owned() });
         }
     }
     found
+}
+
+/// Writes out `{n*text}`.
+fn expand(line: &str) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some((before, after)) = rest.split_once('{') {
+        let (mark, after) = after.split_once('}').unwrap();
+        let (count, repeated) = mark.split_once('*').unwrap();
+        text += before;
+        text += &repeated.repeat(count.parse().unwrap());
+        rest = after;
+    }
+    text + rest
+}
+
+/// What one statement may take, and how much longer until it is told so: planning is not watched.
+const TIME: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(20);
+
+fn short(sql: &str) -> String {
+    sql.chars().take(160).collect()
 }
 
 /// What no answer may hold: others' rows, and files of the machine.
@@ -60,18 +81,19 @@ async fn hostile_statements_open_nothing() {
 }
 
 async fn no_statement_shows_or_changes_what_is_not_ones_own(house: &House) {
-    let budget = Budget { time: Duration::from_secs(3), memory_bytes: 64 << 20, spill_bytes: 64 << 20, ..Budget::default() };
+    let budget = Budget { time: TIME, memory_bytes: 64 << 20, spill_bytes: 64 << 20, ..Budget::default() };
     let warehouse = Warehouse::new(house.lake.clone(), budget).unwrap();
     let door = house.door_to(&warehouse, DoorLimits::default(), None).await;
-    let (refused, harmless) = (statements("refused"), statements("harmless"));
+    let (refused, harmless, expanded) = (statements("refused"), statements("harmless"), statements("expanded"));
     let (made, mut wrong, mut answered, mut met) = (&house.made, Vec::new(), 0, 0);
     let others = [made.globex.id.to_string(), made.south_acme.id.to_string(), made.south.id.to_string()];
     let forbidden: Vec<&str> = FORBIDDEN.into_iter().chain(others.iter().map(String::as_str)).collect();
     let mut client = house.acme_by(&door).await;
-    for sql in refused.iter().chain(&harmless) {
+    for sql in refused.iter().chain(&harmless).chain(&expanded) {
+        let begun = std::time::Instant::now();
         for is_extended in [false, true] {
             let outcome = if is_extended {
-                client.query(*sql, &[]).await.map(|rows| format!("{rows:?}"))
+                client.query(sql, &[]).await.map(|rows| format!("{rows:?}"))
             } else {
                 client.simple_query(sql).await.map(|messages| messages.iter().map(shown).collect())
             };
@@ -80,26 +102,33 @@ async fn no_statement_shows_or_changes_what_is_not_ones_own(house: &House) {
                     answered += 1;
                     // A text without a statement is answered as one.
                     if refused.contains(sql) && !is_of_the_protocol(sql) && !sql.trim_matches(';').is_empty() {
-                        wrong.push(format!("{sql}: was answered"));
+                        wrong.push(format!("{}: was answered", short(sql)));
                     }
                     text.clone()
                 }
                 Err(error) => error.as_db_error().map_or_else(|| error.to_string(), |error| format!("{error:?}")),
             };
             wrong.extend(
-                forbidden.iter().filter(|word| text.contains(**word) && !sql.contains(**word)).map(|word| format!("{sql}: shows {word}")),
+                forbidden
+                    .iter()
+                    .filter(|word| text.contains(**word) && !sql.contains(**word))
+                    .map(|word| format!("{}: shows {word}", short(sql))),
             );
-            wrong.extend(text.contains("XX000").then(|| format!("{sql}: a fault of ours: {text}")));
+            wrong.extend(text.contains("XX000").then(|| format!("{}: a fault of ours: {text}", short(sql))));
             met += usize::from(text.contains("ACME Inc."));
             if client.is_closed() {
-                wrong.push(format!("{sql}: ended the connection"));
+                wrong.push(format!("{}: ended the connection", short(sql)));
                 client = house.acme_by(&door).await;
             }
             // What a statement began ends here.
             let _ = client.batch_execute("rollback; discard all").await;
         }
+        if begun.elapsed() > 2 * (TIME + GRACE) {
+            wrong.push(format!("{}: took {:?}", short(sql), begun.elapsed()));
+        }
     }
-    println!("{} statements twice, {answered} answered, {met} with rows of ACME, {} wrong", refused.len() + harmless.len(), wrong.len());
+    let asked = refused.len() + harmless.len() + expanded.len();
+    println!("{asked} statements twice, {answered} answered, {met} with rows of ACME, {} wrong", wrong.len());
     assert!(refused.len() + harmless.len() >= 200);
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(met >= 2, "the search for others' rows proves nothing when one's own are not met");
