@@ -27,6 +27,7 @@ mod fault;
 mod frames;
 mod functions;
 mod hall;
+mod lists;
 mod outbox;
 mod portal;
 mod schema_tables;

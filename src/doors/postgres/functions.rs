@@ -13,6 +13,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 use datafusion_pg_catalog::pg_catalog as foreign;
 
 use super::catalog::Inventory;
+use super::lists::subscripts;
 use super::schema_tables;
 use super::settings::{SERVER_VERSION, Settings};
 use super::system_tables::{SYSTEM, said};
@@ -112,6 +113,7 @@ fn of_the_catalog(inventory: &Inventory, about: &About) -> Vec<ScalarUDF> {
         ints("pg_char_to_encoding", 1, |given, row| given.text(0, row).map(|name| if is_utf8(&name) { 6 } else { -1 })),
     ];
     functions.push(expanded());
+    functions.push(subscripts());
     functions.extend(
         ["pg_type_is_visible", "pg_function_is_visible", "pg_opclass_is_visible", "pg_collation_is_visible", "pg_has_role"]
             .map(|name| bools(name, 1, |_, _| Some(true))),

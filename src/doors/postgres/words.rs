@@ -300,7 +300,8 @@ fn names_as_numbers(sql: &str) -> Option<String> {
     is_changed.then(|| statement.to_string())
 }
 
-/// Writes `array(select x …)` as `(select array_agg(x) …)` and `(x).name` as `get_field(x, 'name')`, which the engine knows.
+/// Writes `array(select x …)` as `(select array_agg(x) …)`, `(x).name` as `get_field(x, 'name')` and `generate_subscripts(x, 1)` as
+/// `unnest(list_subscripts(x, 1))`, which the engine knows, or is told by the room.
 fn in_other_words(statement: &mut ast::Statement) {
     let _ = ast::visit_expressions_mut(statement, |expression| {
         let other = match expression {
@@ -308,6 +309,7 @@ fn in_other_words(statement: &mut ast::Statement) {
                 ast::FunctionArguments::Subquery(query) => collected(query.as_ref().clone()),
                 _ => None,
             },
+            ast::Expr::Function(function) if names_subscripts(&function.name) => numbered(function),
             ast::Expr::Like { escape_char: Some(escape), .. } | ast::Expr::ILike { escape_char: Some(escape), .. }
                 if escaping(escape).is_some_and(|letter| letter != '\\') =>
             {
@@ -327,6 +329,22 @@ fn in_other_words(statement: &mut ast::Statement) {
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+fn names_subscripts(name: &ast::ObjectName) -> bool {
+    let name = name.to_string().to_lowercase();
+    name.strip_prefix("pg_catalog.").unwrap_or(&name) == "generate_subscripts"
+}
+
+/// Rows are made where a list is taken apart, and nowhere else among the columns.
+fn numbered(function: &ast::Function) -> Option<ast::Expr> {
+    let ast::FunctionArguments::List(given) = &function.args else { return None };
+    let value = |argument: &ast::FunctionArg| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => Some(value.clone()),
+        _ => None,
+    };
+    let arguments: Vec<ast::Expr> = given.args.iter().map(value).collect::<Option<_>>()?;
+    call("unnest", vec![call("list_subscripts", arguments)?])
 }
 
 fn escaping(value: &ast::ValueWithSpan) -> Option<char> {
@@ -405,6 +423,7 @@ mod tests {
         let said = |sql: &str| read_as_postgres(sql, LookUps::First).unwrap().to_string();
         assert!(said("select array(select b.x from b order by 1) as y from c").contains("(SELECT array_agg(b.x) FROM b)"));
         assert!(said("select 1 where x = 'pg_class'::regclass").contains("x = to_regclass('pg_class')"));
+        assert!(said("select pg_catalog.generate_subscripts(i.k, 1) from i").contains("unnest(list_subscripts(i.k, 1))"));
         assert!(said("select (r.keys).n from r").contains("get_field(r.keys, 'n')"), "{}", said("select (r.keys).n from r"));
     }
     #[test]
