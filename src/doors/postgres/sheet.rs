@@ -75,7 +75,12 @@ impl<'a, T> Sheet<'a, T> {
 
     /// No list for all.
     pub(super) fn no_list(self, name: &str) -> Self {
-        let kind = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        self.no_list_of(name, DataType::Utf8)
+    }
+
+    /// No list for all, where clients take lists of one kind apart.
+    pub(super) fn no_list_of(self, name: &str, item: DataType) -> Self {
+        let kind = DataType::List(Arc::new(Field::new_list_field(item, true)));
         let array = new_null_array(&kind, self.things.len());
         self.with(Field::new(name, kind, true), array)
     }

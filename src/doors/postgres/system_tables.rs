@@ -50,6 +50,8 @@ pub(super) fn all(inventory: &Inventory, fixed: &PgCatalogStaticTables) -> Resul
         ("pg_views", views(inventory)?),
         ("pg_roles", roles(inventory)?),
         ("pg_user", users(inventory)?),
+        ("pg_index", indexes()?),
+        ("pg_constraint", constraints()?),
         ("pg_matviews", empty(&["schemaname", "matviewname", "matviewowner", "tablespace", "definition"])?),
         ("pg_indexes", empty(&["schemaname", "tablename", "indexname", "tablespace", "indexdef"])?),
         ("pg_stat_user_tables", empty(&["relid", "schemaname", "relname", "n_live_tup"])?),
@@ -59,14 +61,13 @@ pub(super) fn all(inventory: &Inventory, fixed: &PgCatalogStaticTables) -> Resul
 }
 
 fn same_for_all(fixed: &PgCatalogStaticTables) -> Result<Vec<Table>, DataFusionError> {
-    let tables: [(&str, &Arc<ArrowTable>); 33] = [
+    let tables: [(&str, &Arc<ArrowTable>); 31] = [
         ("pg_aggregate", &fixed.pg_aggregate),
         ("pg_am", &fixed.pg_am),
         ("pg_attrdef", &fixed.pg_attrdef),
         ("pg_auth_members", &fixed.pg_auth_members),
         ("pg_cast", &fixed.pg_cast),
         ("pg_collation", &fixed.pg_collation),
-        ("pg_constraint", &fixed.pg_constraint),
         ("pg_conversion", &fixed.pg_conversion),
         ("pg_depend", &fixed.pg_depend),
         ("pg_enum", &fixed.pg_enum),
@@ -75,7 +76,6 @@ fn same_for_all(fixed: &PgCatalogStaticTables) -> Result<Vec<Table>, DataFusionE
         ("pg_foreign_data_wrapper", &fixed.pg_foreign_data_wrapper),
         ("pg_foreign_server", &fixed.pg_foreign_server),
         ("pg_foreign_table", &fixed.pg_foreign_table),
-        ("pg_index", &fixed.pg_index),
         ("pg_inherits", &fixed.pg_inherits),
         ("pg_language", &fixed.pg_language),
         ("pg_opclass", &fixed.pg_opclass),
@@ -248,6 +248,65 @@ fn schemas(inventory: &Inventory) -> Result<Arc<dyn TableProvider>, DataFusionEr
         .text("nspname", |(name, _)| (*name).to_owned())
         .oid("nspowner", kind::OID, |_| USER_OID)
         .no_list("nspacl")
+        .table()
+}
+
+/// Indexes, of which there are none. The library's are of tables that are not shown, and their columns are texts, not lists.
+fn indexes() -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    Sheet::<()>::of(&[])
+        .oid("indexrelid", kind::OID, |()| 0)
+        .oid("indrelid", kind::OID, |()| 0)
+        .int2("indnatts", |()| 0)
+        .int2("indnkeyatts", |()| 0)
+        .bool("indisunique", |()| false)
+        .bool("indnullsnotdistinct", |()| false)
+        .bool("indisprimary", |()| false)
+        .bool("indisexclusion", |()| false)
+        .bool("indimmediate", |()| false)
+        .bool("indisclustered", |()| false)
+        .bool("indisvalid", |()| false)
+        .bool("indcheckxmin", |()| false)
+        .bool("indisready", |()| false)
+        .bool("indislive", |()| false)
+        .bool("indisreplident", |()| false)
+        .no_list_of("indkey", DataType::Int16)
+        .no_list_of("indcollation", DataType::Int32)
+        .no_list_of("indclass", DataType::Int32)
+        .no_list_of("indoption", DataType::Int16)
+        .none("indexprs")
+        .none("indpred")
+        .table()
+}
+
+/// Constraints, of which there are none, as with indexes.
+fn constraints() -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    Sheet::<()>::of(&[])
+        .oid("oid", kind::OID, |()| 0)
+        .none("conname")
+        .oid("connamespace", kind::OID, |()| 0)
+        .letter("contype", |()| ' ')
+        .bool("condeferrable", |()| false)
+        .bool("condeferred", |()| false)
+        .bool("convalidated", |()| false)
+        .oid("conrelid", kind::OID, |()| 0)
+        .oid("contypid", kind::OID, |()| 0)
+        .oid("conindid", kind::OID, |()| 0)
+        .oid("conparentid", kind::OID, |()| 0)
+        .oid("confrelid", kind::OID, |()| 0)
+        .letter("confupdtype", |()| ' ')
+        .letter("confdeltype", |()| ' ')
+        .letter("confmatchtype", |()| ' ')
+        .bool("conislocal", |()| false)
+        .int2("coninhcount", |()| 0)
+        .bool("connoinherit", |()| false)
+        .no_list_of("conkey", DataType::Int16)
+        .no_list_of("confkey", DataType::Int16)
+        .no_list_of("conpfeqop", DataType::Int32)
+        .no_list_of("conppeqop", DataType::Int32)
+        .no_list_of("conffeqop", DataType::Int32)
+        .no_list_of("confdelsetcols", DataType::Int16)
+        .no_list_of("conexclop", DataType::Int32)
+        .none("conbin")
         .table()
 }
 

@@ -18,6 +18,8 @@ async fn tools_learn_what_there_is() {
     npgsql_learns_the_types(&house).await;
     dbeaver_unfolds_its_tree(&house).await;
     sqlalchemy_reflects_columns(&house).await;
+    sqlalchemy_reflects_keys(&house).await;
+    sqlalchemy_reflects_indexes(&house).await;
     metabase_learns_tables_and_fields(&house).await;
     grafana_lists_tables_and_columns(&house).await;
 }
@@ -217,6 +219,87 @@ async fn sqlalchemy_reflects_columns(house: &House) {
     let created = found.iter().find(|row| row.get::<_, &str>("name") == "created_at").expect("the columns of the table");
     assert_eq!(created.get::<_, &str>("format_type"), "timestamp with time zone");
     assert_eq!((created.get::<_, Option<&str>>("default"), created.get::<_, Option<&str>>("collation")), (None, None));
+}
+
+/// Asks for primary keys and unique constraints as SQLAlchemy 2.1.9 does over psycopg: `_constraint_query` in sqlalchemy/sqlalchemy,
+/// lib/sqlalchemy/dialects/postgresql/base.py at rel_2_1_9, as its dialect writes it.
+async fn sqlalchemy_reflects_keys(house: &House) {
+    let client = house.north().await;
+    let keys = "SELECT attr.conrelid, array_agg(CAST(attr.attname AS TEXT) ORDER BY attr.ord) AS cols, attr.conname,
+            min(attr.description) AS description, min(attr.indnkeyatts) AS indnkeyatts, bool_and(attr.indnullsnotdistinct) AS indnullsnotdistinct
+        FROM (SELECT con.conrelid AS conrelid, con.conname AS conname, con.description AS description, con.ord AS ord,
+                con.indnkeyatts AS indnkeyatts, con.indnullsnotdistinct AS indnullsnotdistinct, pg_catalog.pg_attribute.attname AS attname
+            FROM pg_catalog.pg_attribute JOIN (
+                SELECT pg_catalog.pg_constraint.conrelid AS conrelid, pg_catalog.pg_constraint.conname AS conname,
+                    unnest(pg_catalog.pg_index.indkey) AS attnum, generate_subscripts(pg_catalog.pg_index.indkey, $1::INTEGER) AS ord,
+                    pg_catalog.pg_index.indnkeyatts AS indnkeyatts, pg_catalog.pg_index.indnullsnotdistinct AS indnullsnotdistinct,
+                    pg_catalog.pg_description.description AS description
+                FROM pg_catalog.pg_constraint
+                JOIN pg_catalog.pg_index ON pg_catalog.pg_constraint.conindid = pg_catalog.pg_index.indexrelid
+                LEFT OUTER JOIN pg_catalog.pg_description ON pg_catalog.pg_description.objoid = pg_catalog.pg_constraint.oid
+                    AND pg_catalog.pg_description.classoid = CAST($2 AS REGCLASS)
+                WHERE pg_catalog.pg_constraint.contype = $3::VARCHAR AND pg_catalog.pg_constraint.conrelid IN ($4)) AS con
+            ON pg_catalog.pg_attribute.attnum = con.attnum AND pg_catalog.pg_attribute.attrelid = con.conrelid
+            WHERE con.conrelid IN ($4)) AS attr
+        GROUP BY attr.conrelid, attr.conname ORDER BY attr.conrelid, attr.conname";
+    let statement = client.prepare_typed(keys, &[Type::INT2, Type::TEXT, Type::TEXT, Type::INT4]).await;
+    let statement = statement.unwrap_or_else(|error| panic!("{}", said(&error)));
+    for kind in ["p", "u"] {
+        let found = client.query(&statement, &[&1_i16, &"pg_catalog.pg_constraint", &kind, &months(house).await]).await;
+        assert!(found.unwrap_or_else(|error| panic!("{}", said(&error))).is_empty(), "nothing has a key");
+    }
+    // Where there are lists, their items are numbered beside them.
+    let listed = "select unnest(l) as item, generate_subscripts(l, 1) as at from (select make_array('a', 'b') as l union all select null) order by 2";
+    assert_eq!(rows(&client, listed).await, [[text("a"), text("1")], [text("b"), text("2")]]);
+    for wrong in ["select generate_subscripts(make_array(1), 2)", "select generate_subscripts(1, 1)"] {
+        assert!(client.simple_query(wrong).await.is_err(), "{wrong}");
+    }
+}
+
+/// Asks for indexes as SQLAlchemy 2.1.9 does over psycopg: `_index_query`, there as well.
+async fn sqlalchemy_reflects_indexes(house: &House) {
+    let client = house.north().await;
+    let indexes = "SELECT pg_catalog.pg_index.indrelid, pg_catalog.pg_class.relname, pg_catalog.pg_index.indisunique,
+            pg_catalog.pg_index.indisvalid, pg_catalog.pg_constraint.conrelid IS NOT NULL AS has_constraint, pg_catalog.pg_index.indoption,
+            pg_catalog.pg_class.reloptions, pg_catalog.pg_class.relam, CASE WHEN (pg_catalog.pg_index.indpred IS NOT NULL)
+                THEN pg_catalog.pg_get_expr(pg_catalog.pg_index.indpred, pg_catalog.pg_index.indrelid) END AS filter_definition,
+            pg_catalog.pg_index.indnkeyatts, pg_catalog.pg_index.indnullsnotdistinct, idx_cols.elements, idx_cols.elements_is_expr,
+            idx_cols.elements_opclass
+        FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_catalog.pg_index.indexrelid = pg_catalog.pg_class.oid LEFT OUTER JOIN (
+            SELECT idx_attr.indexrelid AS indexrelid, min(idx_attr.indrelid) AS min_1,
+                array_agg(idx_attr.element ORDER BY idx_attr.ord) AS elements,
+                array_agg(idx_attr.is_expr ORDER BY idx_attr.ord) AS elements_is_expr,
+                array_agg(idx_attr.att_opclass ORDER BY idx_attr.ord) AS elements_opclass
+            FROM (SELECT idx.indexrelid AS indexrelid, idx.indrelid AS indrelid, idx.ord AS ord, CASE WHEN (idx.attnum = $1::INTEGER)
+                    THEN pg_catalog.pg_get_indexdef(idx.indexrelid, idx.ord + $2::INTEGER, $3)
+                    ELSE CAST(pg_catalog.pg_attribute.attname AS TEXT) END AS element,
+                    idx.attnum = $4::INTEGER AS is_expr, CAST(idx.att_opclass AS BIGINT) AS att_opclass
+                FROM (SELECT pg_catalog.pg_index.indexrelid AS indexrelid, pg_catalog.pg_index.indrelid AS indrelid,
+                        unnest(pg_catalog.pg_index.indkey) AS attnum, unnest(pg_catalog.pg_index.indclass) AS att_opclass,
+                        generate_subscripts(pg_catalog.pg_index.indkey, $5::INTEGER) AS ord
+                    FROM pg_catalog.pg_index
+                    WHERE NOT pg_catalog.pg_index.indisprimary AND pg_catalog.pg_index.indrelid IN ($6)) AS idx
+                LEFT OUTER JOIN pg_catalog.pg_attribute ON pg_catalog.pg_attribute.attnum = idx.attnum
+                    AND pg_catalog.pg_attribute.attrelid = idx.indrelid
+                WHERE idx.indrelid IN ($6)) AS idx_attr GROUP BY idx_attr.indexrelid) AS idx_cols
+            ON pg_catalog.pg_index.indexrelid = idx_cols.indexrelid
+        LEFT OUTER JOIN pg_catalog.pg_constraint ON pg_catalog.pg_index.indrelid = pg_catalog.pg_constraint.conrelid
+            AND pg_catalog.pg_index.indexrelid = pg_catalog.pg_constraint.conindid
+            AND pg_catalog.pg_constraint.contype = ANY (ARRAY[$7::VARCHAR, $8::VARCHAR, $9::VARCHAR])
+        WHERE pg_catalog.pg_index.indrelid IN ($6) AND NOT pg_catalog.pg_index.indisprimary
+        ORDER BY pg_catalog.pg_index.indrelid, pg_catalog.pg_class.relname";
+    let kinds = [Type::INT2, Type::INT2, Type::BOOL, Type::INT2, Type::INT2, Type::INT4, Type::TEXT, Type::TEXT, Type::TEXT];
+    let statement = client.prepare_typed(indexes, &kinds).await.unwrap_or_else(|error| panic!("{}", said(&error)));
+    let months = months(house).await;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [&0_i16, &1_i16, &true, &0_i16, &1_i16, &months, &"p", &"u", &"x"];
+    let found = client.query(&statement, &values).await.unwrap_or_else(|error| panic!("{}", said(&error)));
+    assert!(found.is_empty(), "nothing has an index");
+}
+
+/// The number of the model that all of them ask about.
+async fn months(house: &House) -> i32 {
+    let sql = "select oid from pg_class where oid = 'warehouse.customer_months'::regclass";
+    one(&house.north().await, sql).await.parse().unwrap()
 }
 
 /// Asks as Metabase does when it learns a database. Written after `get-tables-sql` and `describe-fields-sql` in metabase/metabase,
