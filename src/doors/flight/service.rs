@@ -20,6 +20,7 @@ use arrow_flight::{
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use futures::{Stream, StreamExt};
+use granary_foundation::Boxed;
 use granary_warehouse::{Question, Session, Shown};
 use prost::Message;
 use tonic::metadata::MetadataValue;
@@ -59,43 +60,62 @@ impl Service {
         &self.desk
     }
 
-    async fn session(&self, visitor: &Visitor, as_of: Option<&str>) -> Result<Session, Status> {
-        let wanted = as_of.map(visitor::version);
-        self.desk.session(&visitor.principal, wanted.as_ref()).await.map_err(status::of)
+    fn session<'a>(&'a self, visitor: &'a Visitor, as_of: Option<&'a str>) -> Boxed<'a, Result<Session, Status>> {
+        Box::pin(async move {
+            let wanted = as_of.map(visitor::version);
+            self.desk.session(&visitor.principal, wanted.as_ref()).await.map_err(status::of)
+        })
     }
 
     /// Plans what is asked, with its values in their places.
-    async fn plan(&self, visitor: &Visitor, asked: &Asked) -> Result<(Session, Question), Status> {
-        let session = self.session(visitor, asked.as_of.as_deref()).await?;
-        let question = session.question(&asked.sql).await.map_err(status::of)?;
-        Ok((session, values::bind(question, asked.values.as_deref())?))
+    fn plan<'a>(&'a self, visitor: &'a Visitor, asked: &'a Asked) -> Boxed<'a, Result<(Session, Question), Status>> {
+        Box::pin(async move {
+            let session = self.session(visitor, asked.as_of.as_deref()).await?;
+            let question = session.question(&asked.sql).await.map_err(status::of)?;
+            Ok((session, values::bind(question, asked.values.as_deref())?))
+        })
+    }
+
+    /// Returns the columns of an answer, and those of the values that it needs.
+    fn describe<'a>(&'a self, visitor: &'a Visitor, asked: &'a Asked) -> Boxed<'a, Result<(SchemaRef, SchemaRef), Status>> {
+        Box::pin(async move {
+            let session = self.session(visitor, asked.as_of.as_deref()).await?;
+            let question = session.question(&asked.sql).await.map_err(status::of)?;
+            Ok((rows::portable(&question.schema()), values::places(&question)?))
+        })
     }
 
     /// Says what an answer will look like, and gives the ticket that fetches it.
-    async fn announce(&self, asked: Asked, request: Request<FlightDescriptor>) -> Info {
-        let (_, question) = self.plan(Visitor::of(&request)?, &asked).await?;
-        announced(&rows::portable(&question.schema()), asked.to_ticket()?, request.into_inner())
+    fn announce(&self, asked: Asked, request: Request<FlightDescriptor>) -> Boxed<'_, Info> {
+        Box::pin(async move {
+            let (_, question) = self.plan(Visitor::of(&request)?, &asked).await?;
+            announced(&rows::portable(&question.schema()), asked.to_ticket()?, request.into_inner())
+        })
     }
 
     /// Writes down what is asked, and answers it as the rows are found.
-    async fn answer(&self, asked: Asked, request: &Request<Ticket>) -> Result<Answered, Status> {
-        let visitor = Visitor::of(request)?;
-        self.desk.note(&visitor.principal, NAME, &asked.sql).await.map_err(status::of)?;
-        let (session, question) = self.plan(visitor, &asked).await?;
-        let mut reading = self.running.begin(&visitor.principal, asked.answer);
-        let answer = tokio::select! {
-            biased;
-            told = reading.stopped() => return Err(told),
-            answer = self.desk.answer(&visitor.principal, &session, question) => answer.map_err(status::of)?,
-        };
-        let batches = answer.batches.map(|batch| batch.map_err(status::of));
-        Ok(Response::new(rows::until_stopped(rows::messages(rows::portable(&answer.schema), batches), reading)))
+    fn answer<'a>(&'a self, asked: Asked, request: &'a Request<Ticket>) -> Boxed<'a, Result<Answered, Status>> {
+        Box::pin(async move {
+            let visitor = Visitor::of(request)?;
+            self.desk.note(&visitor.principal, NAME, &asked.sql).await.map_err(status::of)?;
+            let (session, question) = self.plan(visitor, &asked).await?;
+            let mut reading = self.running.begin(&visitor.principal, asked.answer);
+            let answer = tokio::select! {
+                biased;
+                told = reading.stopped() => return Err(told),
+                answer = self.desk.answer(&visitor.principal, &session, question) => answer.map_err(status::of)?,
+            };
+            let batches = answer.batches.map(|batch| batch.map_err(status::of));
+            Ok(Response::new(rows::until_stopped(rows::messages(rows::portable(&answer.schema), batches), reading)))
+        })
     }
 
     /// Returns the tables of the caller's grant.
-    async fn tables<T>(&self, request: &Request<T>) -> Result<Vec<Shown>, Status> {
-        let session = self.session(Visitor::of(request)?, None).await?;
-        session.shown().await.map_err(status::of)
+    fn tables<'a>(&'a self, visitor: &'a Visitor) -> Boxed<'a, Result<Vec<Shown>, Status>> {
+        Box::pin(async move {
+            let session = self.session(visitor, None).await?;
+            session.shown().await.map_err(status::of)
+        })
     }
 
     /// Stops the answers that a client was told of, if they are its own, and tells whether one was being read.
@@ -222,11 +242,11 @@ impl FlightSqlService for Service {
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Result<Answered, Status> {
-        whole(listing::schemas(query, &self.tables(&request).await?)?)
+        whole(listing::schemas(query, &self.tables(Visitor::of(&request)?).await?)?)
     }
 
     async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> Result<Answered, Status> {
-        whole(listing::tables(query, &self.tables(&request).await?, self.desk.models())?)
+        whole(listing::tables(query, &self.tables(Visitor::of(&request)?).await?, self.desk.models())?)
     }
 
     async fn do_get_table_types(&self, query: CommandGetTableTypes, _: Request<Ticket>) -> Result<Answered, Status> {
@@ -238,7 +258,7 @@ impl FlightSqlService for Service {
     }
 
     async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<Ticket>) -> Result<Answered, Status> {
-        whole(listing::primary_keys(&query, &self.tables(&request).await?, self.desk.models())?)
+        whole(listing::primary_keys(&query, &self.tables(Visitor::of(&request)?).await?, self.desk.models())?)
     }
 
     async fn do_get_exported_keys(&self, _: CommandGetExportedKeys, _: Request<Ticket>) -> Result<Answered, Status> {
@@ -329,12 +349,10 @@ impl FlightSqlService for Service {
         }
         let visitor = Visitor::of(&request)?;
         let asked = Asked::new(query.query, visitor.as_of.clone());
-        let session = self.session(visitor, asked.as_of.as_deref()).await?;
-        let question = session.question(&asked.sql).await.map_err(status::of)?;
-        let places: SchemaRef = values::places(&question)?;
+        let (answer, places) = self.describe(visitor, &asked).await?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: asked.to_handle()?.into(),
-            dataset_schema: rows::schema_bytes(&rows::portable(&question.schema()))?,
+            dataset_schema: rows::schema_bytes(&answer)?,
             parameter_schema: rows::schema_bytes(&places)?,
         })
     }

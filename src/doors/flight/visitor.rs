@@ -3,6 +3,7 @@
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use granary_access::{AccessError, Permission, Principal};
+use granary_foundation::Boxed;
 use granary_warehouse::AsOf;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -24,11 +25,13 @@ pub(super) struct Visitor {
 
 impl Visitor {
     /// Looks the caller up.
-    pub(super) async fn recognise(desk: &Desk, headers: &MetadataMap) -> Result<Self, Status> {
-        let secret = secret_of(headers)?;
-        let principal = desk.access().program(secret.trim()).await.map_err(status::of)?;
-        principal.require(Permission::Sql).map_err(status::of)?;
-        Ok(Self { principal, as_of: as_of(headers)? })
+    pub(super) fn recognise<'a>(desk: &'a Desk, headers: &'a MetadataMap) -> Boxed<'a, Result<Self, Status>> {
+        Box::pin(async move {
+            let secret = secret_of(headers)?;
+            let principal = desk.access().program(secret.trim()).await.map_err(status::of)?;
+            principal.require(Permission::Sql).map_err(status::of)?;
+            Ok(Self { principal, as_of: as_of(headers)? })
+        })
     }
 
     /// Returns who was let in to make a call.
