@@ -61,12 +61,16 @@ pub(crate) async fn run(asker: Asker<'_>, command: &Query) -> Result<ExitCode, F
                         () = ends.come() => return Err(Interrupted.into()),
                     };
                     if !goes_on {
+                        editor.end().await;
                         return Ok(ExitCode::SUCCESS);
                     }
                 }
             }
             Heard::Interrupted => lines.clear(),
-            Heard::Ended => return Ok(ExitCode::SUCCESS),
+            Heard::Ended => {
+                editor.end().await;
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use rustyline::config::CompletionType;
 use rustyline::error::ReadlineError;
@@ -15,6 +16,8 @@ use super::completion::Words;
 use crate::cli::Failure;
 use crate::cli::files::Named;
 
+/// How long an ending shell waits for its history to be written.
+const WRITING: Duration = Duration::from_secs(2);
 /// So many questions are remembered.
 const REMEMBERED: usize = 1_000;
 /// What a text with a key or a token in it holds somewhere.
@@ -86,6 +89,16 @@ impl Editor {
         // A thread that has ended remembers nothing.
         let _ = self.orders.send(Order::Remember(text));
     }
+
+    /// Waits until what is to be remembered is written; not for long, since nobody may press a key any more.
+    pub(super) async fn end(self) {
+        let Self { orders, mut heard } = self;
+        drop(orders);
+        let written = async { while heard.recv().await.is_some() {} };
+        if tokio::time::timeout(WRITING, written).await.is_err() {
+            tracing::debug!("what was asked last may not be remembered");
+        }
+    }
 }
 
 fn serve(mut editor: LineEditor, history: &Path, orders: &blocking::Receiver<Order>, tell: &mpsc::Sender<Heard>) {
@@ -93,7 +106,7 @@ fn serve(mut editor: LineEditor, history: &Path, orders: &blocking::Receiver<Ord
         let heard = match order {
             Order::Remember(text) => {
                 if may_be_kept(&text)
-                    && let Err(error) = editor.add_history_entry(text).and_then(|_| editor.save_history(history))
+                    && let Err(error) = editor.add_history_entry(text).and_then(|_| editor.append_history(history))
                 {
                     tracing::debug!(%error, "a question was not remembered");
                 }
